@@ -22,11 +22,12 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Typed
 from tokex_gguf.play.purposes import Comparing, ForLookahead
-from tokex_gguf.play.rules.ahead import OFF, word
+from tokex_gguf.play.rules.ahead import CUT, OFF, word
 from tokex_gguf.play.session import Sampling, continuation
 from tokex_gguf.sessions.codec import dump
+from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.foreseen import following
-from tokex_gguf.values.samplers import Chain, Kind, Sampler
+from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind, Sampler
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 
@@ -246,6 +247,71 @@ def test_what_the_chain_cuts_is_not_grown() -> None:
     play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling()))
     play.press(Action.LAYER)
     assert play.session.game.known.foreseen.of(play.session.game.prompt.tip).known == BUDGET
+
+
+def through(lens: Chain, constraint: Constraint | None = None, budget: int = BUDGET) -> Play:
+    """A game seen through samplers and a constraint, with the text behind the prompt's end."""
+    play = Play("hello", lookahead=3, lookahead_tokens=budget)
+    sampling = Sampling(lens, constraint, 1)
+    play.session = replace(play.session, game=replace(play.session.game, sampling=sampling))
+    play.answer()
+    return play.press(Action.DOWN, Action.UP, Action.GHOST)
+
+
+def test_what_is_banned_is_neither_grown_nor_shown_nor_taken_up() -> None:
+    here = path(started("hello"))
+    first = fake.ranked(here)[0]
+    banned, second, *_ = fake.ranked([*here, first])
+    play = through(Chain(bias=((banned, -math.inf),)))
+    assert len(known(play)) == BUDGET and not any(banned in branch for branch in known(play))
+    after = likeliest_of([*here, first, second], banned)
+    assert continuation(play.session)[:3] == (first, second, after)
+    object.__setattr__(play.session.game.known, "pieces", dict.fromkeys(range(fake.VOCAB), Piece(b"a")))
+    play.press(Action.SWAP)
+    taken = path(play)[len(here) :]
+    assert len(taken) > 2 and taken[:3] == [first, second, after] and banned not in taken
+
+
+def likeliest_of(path: list[int], banned: int) -> int:
+    return next(token for token in fake.ranked(path) if token != banned)
+
+
+def test_a_bias_is_followed() -> None:
+    here = path(started("hello"))
+    first = fake.ranked(here)[0]
+    lifted = fake.ranked([*here, first])[3]
+    play = through(Chain((Sampler.of(Kind.TOP_K, 3),), ((lifted, 9.0),)))
+    assert continuation(play.session)[:2] == (first, lifted)
+    assert (first, lifted) in known(play), "it is grown as what is likeliest now"
+    cut = fake.ranked([*here, first])[2]
+    assert (first, cut) not in known(play), "three are left, and this one is the fourth"
+
+
+def test_what_a_constraint_leaves_is_shown_where_it_was_asked() -> None:
+    first, other = fake.ranked(path(started("hello")))[1:3]
+    play = through(NO_CHAIN, Constraint(ConstraintKind.REGEX, chr(0x30 + first) + chr(0x30 + other)))
+    assert not continuation(play.session), "a row that is cut"
+    assert play.press(Action.SWAP).session.notice == CUT
+    play.press(Action.DOWN)
+    assert continuation(play.session) == (first,)
+    play.press(Action.APPEND)
+    view = play.session.view
+    assert view is not None
+    following_one = view.likeliest[0]
+    play.press(Action.POP)
+    assert continuation(play.session) == (first, following_one)
+
+
+def test_the_selected_row_is_looked_into_where_it_is_cut_but_no_other() -> None:
+    here = path(started("hello"))
+    banned = fake.ranked(here)[1]
+    play = Play("hello", lookahead=3, lookahead_tokens=0)
+    sampling = Sampling(Chain(bias=((banned, -math.inf),)), None, 1)
+    play.session = replace(play.session, game=replace(play.session.game, sampling=sampling))
+    play.answer()
+    assert play.lookaheads and (banned,) not in known(play)
+    play.press(Action.DOWN)
+    assert (banned,) in known(play)
 
 
 def test_nothing_is_grown_behind_what_ends_the_generation() -> None:

@@ -1,5 +1,6 @@
 """The screen as a function of session and size: drawings, without a terminal."""
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -1249,6 +1250,28 @@ def test_branching_searching_and_autoplay_choose() -> None:
     play = started("hello", lookahead=5).press(Action.AUTOPLAY)
     played = play.session.game.prompt.tip.nodes(5)
     assert played and all(node.played for node in played)
+
+
+def test_the_column_ahead_leaves_out_what_is_cut_and_says_where_it_is_raw() -> None:
+    here = started("hello").session.game.prompt.tip.path()
+    first, banned = fake.ranked(here)[:2]
+    second, third = fake.ranked([*here, first])[:2]
+    bans = ((banned, -math.inf), (second, -math.inf))
+
+    def drawn(*samplers: Sampler) -> list[str]:
+        play = Play("hello", lookahead=3, lookahead_tokens=60)
+        sampling = Sampling(Chain(samplers, bans), None, 1)
+        play.session = replace(play.session, game=replace(play.session.game, sampling=sampling))
+        play.answer().press(Action.DOWN, Action.UP)
+        return ["".join(part for _, part in line)[80:] for line in draw(play, 160)]
+
+    for sampler, head in ((Sampler.of(Kind.TOP_K, 20), "ahead"), (Sampler.of(Kind.TYPICAL, 0.9), "ahead (raw)")):
+        lines = drawn(sampler)
+        at = next(line for line in lines if "ahead" in line).index("ahead")
+        assert next(line[at:].strip() for line in lines if "ahead" in line) == head
+        rows = [line for line in lines if re.match(r"[ ·•]\s+\d+ ", line)]
+        assert rows[0][at:].strip().startswith(fake.PIECES[third].data.decode().strip())
+        assert "logit bias" in rows[1] and not rows[1][at:].strip(), "what follows a cut row is not looked into"
 
 
 # --- without colours

@@ -1,12 +1,13 @@
 """Verdicts from what a place keeps, and where they are left to the engine."""
 
 import math
+import random
 
 import pytest
 
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import Sampled, lens_of
-from tokex_gguf.values.reachability import CLOSE, cut_by, decidable
+from tokex_gguf.values.reachability import CLOSE, biased, cut_by, decidable, follows, likeliest, surely_cut
 from tokex_gguf.values.samplers import DEFAULT, Chain, Kind, Sampler
 from tokex_gguf.values.view import KEPT
 
@@ -102,3 +103,74 @@ def test_the_default_chain_is_decidable_and_others_are_not() -> None:
         assert not decidable(Sampled(Chain(samplers).acting)), samplers
     assert not decidable(Sampled(Chain((Sampler.of(Kind.TEMPERATURE, 0.5, 0.5),)).acting)), "it may come to 0"
     assert not decidable(Sampled(DEFAULT.biased(1, -1).acting))
+
+
+# --- through biases
+
+
+def biases(*pairs: tuple[int, float], samplers: tuple[Sampler, ...] = ()) -> Sampled:
+    found = lens_of(Chain(samplers, pairs))
+    assert isinstance(found, Sampled)
+    return found
+
+
+def test_a_banned_token_is_left_out_and_what_follows_takes_its_place() -> None:
+    one = biases((0, -math.inf), (2, -math.inf))
+    left, exact = biased(one, BEFORE)
+    assert exact and list(left.ids) == [1, 3, 4] and likeliest(one, BEFORE) == 1
+    assert left.logprobs[0] == pytest.approx(math.log(0.2 / 0.5))
+    two = biases((0, -math.inf), samplers=(Sampler.of(Kind.TOP_K, 2),))
+    assert [surely_cut(two, biased(two, BEFORE), row) for row in range(3)] == [False, False, True]
+    assert likeliest(biases(*((token, -math.inf) for token in range(5))), BEFORE) is None, "what is left is not known"
+
+
+def test_a_bias_changes_the_order_as_far_as_the_candidates_tell_it() -> None:
+    assert list(biased(biases((1, 1.0)), BEFORE).distribution.ids) == [1, 0, 2, 3, 4]
+    assert list(biased(biases((1, -5.0)), BEFORE).distribution.ids) == [0, 2, 3, 4], "unseen ones may be likelier"
+    # A token that is not among them has at most 0.05.
+    assert likeliest(biases((9, 2.0)), BEFORE) == 0 and likeliest(biases((9, 2.2)), BEFORE) is None
+    assert not biased(biases((9, 2.0)), BEFORE).exact
+    assert likeliest(biases((9, math.inf)), BEFORE) is None
+    assert list(biased(biases((9, 0.5)), BEFORE).distribution.ids) == [0, 1, 2, 3], "0.05 and half as much again"
+
+
+def test_samplers_that_may_cut_the_likeliest_are_not_followed() -> None:
+    for kind, follow in ((Kind.TOP_P, True), (Kind.TOP_N_SIGMA, True), (Kind.XTC, False), (Kind.PENALTIES, False)):
+        assert follows(Sampled(Chain((Sampler.of(kind),)))) is follow
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_sure_is_so_whatever_the_other_tokens_are(seed: int) -> None:
+    chance = random.Random(seed)
+    weights = [chance.random() ** chance.choice((1, 6)) for _ in range(chance.choice((12, 40)))]
+    order = sorted(range(len(weights)), key=lambda token: -weights[token])
+    probs = {token: weights[token] / math.fsum(weights) for token in order}
+    kept = order[: chance.choice((6, 12, 100))]
+    before = Distribution.of(1.0, kept, [math.log(probs[token]) for token in kept])
+    amounts = (-math.inf, -1.0, 0.3, 2.0)
+    bias = [(token, chance.choice(amounts)) for token in sorted(chance.sample(order, chance.randint(1, 6)))]
+    samplers = [Sampler.of(Kind.TOP_K, chance.randint(1, 8)), top_p(chance.uniform(0.2, 0.9))]
+    samplers = [*samplers, Sampler.of(Kind.MIN_P, chance.uniform(0.02, 0.4))][chance.randint(0, 2) :]
+    one = biases(*bias, samplers=tuple(samplers))
+
+    scores = {token: prob * math.exp(dict(bias).get(token, 0.0)) for token, prob in probs.items()}
+    true = sorted((token for token in order if scores[token]), key=lambda token: -scores[token])
+    whole = math.fsum(scores.values())
+    left, exact = biased(one, before)
+    assert list(left.ids) == true[: len(left)]
+    if exact:
+        expected = [math.log(scores[token] / whole) for token in left.ids]
+        assert list(left.logprobs) == pytest.approx(expected, abs=CLOSE)
+    alive = true
+    for sampler in samplers:
+        total = math.fsum(scores[token] for token in alive)
+        if sampler.kind is Kind.TOP_K:
+            alive = alive[: int(sampler.values[0])]
+        elif sampler.kind is Kind.TOP_P:
+            above = [math.fsum(scores[token] for token in alive[:place]) / total for place in range(len(alive))]
+            alive = [token for token, mass in zip(alive, above, strict=True) if mass < sampler.values[0]]
+        else:
+            alive = [token for token in alive if scores[token] >= sampler.values[0] * scores[alive[0]]]
+    for row, token in enumerate(left.ids):
+        if surely_cut(one, biased(one, before), row):
+            assert token not in alive

@@ -51,15 +51,15 @@ from tokex_gguf.play.purposes import (
     Tokens,
 )
 from tokex_gguf.play.screens import Input, Play, Search, TypingScreen
-from tokex_gguf.play.session import Cost, EngineStatus, Game, Prompt, Session, selected_row, table
+from tokex_gguf.play.session import Cost, EngineStatus, Game, Prompt, Session, is_cut, selected_row, table
 from tokex_gguf.values.alignment import aligned, quick
 from tokex_gguf.values.comparison import PathComparison
 from tokex_gguf.values.distribution import Distribution
-from tokex_gguf.values.foreseen import DEEPEST, Branch, May, Way
+from tokex_gguf.values.foreseen import DEEPEST, Branch, May, Seen, Way, as_told
 from tokex_gguf.values.layers import LENS_LAYERS
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
-from tokex_gguf.values.reachability import cut_by, decidable
+from tokex_gguf.values.reachability import biased, decidable, surely_cut
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import KEPT as NOT_CUT
 
@@ -431,8 +431,9 @@ def likely_next(session: Session, most: int) -> list[int]:
         return []
     chosen = rows[selected_row(session, session.game.prompt)].token
     likely = [row.token for row in rows[:most]]
-    # Where a token ends the generation nobody goes on, unless it is chosen.
-    return [chosen, *(token for token in likely if token != chosen and not session.game.piece(token).ends)]
+    # Where a token ends the generation, or is cut, nobody goes on, unless it is chosen.
+    left = (token for token in likely if token != chosen and not is_cut(session, token))
+    return [chosen, *(token for token in left if not session.game.piece(token).ends)]
 
 
 def _lookaheads(game: Game, tip: Node) -> Iterator[ForLookahead]:
@@ -472,7 +473,7 @@ def grow(session: Session) -> Outcome:
     asked = {branch for branches in going for branch in branches if growth.at(branch).distribution is None}
     under_way = sum(any(branch in asked for branch in branches) for branches in going)
     if under_way < AHEAD:
-        growth.begin((game.sampling, session.view), asked)
+        growth.begin((game.sampling, session.view), asked, _seen(session))
     effects: list[Effect] = []
     for _ in range(under_way, AHEAD):
         count = TOGETHER if growth.known >= AT_FIRST else AT_FIRST
@@ -498,9 +499,16 @@ def _goes_first(purpose: Purpose) -> bool:
     return isinstance(purpose, ForVerdicts) or (isinstance(purpose, ForWalk | Comparing) and purpose.going)
 
 
+def _seen(session: Session) -> Seen:
+    """How a distribution is seen where it is grown: as the lens's biases leave it."""
+    lens = session.lens
+    return as_told if isinstance(lens, Raw) else lambda told: biased(lens, told).distribution
+
+
 def _may(session: Session) -> May:
     """Where a prompt may go on: not by what ends it, nor by what the lens cuts, where that is known."""
     game, lens, view = session.game, session.lens, session.view
+    place = game.known.foreseen.of(game.prompt.tip)
 
     def may(branch: Branch, before: Distribution, row: int) -> Way:
         token = before.ids[row]
@@ -510,9 +518,10 @@ def _may(session: Session) -> May:
             return Way.OPEN
         if not branch and view is not None and (verdict := view.verdicts.get(token)) is not None:
             return Way.OPEN if verdict.cut_by == NOT_CUT else Way.CLOSED
-        if decidable(lens) and cut_by(lens, before, before.candidate(row).taken) not in (None, NOT_CUT):
-            return Way.LAST  # what these samplers cut of a distribution is its end
-        return Way.OPEN
+        told = place.at(branch).distribution
+        assert told is not None
+        # What these samplers cut of a distribution is its end.
+        return Way.LAST if surely_cut(lens, biased(lens, told), row) else Way.OPEN
 
     return may
 

@@ -37,13 +37,14 @@ from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.download import Download, Here
 from tokex_gguf.values.fan_out import Budget
-from tokex_gguf.values.foreseen import DEEPEST, Foreseen, following
+from tokex_gguf.values.foreseen import DEEPEST, Foreseen, Place, following, likeliest_after
 from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import DELTA, PLAIN, Layer, LensLayer, delta_value
 from tokex_gguf.values.lens import RAW, Raw, Sampled, lens_of
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import ModelRef
 from tokex_gguf.values.outline import Order
+from tokex_gguf.values.reachability import likeliest
 from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind
 from tokex_gguf.values.splice import unspelled
@@ -51,7 +52,7 @@ from tokex_gguf.values.stops import AtSentence, Stop
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece, untold, visible
 from tokex_gguf.values.tree import Node
-from tokex_gguf.values.view import Draw, View, by_final
+from tokex_gguf.values.view import KEPT, Draw, View, by_final
 
 P = TypeVar("P", bound=Purpose)
 S = TypeVar("S", bound=Screen)
@@ -986,6 +987,35 @@ def selected_row(session: Session, prompt: Prompt) -> int:
     return tokens.index(prompt.selected) if prompt.selected in tokens else 0
 
 
+def is_cut(session: Session, token: int) -> bool:
+    """Whether the lens surely cuts a token of the table that is shown."""
+    if isinstance(session.lens, Raw):
+        return False
+    view = session.view
+    if view is not None and (verdict := view.verdicts.get(token)) is not None:
+        return verdict.cut_by != KEPT
+    return session.lens.chain.biases.get(token) == -math.inf
+
+
+def next_after(session: Session) -> Callable[[Place], int | None]:
+    """What says which token most likely follows a path, as the session's lens leaves it; None: that is not known.
+
+    What a constraint leaves is known where the engine was asked.
+    """
+    lens, view_of = session.lens, session.game.known.answers.view
+    if isinstance(lens, Raw):
+        return likeliest_after
+
+    def after(place: Place) -> int | None:
+        if (told := place.distribution) is None:
+            return None
+        if place.node is not None and (view := view_of(lens, place.node)) is not None:
+            return next(iter(view.likeliest), None)
+        return likeliest(lens, told) if lens.constraint is None else None
+
+    return after
+
+
 def continuation(session: Session) -> tuple[int, ...]:
     """The selected token and what most likely follows it, as far as known; none where it is not to be shown.
 
@@ -1000,7 +1030,10 @@ def continuation(session: Session) -> tuple[int, ...]:
     if not rows:
         return ()
     chosen = rows[selected_row(session, prompt)].token
-    tokens = (chosen, *following(game.known.foreseen.place(prompt.tip).child(chosen), DEEPEST))
+    if is_cut(session, chosen):
+        return ()
+    there = game.known.foreseen.place(prompt.tip).child(chosen)
+    tokens = (chosen, *following(there, DEEPEST, next_after(session)))
     for place, token in enumerate(tokens):
         piece = game.piece(token)
         if piece.ends or b"\n" in piece.data:

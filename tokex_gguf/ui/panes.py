@@ -12,7 +12,17 @@ from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.command import HelpEntry
 from tokex_gguf.play.compared import rows_by_token
 from tokex_gguf.play.screens import Input, Insert, Search
-from tokex_gguf.play.session import Drawn, Palette, Prompt, Session, Viewed, continuation, selected_row, table
+from tokex_gguf.play.session import (
+    Drawn,
+    Palette,
+    Prompt,
+    Session,
+    Viewed,
+    continuation,
+    next_after,
+    selected_row,
+    table,
+)
 from tokex_gguf.play.versus import Versus
 from tokex_gguf.ui import second, theme, versus
 from tokex_gguf.ui import wrap as wrap_module
@@ -25,6 +35,7 @@ from tokex_gguf.values.foreseen import DEEPEST, Place, following
 from tokex_gguf.values.formatting import bias_text, number, rank_text, share_text
 from tokex_gguf.values.layers import DELTA, PLAIN, Layer, LensLayer
 from tokex_gguf.values.lens import Raw, Sampled
+from tokex_gguf.values.reachability import follows
 from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tokens import Piece, glimpse, is_whole, label, spell
 from tokex_gguf.values.tree import Node
@@ -663,6 +674,8 @@ class _Look(NamedTuple):
     """What a bar of full length stands for."""
     biases: Mapping[int, float]
     """What is added to the logits of tokens."""
+    ahead_name: str
+    """What the column of the text that follows is called: it is raw under a lens that it does not follow."""
 
     @classmethod
     def of(cls, session: Session, shown: _Table) -> "_Look":
@@ -678,7 +691,9 @@ class _Look(NamedTuple):
         settled = viewed is not None and viewed.lens == lens
         by_final = through and session.sorts_by_final and session.on(Search) is None
         biases = session.game.sampling.chain.biases
-        return cls(viewed, through, settled, by_final, counted, bar_scale(highest), biases)
+        raw = isinstance(lens, Sampled) and lens.constraint is None and not follows(lens)
+        name = "ahead (raw)" if raw else "ahead"
+        return cls(viewed, through, settled, by_final, counted, bar_scale(highest), biases, name)
 
 
 LEAST_TOKEN, LEAST_AHEAD = 10, 12
@@ -690,10 +705,13 @@ LEAST_NAME = 5
 
 
 def ahead_text(session: Session, place: Place, cells: int) -> str:
-    """The text that most likely follows a path, as far as it is known, and as far as so many cells show it."""
+    """The text that most likely follows a path, as far as it is known, and as far as so many cells show it.
+
+    It is as the lens leaves it, where the lens `follows`.
+    """
     pieces: list[Piece] = []
     length = 0
-    for token in following(place, DEEPEST):
+    for token in following(place, DEEPEST, next_after(session)):
         piece = session.game.piece(token)
         pieces.append(piece)
         length += len(piece.data)
@@ -764,7 +782,7 @@ class _Columns:
         if self._id:
             parts += ["id".rjust(self._id)]
         if self._ahead:
-            parts = [part for part in parts if part] + [pad("ahead", self._ahead)]
+            parts = [part for part in parts if part] + [pad(look.ahead_name, self._ahead)]
         return fit([("class:head", " ".join(parts))], self._width)
 
     @property
@@ -812,7 +830,8 @@ class _Columns:
         if self._id:
             line.append((style, " " + str(token).rjust(self._id)))
         if self._ahead and self._there is not None:
-            text = clip(ahead_text(session, self._there.child(token), self._ahead), self._ahead)
+            # Where a row is cut, what follows it is not looked into.
+            text = "" if cut else clip(ahead_text(session, self._there.child(token), self._ahead), self._ahead)
             line.append(
                 (style if "class:dim" in style else f"class:dim {style}".strip(), f" {text}" if self._bar else text)
             )

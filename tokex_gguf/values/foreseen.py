@@ -34,6 +34,13 @@ class Way(Enum):
 
 
 May: TypeAlias = Callable[[Branch, Distribution, int], Way]
+Seen: TypeAlias = Callable[[Distribution], Distribution]
+"""What is made of a distribution before it is gone on by its rows."""
+
+
+def as_told(distribution: Distribution) -> Distribution:
+    """A distribution as the model tells it."""
+    return distribution
 
 
 @dataclass(slots=True)
@@ -91,6 +98,7 @@ class Growth:
         self.known = 0
         """Branches whose distributions are known, as far as they were come by."""
         self._chosen_by: object = None
+        self._seen: Seen = as_told
         self._rows: list[_Row] = []
         self._asked: dict[Branch, float] = {}
         """Log-probabilities of what was given to be asked for."""
@@ -106,17 +114,17 @@ class Growth:
             place = place.child(token)
         return place
 
-    def begin(self, chosen_by: object, asked: Collection[Branch]) -> None:
+    def begin(self, chosen_by: object, asked: Collection[Branch], seen: Seen = as_told) -> None:
         """Begins anew where other branches may be gone on by than before, or what was asked for does not come.
 
-        `chosen_by`: what decides that; `asked`: what is still to come.
+        `chosen_by`: what decides that, also how distributions are `seen`; `asked`: what is still to come.
         """
         self._expected = asked
         lost = any(branch not in asked and self.at(branch).distribution is None for branch in self._asked)
         if self._began and chosen_by == self._chosen_by and not lost:
             self._take_up()
             return
-        self._chosen_by, self._rows, self._asked, self.known = chosen_by, [], {}, 0
+        self._chosen_by, self._seen, self._rows, self._asked, self.known = chosen_by, seen, [], {}, 0
         self._began = self._open((), 0.0)
 
     def wanted(self, count: int, budget: int, may: May) -> list[Branch]:
@@ -128,8 +136,9 @@ class Growth:
         found: list[Branch] = []
         while self._rows and len(found) < count and self.known + len(self._asked) < budget:
             first = heappop(self._rows)
-            before = self.at(first.branch).distribution
-            assert before is not None
+            told = self.at(first.branch).distribution
+            assert told is not None
+            before = self._seen(told)
             way = Way.LAST if len(first.branch) >= DEEPEST else may(first.branch, before, first.row)
             if way is Way.LAST:
                 continue
@@ -155,6 +164,7 @@ class Growth:
             asked = [(one[1:], logprob) for one, logprob in self._asked.items() if one[:1] == (token,)]
             longer._asked = {one: logprob for one, logprob in asked if one}
             longer.known, longer._chosen_by, longer._began = len(rows) - 1, self._chosen_by, True
+            longer._seen = self._seen
         return longer
 
     def _take_up(self) -> None:
@@ -168,7 +178,7 @@ class Growth:
         if distribution is None:
             return False
         self.known += bool(branch)
-        self._push(branch, logprob, distribution, 0)
+        self._push(branch, logprob, self._seen(distribution), 0)
         return True
 
     def _push(self, branch: Branch, logprob: float, distribution: Distribution, row: int) -> None:
@@ -231,10 +241,15 @@ class Foreseen:
                 one.parent.child(one.token)  # what was said of its own token comes along
 
 
-def following(place: Place, most: int) -> Iterator[int]:
-    """The tokens that most likely follow, one after the other, as far as that is known; no more than `most`."""
+def likeliest_after(place: Place) -> int | None:
+    """The token that the model makes most likely after a path; None where that is not known."""
+    return place.distribution.most_likely if place.distribution else None
+
+
+def following(place: Place, most: int, next_after: Callable[[Place], int | None] = likeliest_after) -> Iterator[int]:
+    """The tokens that follow a path, one after the other, as far as they are known; no more than `most`."""
     for _ in range(most):
-        if (told := place.distribution) is None:
+        if (token := next_after(place)) is None:
             return
-        yield told.most_likely
-        place = place.child(told.most_likely)
+        yield token
+        place = place.child(token)

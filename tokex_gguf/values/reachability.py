@@ -6,7 +6,9 @@ among the candidates, and bounded where they are not. What is not decided, the e
 """
 
 import math
+from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import Sampled
@@ -103,3 +105,90 @@ def _cut_by_top_p(sampler: Sampler, before: Distribution, taken: Taken, limit: f
     if above_most < (p - CLOSE) * total_least:
         return False
     return None
+
+
+# --- the likeliest through a lens
+
+_LEAVES_THE_FIRST = (*_ORDER, Kind.TOP_N_SIGMA, Kind.MIROSTAT)
+UNSEEN = 1e-6
+"""The probability, at the least, that a token may have which is not among the candidates: they are told in single
+precision."""
+
+
+def follows(lens: Sampled) -> bool:
+    """Whether the samplers of a lens surely leave the likeliest token the likeliest.
+
+    Penalties depend on the text before; XTC and the typical sampler may cut the likeliest; adaptive-p aims elsewhere.
+    """
+    return all(one.kind in _LEAVES_THE_FIRST for one in lens.chain.samplers)
+
+
+class _Biases(NamedTuple):
+    """The biases of a lens, to be looked up."""
+
+    amounts: dict[int, float]
+    raised: tuple[tuple[float, int], ...]
+    """Those above 0 with their tokens, the highest first."""
+    shift: float
+    """How much of a probability all of them add or take away at the most, as a factor."""
+
+
+@lru_cache(64)
+def _biases(lens: Sampled) -> _Biases:
+    raised = sorted(((amount, token) for token, amount in lens.chain.bias if amount > 0), reverse=True)
+    return _Biases(dict(lens.chain.bias), tuple(raised), math.fsum(abs(_factor(one) - 1) for _, one in lens.chain.bias))
+
+
+def _factor(amount: float) -> float:
+    return math.exp(min(amount, 700.0))
+
+
+class Biased(NamedTuple):
+    """What the biases of a lens leave of a distribution, before all samplers."""
+
+    distribution: Distribution
+    """The candidates that are surely the likeliest, in order, without those that are banned."""
+    exact: bool
+    """Whether their probabilities are known, and not only their order and ratios."""
+
+
+@lru_cache(1024)
+def biased(lens: Sampled, before: Distribution) -> Biased:
+    """What the biases of a lens make of a distribution, as far as its candidates tell it."""
+    if not lens.chain.bias or not len(before):
+        return Biased(before, True)
+    amounts, raised, shift = _biases(lens)
+    kept = [
+        (logprob, token, amounts.get(token, 0.0)) for token, logprob in zip(before.ids, before.logprobs, strict=True)
+    ]
+    rest = max(UNSEEN, 1 - math.fsum(math.exp(logprob) for logprob, _, _ in kept))
+    unseen = min(rest, math.exp(before.logprobs[-1]))
+    most = next((amount for amount, token in raised if token not in before.rows), 0.0)
+    floor = min(math.log(rest), before.logprobs[-1]) + most  # of what is not seen nothing is likelier
+    changed = [_factor(amount) - 1 for _, _, amount in kept if amount]
+    whole = 1 + math.fsum(math.exp(logprob) * (_factor(amount) - 1) for logprob, _, amount in kept if amount)
+    scores = sorted(((logprob + amount, token) for logprob, token, amount in kept), key=lambda one: -one[0])
+    sure = [(score, token) for score, token in scores if score > -math.inf and score >= floor]
+    exact = whole > UNSEEN and unseen * max(0.0, shift - math.fsum(map(abs, changed))) < CLOSE * whole
+    total = math.log(whole) if exact else 0.0
+    ids, logprobs = [token for _, token in sure], [score - total for score, _ in sure]
+    return Biased(Distribution.of(before.entropy_bits, ids, logprobs, before.slack_bits), exact)
+
+
+def likeliest(lens: Sampled, before: Distribution) -> int | None:
+    """The token that the lens leaves most likely, if it `follows`; else by its biases alone. None: it is not known."""
+    left = biased(lens, before).distribution
+    return left.most_likely if len(left) else None
+
+
+@lru_cache(64)
+def _unbiased(lens: Sampled) -> Sampled:
+    return replace(lens, chain=replace(lens.chain, bias=()))
+
+
+def surely_cut(lens: Sampled, left: Biased, row: int) -> bool:
+    """Whether the samplers of a lens cut a row of what its biases leave, and so all rows below it, for sure."""
+    samplers = _unbiased(lens)
+    if not decidable(samplers) or not (left.exact or lens.chain.get(Kind.TOP_P) is None):
+        return False
+    return cut_by(samplers, left.distribution, left.distribution.candidate(row).taken) not in (None, KEPT)

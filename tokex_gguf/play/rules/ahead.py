@@ -5,12 +5,13 @@ from dataclasses import replace
 
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import show, with_prompt
-from tokex_gguf.play.session import Prompt, Session, continuation
+from tokex_gguf.play.session import Prompt, Session, continuation, is_cut, selected_row, table
 from tokex_gguf.play.versus import ALONE
 from tokex_gguf.values.tokens import Piece
 
 OFF = "P shows how the prompt most likely goes on, and tab takes that up"
 UNKNOWN = "how the prompt goes on is not known yet"
+CUT = "the selected token is cut: what follows it is not looked into"
 
 
 def column(session: Session) -> Outcome:
@@ -38,7 +39,11 @@ def cannot_take(session: Session) -> str:
     """Why there is nothing to take up."""
     if not session.options.ghost:
         return OFF
-    return "" if continuation(session) else UNKNOWN
+    if continuation(session):
+        return ""
+    prompt = session.game.prompt
+    rows = table(session, prompt)
+    return CUT if rows and is_cut(session, rows[selected_row(session, prompt)].token) else UNKNOWN
 
 
 def take_word(session: Session) -> Outcome:
