@@ -28,7 +28,7 @@ PLAY = {
     "commands.registry": {"ui.app", "ui.screen", "ui.lists"},
     "command": {"ui.panes"},
     "compared": {"ui.panes", "ui.screen", "ui.second", "ui.versus"},
-    "purposes": {"ui.app", "ui.screen", "ui.lists"},
+    "purposes": {"ui.app", "ui.screen", "ui.lists", "ui.second"},
     "versus": {"sessions.codec", "shell.resuming", "ui.panes", "ui.second"},
     "fan": {"ui.fan_out", "cli.answers"},
     "critical": {"ui.critical"},

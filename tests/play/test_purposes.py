@@ -469,7 +469,7 @@ def answers(number: int) -> list[Reply]:
         Rolled(number, [Draw(1, 0.1, 0.0, 1.0)], [Verdict(1.0, KEPT)], PIECES, 0, 0.1),
         Spelt(number, [1], PIECES),
         Constrained(number, -1),
-        Forced(number, [1], PIECES),
+        Forced(number, [1], False, PIECES),
         Compared(number, 0, [], PIECES, 0, 0.1),
         Exported(number, 0, 1, 0, 0.1),
         Noise(number, 0.0),
