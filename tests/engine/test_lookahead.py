@@ -172,6 +172,10 @@ def test_rows_that_the_fewest_keys_lead_to_are_kept(monkeypatch: pytest.MonkeyPa
     rows.keep([0, 6], row, 7)
     rows.keep([0, 7], row, 7)
     assert kept() == [2, 6, 7]
+    rows.move([0, 2, 8, 8], lambda branch: len(branch))
+    for token in range(3):
+        rows.keep([0, 2, 8, 8, token], row, 3)
+    assert kept() == [2], "two keys lead back there"
 
 
 @pytest.mark.parametrize("cells", [256, 300])

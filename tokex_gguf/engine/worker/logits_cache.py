@@ -53,7 +53,7 @@ class _RowAhead(NamedTuple):
 
 
 FAR = 1_000_000
-"""In place of a number of keys: a path that does not go on from where the player is."""
+"""In place of a number of keys: a path that neither goes on from where the player is nor leads there."""
 
 
 class RowsAhead:
@@ -86,12 +86,16 @@ class RowsAhead:
     def move(self, path: list[int], keys: Callable[[tuple[int, ...]], int]) -> None:
         """The player is at another path; `keys`: how many lead from there to a branch behind it.
 
-        What does not go on from there stays until there is no room: a player comes back.
+        To where the path came by, as many lead as it has tokens more. What is elsewhere stays until there is no room.
         """
-        size = len(path)
-        self._rows = [
-            one._replace(keys=keys(tuple(one.path[size:])) if one.path[:size] == path else FAR) for one in self._rows
-        ]
+
+        def away(other: list[int]) -> int:
+            size = len(path)
+            if other[:size] == path:
+                return keys(tuple(other[size:]))
+            return size - len(other) if path[: len(other)] == other else FAR
+
+        self._rows = [one._replace(keys=away(one.path)) for one in self._rows]
 
     def of(self, path: list[int]) -> Row | None:
         """The row after a path, if it is kept."""
