@@ -642,7 +642,7 @@ def _print(
     _collect_garbage()
     try:
         session = report.evaluate(game)
-        own = report.notices_of(session)
+        own = session.game.notices if options.draw is not None else report.notices_of(session)
         for notice in own:
             say(notice)
         if options.draw is not None:
