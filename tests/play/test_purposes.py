@@ -16,6 +16,7 @@ from tokex_gguf.engine.protocol import (
     Applied,
     Apply,
     Checked,
+    Compare,
     Compared,
     Constrain,
     Constrained,
@@ -470,7 +471,7 @@ def answers(number: int) -> list[Reply]:
         Spelt(number, [1], PIECES),
         Constrained(number, -1),
         Forced(number, [1], False, PIECES),
-        Compared(number, 0, [], PIECES, 0, 0.1),
+        fake.compared(Compare(number, [1, 2], [1, 3], 5)),
         Exported(number, 0, 1, 0, 0.1),
         Noise(number, 0.0),
     ]
@@ -519,7 +520,7 @@ def test_nor_is_one_to_what_two_engines_are_asked() -> None:
         # Not strictly; behind what is asked for; without what came there.
         (comparing, lambda number: Evaluated(number, 0, [TOLD] * 6, [Taken(-1.0, 1)] * 5, PIECES, 1, 0.1, 64)),
         (comparing, lambda number: Evaluated(number, 9, [TOLD], [], PIECES, 1, 0.1, 64, strict=True)),
-        (comparing, lambda number: Evaluated(number, 0, [TOLD] * 2, [], PIECES, 1, 0.1, 64, strict=True)),
+        (comparing, lambda number: Evaluated(number, 0, [TOLD] * 5, [], PIECES, 1, 0.1, 64, strict=True)),
         (comparing_tables, lambda number: Compared(number, 0, [], PIECES, 0, 0.1)),
         (fanning_out, lambda number: LookaheadDone(number, [], [], PIECES)),
         (trying_second_choices, lambda number: LookaheadDone(number, [[1, 2]], [TOLD], PIECES)),

@@ -270,10 +270,12 @@ class Server:
         for part in parts:
             if self._inbox.ending:
                 raise Interrupted
+            began = time.perf_counter()
             distributions = evaluator.look_ahead(request.path, part, request.top)
+            took = time.perf_counter() - began
             mentioned = {token for distribution in distributions for token in distribution.ids}
             pieces = self._pieces(evaluator, mentioned)
-            self._send(LookaheadDone(request.request, part, distributions, pieces))
+            self._send(LookaheadDone(request.request, part, distributions, pieces, took))
 
     def _continue(self, request: Continue, evaluator: Evaluator) -> None:
         if not isinstance(request.lens, Raw):
