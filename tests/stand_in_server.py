@@ -216,6 +216,8 @@ class StandIn(http.server.ThreadingHTTPServer):
         """Seconds that each answer of the model takes."""
         self.calls: list[tuple[str, Any]] = []
         """Path and body of all calls but those whether it is well."""
+        self.well = 0
+        """How often it was asked whether it is well."""
         self.keys: set[str] = set()
         self.connections = 0
         self.computing: set[int] = set()
@@ -266,6 +268,7 @@ class Talk(http.server.BaseHTTPRequestHandler):
     def _talk(self, body: Any) -> None:
         server = self.server
         if self.path == "/health" or self.headers.get("Connection") == "close":  # whether the server is well
+            server.well += 1
             if server.failing == "stopped":
                 server.released.wait(60)
             # SGLang computes a token for that, behind what it computes already.

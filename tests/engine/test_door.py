@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.deadline import ended
 from tests.sampling import few
 from tests.stand_in_server import FAULTS, HARMLESS, KINDS, NUMBERS, OTHERS, PATIENT, TLS, StandIn, Talk, ranked, serving
 from tokex_gguf.engine.remote import http
@@ -98,9 +99,8 @@ def test_a_connection_that_the_server_has_closed_is_made_anew_and_nobody_notices
 def test_a_server_that_works_for_long_is_waited_for_as_long_as_it_is_well(server: StandIn) -> None:
     server.delay = 3 * http.ANSWER
     opened = door(server)
-    began = time.perf_counter()
     opened.run(probe(""))
-    assert time.perf_counter() - began > 2 * http.ANSWER
+    assert server.well, "it was asked whether it is well"
 
 
 def test_an_answer_over_a_slow_line_has_the_time_that_its_length_needs(
@@ -117,12 +117,10 @@ def test_an_answer_over_a_slow_line_has_the_time_that_its_length_needs(
         for part in range(32):
             self.wfile.write(b" " * 4096 if part else b"{}" + b" " * 4094)
             self.wfile.flush()
-            time.sleep(0.08)
+            time.sleep(http.ANSWER / 12)
 
     monkeypatch.setattr(Talk, "_send", slow)
-    began = time.perf_counter()
     assert opened.run(once()) == {}
-    assert time.perf_counter() - began > 2 * http.ANSWER
 
 
 def test_a_server_whose_health_waits_for_what_is_computed_is_waited_for_too() -> None:
@@ -213,13 +211,12 @@ def test_every_fault_at_every_time_is_one_line_and_the_next_question_is_answered
             """Whether there was trouble where the server fails after some calls."""
             server.calls.clear()
             server.after, server.fault = after, fault
-            began = time.perf_counter()
             # A server that is silent, but well, is waited for.
             timer = threading.Timer(0.5, opened.interrupt if fault == "silent" else int)
             timer.start()
             line = ""
             try:
-                answers = played(opened, connected(opened) if anew else dialect)
+                answers = ended(lambda: played(opened, connected(opened) if anew else dialect))
                 if fault in HARMLESS:
                     assert [one.ids for one in answers] == [one.ids for one in expected]
             except (*TROUBLES, Interrupted) as trouble:
@@ -227,7 +224,6 @@ def test_every_fault_at_every_time_is_one_line_and_the_next_question_is_answered
             timer.cancel()
             assert line.isprintable() and len(line) < 300, line
             assert SECRET not in line and "\x1b" not in line
-            assert time.perf_counter() - began < 5
             server.fault = ""
             assert opened.run(once("/v1/models")) == door(server).run(once("/v1/models"))
             return line != ""
@@ -241,12 +237,11 @@ def test_every_fault_at_every_time_is_one_line_and_the_next_question_is_answered
 
 
 def test_a_stopped_server_is_told_in_time() -> None:
-    limits = http.QUIET + http.HEALTH
-    with serving(fault="stopped") as server:
-        began = time.perf_counter()
-        with pytest.raises(NoAnswer, match=r"^127\.0\.0\.1:\d+ has stopped answering$"):
-            door(server).run(once())
-        assert time.perf_counter() - began < limits + 1
+    with (
+        serving(fault="stopped") as server,
+        pytest.raises(NoAnswer, match=r"^127\.0\.0\.1:\d+ has stopped answering$"),
+    ):
+        ended(lambda: door(server).run(once()))
 
 
 def test_the_limits_themselves_tell_of_a_stopped_server_within_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,14 +303,12 @@ def test_faults_behind_tls(secured: StandIn, fault: str) -> None:
     secured.fault = fault
     timer = threading.Timer(0.4, opened.interrupt if fault in ("silent", "drip") else int)
     timer.start()
-    began = time.perf_counter()
     if fault == "closes":
         assert [opened.run(once()) for _ in range(3)] == [expected] * 3
     else:
         with pytest.raises((NoAnswer, Interrupted)):
-            opened.run(once())
+            ended(lambda: opened.run(once()))
     timer.cancel()
-    assert time.perf_counter() - began < 3
     secured.fault = ""
     assert opened.run(once()) == expected
 
@@ -341,15 +334,16 @@ def test_a_key_that_would_be_other_headers_is_refused() -> None:
 
 
 @pytest.mark.parametrize("fault", ["silent", "drip", "endless headers"])
-def test_a_question_is_interrupted_at_once(server: StandIn, fault: str) -> None:
+def test_a_question_is_interrupted_at_once(server: StandIn, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No limit of time ends it."""
     opened = door(server)
     opened.run(once())
+    for name in ("QUIET", "HEALTH", "ANSWER"):
+        monkeypatch.setattr(http, name, 3600.0)
     server.fault, server.after = fault, 0
     threading.Timer(0.2, opened.interrupt).start()
-    began = time.perf_counter()
     with pytest.raises(Interrupted):
-        opened.run(once())
-    assert time.perf_counter() - began < 0.5
+        ended(lambda: opened.run(once()))
     server.fault = ""
     assert opened.run(once())
 
@@ -378,14 +372,13 @@ def test_a_question_of_many_calls_is_interrupted_between_them(server: StandIn) -
 def test_connecting_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also while the name is looked up, which no system call ends."""
     waiting = threading.Event()
-    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: waiting.wait(10) and [])
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: waiting.wait() and [])
+    monkeypatch.setattr(http, "CONNECT", 3600.0)
     opened = Door(parse("http://slow.example"))
     threading.Timer(0.1, opened.interrupt).start()
-    began = time.perf_counter()
     with pytest.raises(Interrupted):
-        opened.run(once())
+        ended(lambda: opened.run(once()))
     waiting.set()
-    assert time.perf_counter() - began < 0.5
 
 
 def test_interrupting_at_any_moment_leaves_a_door_that_works(server: StandIn) -> None:

@@ -221,15 +221,13 @@ def test_a_long_prompt_goes_in_pieces_and_then_its_end(talk: Talk, server: Stand
 
 
 def test_a_newer_request_ends_a_piece(talk: Talk, server: StandIn) -> None:
-    server.delay = 5.0
+    server.delay = 3600.0
     talk.client.send(Evaluate(1, LONG, 0, 30))
     while not completions(server):
         time.sleep(0.01)
     server.delay = 0.0
-    began = time.monotonic()
     reply = talk.ask(Evaluate(2, [5, 6], 1, 30))
     assert isinstance(reply, Evaluated) and reply.request == 2
-    assert time.monotonic() - began < 2
 
 
 def test_a_walk_gives_the_places_in_their_order_and_what_came_there(talk: Talk) -> None:
@@ -672,18 +670,16 @@ def test_a_vocabulary_whose_size_is_not_told_is_searched_as_a_whole(
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing can be stopped here")
-def test_a_stopped_server_is_told_within_five_seconds() -> None:
+def test_a_stopped_server_is_told() -> None:
+    """Within five seconds, by the limits that tests/engine/test_door.py looks at."""
     with stand_in() as (process, address):
         talk = Talk(address)
         assert isinstance(talk.next(), Loaded)
         os.kill(process.pid, signal.SIGSTOP)
-        began = time.monotonic()
         reply = talk.ask(Evaluate(1, [5, 6], 1, 30))
-        seconds = time.monotonic() - began
         os.kill(process.pid, signal.SIGCONT)
         talk.client.close()
     assert isinstance(reply, Failed) and reply.request is None
-    assert seconds < 5
 
 
 def test_a_ping_is_answered_while_a_call_is_under_way(talk: Talk, server: StandIn) -> None:
