@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import pytest
 from hypothesis import settings
 
-from tests import figures, tiny_models
+from tests import figures
 from tests.figures import Figure
-from tests.tiny_models import MODELS
 from tokex_gguf.models.discovery import bundled_model
 
-if TYPE_CHECKING:  # pure tests run without llama.cpp
+if TYPE_CHECKING:  # pure tests run without llama.cpp and numpy
     from tokex_gguf.engine.worker.abort import Abort
     from tokex_gguf.engine.worker.evaluator import Evaluator
     from tokex_gguf.engine.worker.llama import Llama
@@ -254,6 +253,8 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[P
 @pytest.fixture(scope="session")
 def light_model(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> Path:
     """One with the real one's tokens that computes next to nothing, where what it says does not matter."""
+    from tests import tiny_models
+
     path = tiny_models.light(tmp_path_factory.mktemp("light"), model_path)
     keep_for_programs(path)
     return path
@@ -320,6 +321,8 @@ def evaluator(llama: "Llama") -> "Evaluator":
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A file of each layout that the engine plays with."""
+    from tests.tiny_models import MODELS
+
     folder = tmp_path_factory.mktemp("tiny")
     return {name: write(folder) for name, write in MODELS.items()}
 

@@ -294,14 +294,47 @@ def test_only_declared_packages() -> None:
     assert used - set(sys.stdlib_module_names) == declared
 
 
-WITHOUT_LLAMA = ("tests/values", "tests/play", "tests/sessions", "tests/shell")
+PURE_TESTS = ("tests/values", "tests/play", "tests/sessions", "tests/shell")
+QUICK_TESTS = (
+    *("tests/values/test_path_text.py", "tests/values/test_workers.py", "tests/values/test_text_comparison.py"),
+    *("tests/play/test_find.py", "tests/play/test_waits.py", "tests/play/test_downloads.py"),
+)
+"""Of these, some that take a few seconds together."""
 
 
-def test_pure_tests_run_without_llama_cpp() -> None:
-    """They are imported, with all that they need, where there is none."""
-    program = "import importlib, sys; sys.modules['llama_cpp'] = None; list(map(importlib.import_module, sys.argv[1:]))"
-    paths = [path for folder in WITHOUT_LLAMA for path in sorted((ROOT.parent / folder).glob("test_*.py"))]
-    names = [".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in paths]
-    command = [sys.executable, "-c", program, "tests.conftest", *names]
+ABSENT = """
+import sys
+class Absent:
+    @staticmethod
+    def find_spec(name, *_):
+        if name.partition(".")[0] in ("llama_cpp", "numpy"):
+            raise ModuleNotFoundError(f"{name} is not there", name=name)
+sys.meta_path.insert(0, Absent)
+"""
+"""What takes both from a process. None in their place in `sys.modules` is looked at by hypothesis."""
+
+
+def alone(program: str, *arguments: str) -> str:
+    """What a program says, with its errors, that ends well without llama_cpp and numpy."""
+    command = [sys.executable, "-c", ABSENT + program, *arguments]
     done = subprocess.run(command, cwd=ROOT.parent, capture_output=True, text=True)
-    assert len(names) > 40 and done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
+    return done.stdout
+
+
+def test_pure_tests_need_no_llama_cpp_and_no_numpy() -> None:
+    """They are imported, with all that they need, where there is none; and some of them run."""
+    paths = [path for folder in PURE_TESTS for path in sorted((ROOT.parent / folder).glob("test_*.py"))]
+    names = [".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in paths]
+    assert len(names) > 40
+    alone("import importlib; list(map(importlib.import_module, sys.argv[1:]))", "tests.conftest", *names)
+    program = "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    told = alone(program, "-q", "-n", "0", "-p", "no:cacheprovider", *QUICK_TESTS)
+    assert " passed" in told
+
+
+def test_pure_tests_start_no_program() -> None:
+    """Those that do are in tests/program/."""
+    paths = [path for folder in PURE_TESTS for path in (ROOT.parent / folder).glob("*.py")]
+    starting = [path.name for path in paths if "tests.terminal" in imports_of(path.read_text(encoding="utf-8"))]
+    assert starting == []

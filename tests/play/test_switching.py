@@ -2,12 +2,10 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tests.fake import OTHER, PIECES, Play, on, started, text_to_path
-from tests.terminal import Terminal
 from tokex_gguf.engine.protocol import EngineDied, Failed, Load, Loading, Tokenize, Tokenized
 from tokex_gguf.models.gguf.metadata import Header
 from tokex_gguf.models.memory import Fit
@@ -455,30 +453,6 @@ def test_late_answers_of_the_engine_before_change_nothing() -> None:
         == replace(before, game=replace(before.game, prompts=()))
         or not play.session.game.prompts
     )
-
-
-def test_on_the_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: dict[str, Path]) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "tiny.gguf").symlink_to(tiny["llama"])
-    terminal = Terminal("--model", "bundled", "--prompt", "Once upon a time")
-    terminal.shows(r"tokens: 4 .* ready")
-    terminal.press("right")
-    terminal.shows(r"tokens: 5 .* ready")
-    terminal.press("o")
-    terminal.shows(r"tiny\.gguf .*F32")
-    terminal.press("up", "\r")
-    terminal.shows("tiny llama .* F32")
-    terminal.shows(" ready")
-    assert "Once upon a time," in terminal.text()
-    terminal.press("o")
-    terminal.shows(r"bundled .*Q4_1")
-    terminal.press("down", "\r")
-    terminal.shows(r"(?s)Smollm2.*tokens: 5 .* ready")
-    assert "known, 0 tokens" in terminal.text()
-    terminal.press("ctrl-q")
-    assert terminal.ends() == 0
 
 
 def test_a_click_chooses_among_models_also_before_the_starting_prompt_is_read() -> None:
