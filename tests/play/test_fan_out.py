@@ -16,14 +16,15 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.fan import READ_MOST, Fan, FanState, Found, Row, in_order, read_on, rows, selected
 from tokex_gguf.play.messages import FanFurther, Typed
-from tokex_gguf.play.purposes import ForFanOut
+from tokex_gguf.play.purposes import ForFanOut, ForVerdicts
 from tokex_gguf.play.replies import WrongReply
 from tokex_gguf.play.rules.fan_out import AHEAD, BATCH
-from tokex_gguf.play.session import EngineStatus
+from tokex_gguf.play.session import EngineStatus, Sampling
 from tokex_gguf.sessions import codec
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.fan_out import Budget, FanOut
+from tokex_gguf.values.layers import REACHABLE
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
 from tokex_gguf.values.stops import AfterTokens, AtEnd, AtLine, AtSentence, AtText
 from tokex_gguf.values.tokens import Piece
@@ -292,6 +293,26 @@ def test_sorted_by_the_first_token_answers_stand_together() -> None:
     play.press(Action.SORT)
     probs = [line.prob for line in rows(fan(play)).lines]
     assert probs == sorted(probs, reverse=True)
+
+
+@pytest.mark.parametrize("keys", [(Action.ANSWERS,), (Action.ANSWERS, Action.CRITICAL)])
+def test_verdicts_on_the_prompt_are_asked_for_once_answers_are_there(keys: tuple[Action, ...]) -> None:
+    """Each would end the other at every reply."""
+    play = started("hello there", stop=TWO, budget=Budget(30 if len(keys) == 1 else 1, 0.0, 1.0))
+    play.press(*keys[:-1])
+    play.take(keys[-1])
+    sampling = Sampling(Chain((Sampler.of(Kind.DRY, 1),)))
+    options = replace(play.session.options, layer=REACHABLE)
+    play.session = replace(play.session, game=replace(play.session.game, sampling=sampling), options=options)
+    replies = 0
+    while not (judging := play.session.game.newest(ForVerdicts)):
+        assert play.asked, "they are asked for in the end"
+        one_by_one(play)
+        replies += 1
+        assert replies < 1000, "they end each other"
+    assert replies >= 4 and judging
+    results = play.session.game.results
+    assert fan(play).state is not FanState.RUNNING and all(one.state.name != "RUNNING" for one in results.criticals)
 
 
 def test_groups_have_the_probability_of_their_answers() -> None:

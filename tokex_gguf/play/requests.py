@@ -312,7 +312,7 @@ def judge(session: Session) -> Outcome:
     ):
         return session, []
     asked = any(isinstance(purpose, ForVerdicts | ForView) for purpose in game.asked.values())
-    if asked or game.engine is not EngineStatus.READY or not game.can(Capability.SAMPLERS):
+    if asked or _answers_awaited(game) or game.engine is not EngineStatus.READY or not game.can(Capability.SAMPLERS):
         return session, []
     tip = game.prompt.tip
     if (ForVerdicts, tip, lens) in game.refused:
@@ -323,6 +323,11 @@ def judge(session: Session) -> Outcome:
     nodes = tuple(tip.nodes(start))
     purpose = ForVerdicts(nodes, start, lens)
     return request(session, purpose, lambda number: Evaluate(number, tip.path(), start, 1, None, 0, lens))
+
+
+def _answers_awaited(game: Game) -> bool:
+    """Whether answers, or critical tokens, are looked for: what else is asked for would end that, or be ended by it."""
+    return any(isinstance(purpose, ForFanOut | ForCritical) and purpose.awaited for purpose in game.asked.values())
 
 
 def judge_phrases(session: Session) -> Outcome:
@@ -371,10 +376,7 @@ def look_ahead(session: Session) -> Outcome:
         return session, []
     if _compares_table(session):  # it would be ended by that
         return session, []
-    fan_out = session.game.newest(ForFanOut)
-    if fan_out and fan_out[1].going:  # it would end what is waited for
-        return session, []
-    if (critical := session.game.newest(ForCritical)) and critical[1].awaited:
+    if _answers_awaited(session.game):
         return session, []
     if isinstance(session.screen, TypingScreen) or session.game.prompt.cursor is not None:
         return session, []

@@ -41,8 +41,10 @@ def seen(session: Session) -> Session:
     return replace(session, game=replace(session.game, seen=Viewed(session.game.prompt.place.tip, lens, view)))
 
 
-THROUGH = (dice.roll_on, judge_on, cursor.jump_on, look_through, judge, judge_phrases)
+THROUGH = (dice.roll_on, judge_on, cursor.jump_on, look_through, judge_phrases)
 """What goes on by itself where the prompt is seen through a lens."""
+JUDGED = (judge,)
+"""The same, behind what is looked for among answers: of both, that is waited for."""
 BESIDE = (compare_on, compare)
 """What goes on by itself where something is compared."""
 AHEAD = (grow,)
@@ -73,12 +75,12 @@ def update(session: Session, message: Message) -> Outcome:
     session = remember(before, session, asked=isinstance(message, PLAYERS))
     if session.game.prompts:
         session = versus.follow(before, visited(before, session))
-    through = THROUGH if session.game.pressed.rolling or session.lens is not RAW else ()
+    through, judged = (THROUGH, JUDGED) if session.game.pressed.rolling or session.lens is not RAW else ((), ())
     beside = () if session.game.versus is ALONE else BESIDE
     first, two = (TWO_FIRST, TWO) if session.paired is not UNPAIRED else ((), ())
     ahead = AHEAD if session.game.settings.lookahead_tokens else ()
     fanned = FANNED if session.game.results.fans else ()
-    for more in (*through, *fanned, *first, look_ahead, walk, *two, *beside, check, *ahead, downloads.begin):
+    for more in (*through, *fanned, *judged, *first, look_ahead, walk, *two, *beside, check, *ahead, downloads.begin):
         session, further = more(session)
         effects = effects + further
     return seen(session), effects
