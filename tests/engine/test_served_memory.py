@@ -6,6 +6,8 @@ import random
 import pytest
 
 from tests.stand_in_server import PIECES
+from tokex_gguf.engine.remote.dialects.dialect import Answer
+from tokex_gguf.engine.remote.evaluator import within_one
 from tokex_gguf.engine.remote.memory import CANDIDATES, MOST, RECENT, Known, Memory, Recent
 from tokex_gguf.engine.remote.vocabulary import Vocabulary
 from tokex_gguf.engine.worker.vocabulary_search import Index
@@ -21,6 +23,18 @@ def test_a_token_is_known_among_the_candidates_or_where_it_was_asked_for() -> No
     one = known()
     one.asked[40] = Taken(-9.0, 4, at_least=True)
     assert one.of(8) == Taken(-1.5, 2) and one.of(40) == Taken(-9.0, 4, at_least=True) and one.of(41) is None
+
+
+@pytest.mark.parametrize("probs", [(0.6, 0.4009), (1.0004,), (0.6, 0.4), (0.5, 0.3)])
+def test_probabilities_are_one_together_at_the_most(probs: tuple[float, ...]) -> None:
+    """Or the masses of answers were more than all."""
+    told = Answer(list(range(len(probs))), [min(math.log(one), 0.0) for one in probs], -9.0)
+    kept = within_one(told)
+    assert kept.ids == told.ids and math.fsum(map(math.exp, kept.logprobs)) <= 1 + 1e-15
+    if sum(map(math.exp, told.logprobs)) <= 1:
+        assert kept == told
+    else:
+        assert kept.asked is not None and kept.asked - kept.logprobs[0] == pytest.approx(-9.0 - told.logprobs[0])
 
 
 def test_fewer_candidates_keep_what_is_known_of_the_whole() -> None:

@@ -1,8 +1,10 @@
 """A path to distributions, in calls to a server: nothing twice, long prompts in pieces."""
 
 import heapq
+import math
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from enum import Enum
 from itertools import groupby, islice
 from typing import NamedTuple, Protocol, TypeVar
@@ -317,12 +319,26 @@ class Evaluator:
 
     def _known(self, answer: Answer, asked: int | None = None) -> Known:
         """What an answer says, in this program's numbers."""
+        answer = within_one(answer)
         low, slack = entropy_interval(answer.logprobs, self.served.vocab_size)
         known = Known(Distribution.of(low, answer.ids, answer.logprobs, slack))
         if asked is not None and answer.asked is not None and asked not in known.distribution.ids:
             lowest, highest = ranks(answer.logprobs, answer.asked)
             known.asked[asked] = Taken(answer.asked, answer.rank or lowest, not answer.rank and highest > lowest)
         return known
+
+
+def within_one(answer: Answer) -> Answer:
+    """The same with probabilities that are 1 together at the most: sums that a server rounds may be more.
+
+    Products of those would be more and more, and the masses of answers more than all.
+    """
+    total = math.fsum(map(math.exp, answer.logprobs))
+    if total <= 1:
+        return answer
+    more = math.log(total)
+    asked = None if answer.asked is None else answer.asked - more
+    return replace(answer, logprobs=[logprob - more for logprob in answer.logprobs], asked=asked)
 
 
 def _taken(known: Known, token: int | None) -> list[Taken]:
