@@ -77,7 +77,7 @@ from tokex_gguf.ui.screen import View
 from tokex_gguf.ui.screen import shown as looks
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.formatting import bits_text, number
-from tokex_gguf.values.layers import DELTA
+from tokex_gguf.values.layers import DELTA, PROBABILITY
 from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.model_entry import ModelEntry
@@ -692,11 +692,50 @@ def test_a_session_knows_the_second_model_also_before_it_was_played_with() -> No
     assert again.other_games["other.gguf"].settings.model == GgufFile("other.gguf", "other.gguf")
 
 
+@pytest.mark.parametrize("keys", [(), (Action.COPY, Action.APPEND)])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_session_that_is_come_back_to_goes_on_as_one_that_was_played_on(
+    keys: tuple[Action, ...], there: bool
+) -> None:
+    def end(two: Two) -> tuple[object, ...]:
+        two.press(Action.SWAP)
+        games = two.session.game, two.b
+        prompts = [[(one.tip.path(), one.along) for one in game.prompts] for game in games]
+        two.press(Action.VERSUS_MODEL)
+        return prompts, [game.active for game in games], two.session.options.layer
+
+    ends = []
+    for saved in (False, True):
+        two = Two("hello").run().press(Action.LAYER)
+        assert two.session.options.layer is PROBABILITY
+        chosen(two).run().press(Action.SWAP, *[Action.SWAP] * (not there), *keys, Action.APPEND)
+        if saved:
+            two.session = replace(load(dump(two.session), two.session.game.settings), rows=20)
+            two.files.clear()
+            two.queues.clear()
+            two.press(Begin())
+        ends.append(end(two))
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize("change", ['"along":1', '"along":-1', '"along":"0"', '"before":"none"', '"before":1'])
+def test_a_prompt_that_is_not_there_goes_not_along(change: str) -> None:
+    two = compared().press(Action.SWAP, Action.SWAP)
+    body = json.dumps(json.loads(dump(two.session))["session"], separators=(",", ":"))
+    name = change.split(":")[0]
+    own = {'"along"': '"along":0', '"before"': '"before":"plain"'}[name]
+    assert own in body
+    older = body.replace(f"{own},", "").replace(f",{own}", "")
+    assert isinstance(load(seal(older.encode()), two.session.game.settings).paired, Pair)
+    with pytest.raises(BadArchive):
+        load(seal(body.replace(own, change).encode()), two.session.game.settings)
+
+
 @pytest.mark.parametrize("beside", ['{"file":1,"asked":""}', '{"file":"a\\u0000","asked":""}', '{"file":"a"}', "[]"])
 def test_a_second_model_that_is_none_is_refused(beside: str) -> None:
     two = compared()
     body = json.dumps(json.loads(dump(two.session))["session"], separators=(",", ":"))
-    own = '"beside":{"file":"other.gguf","asked":"other.gguf"}'
+    own = '"beside":{"file":"other.gguf","asked":"other.gguf","before":"plain"}'
     assert own in body
     assert isinstance(load(seal(body.encode()), two.session.game.settings).paired, Pair)
     with pytest.raises(BadArchive):

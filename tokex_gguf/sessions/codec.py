@@ -131,7 +131,9 @@ class Encoder:
         shown |= {} if session.options.shows_ahead else {"ahead": False}
         shown |= {"ghost": True} if session.options.ghost else {}
         if isinstance(session.paired, Pair) and session.beside:
-            shown["beside"] = _named_model(session.beside.settings.model)
+            against = session.game.versus
+            before = {"before": against.before.name} if isinstance(against, AgainstModel) else {}
+            shown["beside"] = {**_named_model(session.beside.settings.model), **before}
         if session.unfinished:
             shown["typed"] = session.unfinished
         if session.uninserted:
@@ -253,6 +255,9 @@ class _GameEncoder:
             "folded": sorted(map(place, game.hidden.folded)),
             "assistant": None if game.said is None else sorted(map(place, game.said)),
         }
+        along = next((index for index, one in enumerate(game.prompts) if one.along), None)
+        if along is not None:
+            document["along"] = along
         if game.editing and game.editing.state is not EditState.OPEN:
             document["edited"] = game.editing.text
         # A bias is of a token that no table may list.
@@ -398,6 +403,8 @@ def _session(document: dict[str, object], settings: Settings, encoder: Encoder) 
         table = value_of(document, "beside", dict)
         model = GgufFile(_path(table), value_of(table, "asked", str))
         known, before = ModelComparison(), PLAIN if layer is DELTA else layer
+        if "before" in table:  # older files do not have it
+            before = _one_of(table, "before", every_layer())
         against = AgainstModel.of(model.key, before, known, same_file=model.key == own)
         game, paired = replace(game, versus=against), Pair(model.key, ByDistributions(known))
         if model.key not in (own, *other_games):  # nothing was played with it yet
@@ -454,7 +461,7 @@ def _game(document: dict[str, object], settings: Settings, encoder: Encoder) -> 
     for one in opened:
         one.tip.sort()
     begun = _begun(document, "begins", opened)
-    prompts = _named(document, "names", _made(document, "parents", begun, nodes))
+    prompts = _along(document, _named(document, "names", _made(document, "parents", begun, nodes)))
     if prompts and model is None:
         raise BadArchive("model: there are prompts, but no model")
     edited = _text(document, "edited")
@@ -566,6 +573,14 @@ def _named(table: dict[str, object], name: str, prompts: list[Prompt]) -> tuple[
         index = _number(row[0], name, 0, len(prompts) - 1)
         prompts[index] = replace(prompts[index], name=_text({name: row[1]}, name))
     return tuple(prompts)
+
+
+def _along(table: dict[str, object], prompts: tuple[Prompt, ...]) -> tuple[Prompt, ...]:
+    """Prompts with which of them goes along to the second model; older files do not have it."""
+    if "along" not in table:
+        return prompts
+    along = _number(table["along"], "along", 0, len(prompts) - 1)
+    return (*prompts[:along], replace(prompts[along], along=True), *prompts[along + 1 :])
 
 
 def _said(table: dict[str, object], nodes: list[Node]) -> frozenset[Node] | None:
