@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,12 @@ from tests import fake
 from tests.canvas import Canvas
 from tests.play.test_switching import HEADER
 from tokex_gguf.engine.backend import Delivery
-from tokex_gguf.engine.protocol import EngineDied, Evaluate, Load, Loaded, Request, Tokenize, Tokenized, Walk
+from tokex_gguf.engine.protocol import Apply, EngineDied, Evaluate, Load, Loaded, Request, Tokenize, Tokenized, Walk
 from tokex_gguf.models.catalogue import Entry
 from tokex_gguf.models.discovery import Place
 from tokex_gguf.play import update as update_module
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.session import Game, Session, Settings
+from tokex_gguf.play.session import Game, Sampling, Session, Settings
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.editor import Editor
 from tokex_gguf.shell.runtime import Runtime
@@ -32,8 +33,12 @@ from tokex_gguf.system import signals
 from tokex_gguf.ui import app as app_module
 from tokex_gguf.ui.app import COLOURS, App, PaletteStyle, colour_depth
 from tokex_gguf.ui.theme import styles
+from tokex_gguf.values.constraint import Constraint, ConstraintKind
+from tokex_gguf.values.layers import COST
+from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.tokens import label
+from tokex_gguf.values.view import KEPT, Verdict
 
 KEYS = {"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "esc": "\x1b", "ctrl-q": "\x11"}
 
@@ -485,6 +490,42 @@ def test_a_table_that_is_looked_at_and_on_its_way_is_waited_for_a_moment() -> No
     assert isinstance(walk, Walk) and app_module._under_way(play.session) == {walk.request}
     play.take(fake.evaluated(walk, walk.places[0], walk.places[0] + 1, fake.GIVEN))
     assert not app_module._under_way(play.session)
+
+
+def test_parts_of_an_answer_about_a_layer_are_drawn_as_they_come(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are kept in what a session shares with the one before, which stays equal to it."""
+    judging: list[Evaluate] = []
+
+    def send(engine: FakeEngine, request: Request) -> None:
+        if isinstance(request, Evaluate) and request.lens is not RAW:
+            judging.append(request)
+        elif isinstance(request, Apply):
+            engine.deliver(fake.applied(request))
+        else:
+            otherwise(engine, request)
+
+    async def scenario(player: Player) -> None:
+        session = player.game.session
+        sampling = Sampling(constraint=Constraint(ConstraintKind.REGEX, "[a-z]*"))
+        game = replace(session.game, sampling=sampling, prompts=(replace(session.game.prompt, begins=1),))
+        player.game.session = replace(session, game=game, options=replace(session.options, layer=COST))
+        await player.press("c")
+        await player.until(lambda _: judging)
+        (request,) = judging
+        for place in range(4):
+            await asyncio.sleep(2 * app_module.PLAYING)
+            frames: list[object] = []
+            player.app.application.after_render += frames.append
+            part = replace(fake.evaluated(request, place, place + 1), verdicts=[Verdict(0.5, KEPT, 0.5)])
+            FakeEngine.latest.deliver(part)
+            await player.until(lambda _: frames)  # noqa: B023
+            player.app.application.after_render -= frames.append
+
+    otherwise = FakeEngine.send
+    monkeypatch.setattr(FakeEngine, "send", send)
+    played(scenario)
 
 
 def test_a_prompt_on_a_server_is_walked_on_the_screen(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ from tokex_gguf.play.messages import (
     Typed,
     Unbound,
 )
-from tokex_gguf.play.purposes import ForView, ForWalk
+from tokex_gguf.play.purposes import ForVerdicts, ForView, ForWalk
 from tokex_gguf.play.screens import Help, TypingScreen
 from tokex_gguf.play.session import BEAT, Palette, Session
 from tokex_gguf.shell.editor import Editor
@@ -125,6 +125,11 @@ def _walked(before: Session, session: Session) -> bool:
         return False
     game = replace(before.game, asked=session.game.asked, context=session.game.context)
     return replace(before, game=game, counts=replace(before.counts, requests=session.counts.requests)) == session
+
+
+def _grows(session: Session) -> bool:
+    """Whether parts of an answer come that are seen, and leave the session equal: they go to what sessions share."""
+    return session.under_way.comparing or session.game.newest(ForVerdicts) is not None
 
 
 class App:
@@ -467,7 +472,8 @@ class App:
             )
             == session
         ):
-            return
+            if _grows(session):  # with its end the session is another, and drawn at once
+                self._later(PLAYING)
         elif session.game.pressed.autoplay and before.game.pressed.autoplay:
             self._later(PLAYING)
         elif under_way - then:
@@ -513,8 +519,9 @@ class App:
 
     def _impatient(self) -> None:
         self._timer = None
-        game = self._game.session.game
-        if _under_way(self._game.session) or (game.prompts and game.walking):
+        session = self._game.session
+        game = session.game
+        if _under_way(session) or (game.prompts and game.walking) or _grows(session):
             self._application.invalidate()
 
     def _listen(self) -> None:
