@@ -488,6 +488,20 @@ def test_while_an_answer_is_awaited_the_old_table_stays_dimmed() -> None:
     assert "ready" not in text(play)
 
 
+def test_the_table_that_stays_has_the_columns_and_marks_that_it_had() -> None:
+    play = Play("hello", lookahead=3, lookahead_tokens=40).answer().press(Action.APPEND, Action.POP)
+    for _ in range(20):  # to one whose table is not known ahead, and is not yet
+        play.take(Action.DOWN)
+    before = text(play, 160)
+    assert re.search(r"rank .*\bahead\b", before) and "• " in before
+    play.take(Action.APPEND)
+    assert not play.session.game.ready
+    rows = [[line[80:] for line in drawn.splitlines()[1:30]] for drawn in (before, text(play, 160))]
+    changed = [(was, now) for was, now in zip(*rows, strict=True) if was != now]
+    assert [(was, now.replace("•", " ")) for was, now in changed] == [(was, was) for was, _ in changed]
+    assert len(changed) == 1, "the one that was appended has been visited"
+
+
 def test_numbers_and_bars() -> None:
     assert [number(p) for p in (1.0, 0.97312, 0.0001, 0.0000999, 3.1e-20, 1.25e-105)] == [
         "1.0000", "0.9731", "0.0001", "1.0e-04", "3.1e-20", "1e-105",

@@ -512,7 +512,7 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     look = _Look.of(session, shown)
     below = _below(session, shown, height)
     mass = "" if isinstance(session.lens, Sampled) else _mass(session, rows, seen)
-    there = session.game.known.foreseen.place(node) if node is not None and not shown.style else None
+    there = session.game.known.foreseen.place(node) if node is not None else None
     columns = _Columns(width, look, there if session.looks_ahead else None)
     compares = _compares(session, shown)
     besides = rows_by_token(session) if compares else {}
