@@ -1152,7 +1152,15 @@ def test_a_mark_on_the_rule_says_where_in_a_long_prompt_one_is(width: int, heigh
 
 
 @pytest.mark.parametrize(("width", "height"), [(130, 40), (80, 24)])
-def test_a_prompt_that_is_seen_whole_has_no_mark(width: int, height: int) -> None:
+@pytest.mark.parametrize(
+    "pieces", [{}, {"h": b"\xe6\xbc", "e": b"\xa2"}, {"h": b"", "o": b""}, dict.fromkeys("helo", b"")]
+)
+def test_a_prompt_that_is_seen_whole_has_no_mark(
+    width: int, height: int, pieces: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where tokens show nothing: a character of several tokens is shown by its last one."""
+    for char, data in pieces.items():
+        monkeypatch.setitem(fake.PIECES, fake.text_to_path(char)[0], Piece(data))
     assert not set(rule(started("hello"), width, height)) & set("┃━")
 
 

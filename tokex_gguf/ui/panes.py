@@ -208,8 +208,9 @@ class PromptPane:
         if not self._shown:
             return range(0)
         (top, upper), (bottom, lower) = self._shown[0], self._shown[-1]
-        first = top.start + (upper.spans[0].token if upper.spans else upper.token)
-        behind = bottom.start + (lower.spans[-1].token + 1 if lower.spans else lower.token)
+        first = top.start + upper.token  # not its first span's: of a character of several tokens only the last has one
+        whole = lower is bottom.wrapped.lines[-1]
+        behind = bottom.start + (len(bottom.nodes) if whole else lower.spans[-1].token + 1)
         if first == 0 and behind >= self._depth:
             return range(0)
         first, behind = min(first, self._depth - 1), min(behind, self._depth)  # no more than is the prompt's own
