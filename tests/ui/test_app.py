@@ -407,6 +407,15 @@ def test_what_is_typed_is_what_is_meant(key: str, played: Played) -> None:
     played(scenario)
 
 
+@pytest.mark.parametrize("key", ["i", "/", "f"])
+def test_the_tab_key_is_text_where_it_means_nothing_else(key: str, played: Played) -> None:
+    async def scenario(player: Player) -> None:
+        await player.press(key, "a", "\t", "b")
+        await player.until(lambda _: player.game.session.line.text == "a\tb")
+
+    played(scenario)
+
+
 def test_keys_that_send_control_characters_type_nothing(played: Played) -> None:
     async def scenario(player: Player) -> None:
         await player.press("i", "a")

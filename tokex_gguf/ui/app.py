@@ -385,23 +385,25 @@ class App:
                 self._take(Typed(event.data))
             elif meant:
                 self._take(meant)
-            elif isinstance(screen, TypingScreen) and is_text(event.data):
-                self._take(Typed(event.data + self._typed_next(event)))
             else:
-                self._take(Unbound(shown(key)))
+                self._type(event, shown(key))
             return NotImplemented  # `_take` draws where that is wanted
 
         return handle
 
     def _any_key(self, event: KeyPressEvent) -> object:
+        self._type(event, event.data if event.data.isprintable() and len(event.data) == 1 else "")
+        return NotImplemented
+
+    def _type(self, event: KeyPressEvent, name: str) -> None:
+        """Takes a key that means nothing else: text where that is typed. `name`: what it is called."""
         typing = isinstance(self._game.session.screen, TypingScreen)
         if typing and event.data == "\t":
             self._take(Typed("\t"))
         elif typing and is_text(event.data):
             self._take(Typed(event.data + self._typed_next(event)))
         else:
-            self._take(Unbound(event.data if event.data.isprintable() and len(event.data) == 1 else ""))
-        return NotImplemented
+            self._take(Unbound(name))
 
     def _typed_next(self, event: KeyPressEvent) -> str:
         """What has been typed behind a character already. Text that comes at once costs no more than a paste."""
