@@ -340,6 +340,7 @@ def test_in_the_chain_its_changes_are_undone_and_the_screen_stays() -> None:
     assert "samplers are changed back" in play.session.notice
     play.press(Action.REDO)
     assert play.session.game.sampling.chain == less
+    assert play.session.notice.startswith("redone: the samplers are changed again")
     play.press(Action.UNDO, Action.UNDO)
     assert play.session.lens is RAW and isinstance(play.session.screen, Samplers)
 

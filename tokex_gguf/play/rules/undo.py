@@ -102,7 +102,7 @@ def _places(session: Session) -> Places:
 
 
 def _turned(session: Session, places: Places, changed: Undo, done: str, more: str) -> Outcome:
-    game, told = session.game, _told(session, places)
+    game, told = session.game, _told(session, places, "again" if done == "redone" else "back")
     # Which prompt goes along with a second model is so now, and not as it was then.
     along = next((place for place, prompt in enumerate(game.prompts) if prompt.along), None)
     same = len(places.prompts) == len(game.prompts)
@@ -121,26 +121,26 @@ def _turned(session: Session, places: Places, changed: Undo, done: str, more: st
     return replace(session, notice=f"{done}{told}{more}"), effects
 
 
-def _of_chain(game: Game, chain: Chain) -> str:
+def _of_chain(game: Game, chain: Chain, way: str) -> str:
     """What another chain changes: a token's bias, which the table shows far below perhaps, is named."""
     now = game.sampling.chain
     if chain.samplers != now.samplers:
-        return "the samplers are changed back"
+        return f"the samplers are changed {way}"
     changed = {token for token, _ in set(chain.bias) ^ set(now.bias)}
     if len(changed) != 1:
-        return "the biases are changed back"
+        return f"the biases are changed {way}"
     (token,) = changed
     amount = bias_text(chain.biases.get(token, 0.0))
     return f"{label(glimpse(game.piece(token).data))} {amount or 'has no bias any more'}"
 
 
-def _told(session: Session, places: Places) -> str:
-    """What comes back besides the prompts, which are seen: a constraint and samplers are hardly."""
+def _told(session: Session, places: Places, way: str) -> str:
+    """What changes besides the prompts, which are seen: a constraint and samplers are hardly. `way`: back, or again."""
     sampling = session.game.sampling
     if places.constraint != sampling.constraint:
         return f": {places.constraint.title} holds again" if places.constraint else ": there is no constraint"
     if places.chain != sampling.chain:
-        return f": {_of_chain(session.game, places.chain)}"
+        return f": {_of_chain(session.game, places.chain, way)}"
     here, there = session.game.prompt, places.prompts[places.active]
     moved = places.constraint is not None and here.tip is there.tip and here.begins != there.begins
     return f": the constraint holds after token {there.begins}" if moved else ""
