@@ -25,6 +25,7 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import SCREENS, help_entries, hints, keys_of
 from tokex_gguf.play.messages import CompareFurther, Listed, ListedSessions, Message, PointedAtToken, Resized, Typed
+from tokex_gguf.play.purposes import ForVerdicts
 from tokex_gguf.play.rules.tree import selected_end
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Cost, Palette, Sampling, Session, Starter, table
@@ -36,9 +37,11 @@ from tokex_gguf.ui.panes import bar, bar_scale
 from tokex_gguf.ui.screen import GREETING, View, rows_of, shown
 from tokex_gguf.ui.theme import styles
 from tokex_gguf.values import layers
+from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.formatting import number
 from tokex_gguf.values.layers import Layer
+from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import DEFAULT, GREEDY, NO_CHAIN, Chain, Kind, Sampler
 from tokex_gguf.values.session_entry import Held, SessionEntry
 from tokex_gguf.values.stops import AfterTokens
@@ -754,6 +757,28 @@ def test_a_phrase_that_is_being_scored_is_waited_for() -> None:
     assert "working  scoring" in below(text(play)).status
     assert "goes on after" not in text(play)
     assert play.answer().session.game.results.scores and " ready " in below(text(play)).status
+
+
+def test_the_progress_is_that_of_the_text_which_is_waited_for() -> None:
+    play = started().press(Action.INPUT)
+    play.take(Typed("there" * 4))
+    (spelt,) = play.replies(play.asked.pop())
+    play.take(spelt)
+    request = play.asked[-1]
+    assert isinstance(request, Evaluate) and request.start == 5
+    assert "working  5/25 tokens" in below(text(play)).status
+    play.take(fake.evaluated(request, 5, 15))
+    assert "working  15/25 tokens" in below(text(play)).status
+
+
+def test_a_layer_is_worked_on_only_while_it_is_shown() -> None:
+    play = started().press(Action.LAYER)
+    lens = Sampled(NO_CHAIN, Constraint(ConstraintKind.REGEX, "a*"), 1)
+    purpose = ForVerdicts(tuple(play.session.game.prompt.tip.nodes()), 0, lens)
+    play.session = replace(play.session, game=replace(play.session.game, asked={1: purpose}))
+    assert " ready" in below(text(play)).status
+    play.session = replace(play.session, options=replace(play.session.options, layer=layers.COST))
+    assert "working  layer cost" in below(text(play)).status
 
 
 def test_what_is_typed_at_an_inner_place_has_the_numbers_of_that_place() -> None:

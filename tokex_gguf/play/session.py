@@ -555,10 +555,9 @@ class Game:
         missed = SILENT_AFTER if heard else SILENT_AFTER_AT_START
         return (self.health.unanswered - 1) * BEAT if self.health.unanswered >= missed else 0.0
 
-    @property
-    def evaluated(self) -> int:
-        """How many of the active prompt's tokens the engine has come by."""
-        pending, tip = self.decoding, self.prompt.tip
+    def evaluated(self, tip: Node) -> int:
+        """How many tokens of the path that is waited for the engine has come by."""
+        pending = self.decoding
         if pending and isinstance(pending[1], ForEvaluation) and not self.can(Capability.PROMPT_AT_ONCE):
             return max(pending[1].reached, pending[1].start)
         return min(tip.first_unknown(), tip.depth)

@@ -563,7 +563,8 @@ def _state(session: Session) -> Line:
 
 
 def _progress(session: Session) -> str:
-    return f"  {session.game.evaluated}/{session.game.prompt.tip.depth} tokens"
+    tip = session.goal.tip
+    return f"  {session.game.evaluated(tip)}/{tip.depth} tokens"
 
 
 def second_line(session: Session, width: int) -> Line:
