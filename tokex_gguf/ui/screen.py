@@ -541,8 +541,9 @@ def _state(session: Session) -> Line:
     doing = next((DOES[type(one)] for one in session.game.asked.values() if type(one) in DOES), "")
     if session.game.ready and doing:
         return [("class:busy", "working"), ("class:dim", f"  {doing}")]
-    if session.game.ready and session.game.newest(ForVerdicts):
-        return [("class:busy", "working"), ("class:dim", f"  layer {session.options.layer.name}")]
+    layer = session.options.layer
+    if session.game.ready and isinstance(layer, LensLayer) and session.game.newest(ForVerdicts):
+        return [("class:busy", "working"), ("class:dim", f"  layer {layer.name}")]
     if session.game.ready:
         cost = session.game.cost
         took = counted(cost.tokens, "token")
