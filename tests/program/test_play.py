@@ -258,8 +258,12 @@ def test_resizing_redraws_at_once(terminal: Terminal) -> None:
     terminal.child.setwinsize(10, 50)
     terminal.screen.resize(10, 50)
     terminal.shows("tokex-gguf needs 60x16 cells")
+    terminal.collect(0.6)
+    before = len(terminal.raw)
     terminal.child.setwinsize(24, 80)
     terminal.screen.resize(24, 80)
     terminal.shows("tokens: 103 .*ready")
+    terminal.collect(0.6)
+    assert terminal.raw[before:].count(b"Prompt 1/1") == 1, "and once"
     terminal.press("ctrl-q")
     assert terminal.ends() == 0

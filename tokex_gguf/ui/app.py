@@ -94,6 +94,10 @@ no garbage: by Python's own figures the tokens of a prompt of 100,000 took 0.6 s
 0.29 s; by these it is 0.3 s and 0.02 s."""
 
 
+POLLING = 0.5
+"""Seconds between two looks at the terminal's size, where no signal tells of a resize."""
+
+
 PLAYING = 0.15
 """Seconds between two frames of autoplay: each frame takes its time from the decodes."""
 
@@ -173,6 +177,8 @@ class App:
             full_screen=True,
             color_depth=colour_depth,
             max_render_postpone_time=0,
+            # Where a signal tells of a resize, asking for the size as well would draw all of it a second time.
+            terminal_size_polling_interval=None if hasattr(signal, "SIGWINCH") else POLLING,
             input=keys,
             output=output,
         )
