@@ -399,10 +399,10 @@ def test_chunks_come_one_by_one_and_progress_shows() -> None:
     play, request = evaluating()
     play.take(fake.evaluated(request, 0, 4))
     assert not play.session.game.ready
-    assert play.session.game.evaluated == 4
+    assert play.session.game.evaluated(play.session.game.prompt.tip) == 4
     play.take(fake.evaluated(request, 4, 11))
     assert play.session.game.ready
-    assert play.session.game.evaluated == 11
+    assert play.session.game.evaluated(play.session.game.prompt.tip) == 11
     assert play.session.game.cost.tokens == 11
 
 
@@ -411,11 +411,11 @@ def test_the_table_may_come_before_all_that_leads_to_it() -> None:
     play.take(fake.evaluated(request, 10))
     assert play.session.game.prompt.tip.distribution
     assert not play.session.game.ready
-    assert play.session.game.evaluated == 0
+    assert play.session.game.evaluated(play.session.game.prompt.tip) == 0
     play.take(fake.evaluated(request, 0, 4))
     play.take(fake.evaluated(request, 4, 11))
     assert play.session.game.ready
-    assert play.session.game.evaluated == 11
+    assert play.session.game.evaluated(play.session.game.prompt.tip) == 11
     play.take(fake.evaluated(request, 10))
     assert play.session.game.ready, "what nobody asked for is nothing"
 

@@ -64,7 +64,11 @@ def ready(player: Patient) -> None:
 
 
 def evaluating(player: Patient) -> None:
-    player.until(lambda session: session.game.prompts and 0 < session.game.evaluated < session.game.prompt.tip.depth)
+    def is_under_way(session: Session) -> bool:
+        tip = session.game.prompt.tip if session.game.prompts else None
+        return tip is not None and 0 < session.game.evaluated(tip) < tip.depth
+
+    player.until(is_under_way)
 
 
 def decoding(player: Patient) -> None:
