@@ -236,6 +236,18 @@ def test_swap_goes_to_the_same_place_of_b() -> None:
     assert play.press(Action.SWAP).session.game.prompt.cursor is before.cursor
 
 
+def test_swap_goes_to_the_end_of_b_from_as_end() -> None:
+    play = compared().press(Action.CURSOR_FAR_BACK, Action.SWAP, Action.CURSOR_TIP)
+    assert play.session.game.prompt.cursor is None
+    assert play.press(Action.SWAP).session.game.prompt.cursor is None
+
+
+def test_swap_goes_to_and_fro_between_a_prompt_and_its_copy() -> None:
+    play = started(A).press(Action.COPY, Action.VERSUS, Action.SWAP)
+    assert play.session.game.active == 0
+    assert play.press(Action.SWAP).session.game.active == 1
+
+
 def test_b_stays_what_it_was_when_its_prompt_is_gone() -> None:
     play = compared()
     total = comparison(play).deltas.total

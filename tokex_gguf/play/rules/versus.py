@@ -150,7 +150,8 @@ def swap(session: Session) -> Outcome:
     looked_at, tip = game.prompt.cursor, game.prompt.tip
     comparison = game.known.compared.paths(versus.a, versus.b)
     partner = comparison.partner(looked_at) if looked_at else None
-    index = next((index for index, one in enumerate(game.prompts) if one.tip is versus.b), None)
+    found = [index for index, one in enumerate(game.prompts) if one.tip is versus.b]
+    index = next((one for one in found if one != game.active), found[0] if found else None)
     swapped = replace(session, game=replace(game, versus=AgainstPrompt(versus.b, tip, versus.before)))
     if index is not None:
         session, effects = go_to(swapped, index)
@@ -158,7 +159,7 @@ def swap(session: Session) -> Outcome:
         session, effects = insert(swapped, Prompt.at(versus.b))
         if session.game.prompt.tip is not versus.b:  # there is no room for one more
             return replace(session, game=replace(session.game, versus=versus)), effects
-    if partner is not None and session.game.prompt.tip.descends_from(partner):
+    if looked_at is None or (partner is not None and session.game.prompt.tip.descends_from(partner)):
         session, _ = look(session, partner)
     return session, effects
 
