@@ -2,6 +2,8 @@
 
 import os
 import random
+import re
+from dataclasses import replace
 
 import pytest
 
@@ -12,10 +14,12 @@ from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Lookahead, 
 from tokex_gguf.play import critical as play_critical
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.commands.registry import hints
 from tokex_gguf.play.critical import CriticalState, CriticalTokens
 from tokex_gguf.play.messages import FanFurther, Message, Typed
 from tokex_gguf.play.purposes import ForCritical
 from tokex_gguf.play.rules import critical
+from tokex_gguf.play.session import EngineStatus
 from tokex_gguf.sessions import codec
 from tokex_gguf.ui.screen import View
 from tokex_gguf.values.critical import End
@@ -377,3 +381,14 @@ def test_places_whose_numbers_come_late_are_looked_at() -> None:
     assert [trial.place.node.depth for trial in one(play).trials] == [
         trial.place.node.depth for trial in one(expected).trials
     ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 130])
+def test_what_the_state_is_goes_before_how_much_there_is(width: int) -> None:
+    play = opened().answer()
+    told = seen(play, width).splitlines()
+    assert any(re.search(r" (some did not end: space goes on|these are all)$", line.rstrip()) for line in told)
+    heading = next(line for line in told if " stands " in line)
+    assert ("leads to" in heading) == (width > 60), "there is room for a word, or none of it"
+    play.session = replace(play.session, game=replace(play.session.game, engine=EngineStatus.DEAD))
+    assert "pause" not in " ".join(label for _, _, label in hints(play.session))

@@ -14,6 +14,7 @@ from tests.fake import PIECES, VOCAB, Play, Served, on, screen_of, started
 from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Lookahead, LookaheadDone, Request
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.commands.registry import hints
 from tokex_gguf.play.fan import READ_MOST, Fan, FanState, Found, Row, in_order, read_on, rows, selected
 from tokex_gguf.play.messages import FanFurther, Typed
 from tokex_gguf.play.purposes import ForFanOut, ForVerdicts
@@ -569,3 +570,12 @@ def test_with_no_engine_nothing_is_looked_for_and_the_list_says_so() -> None:
     play.press(Action.ANSWERS)
     assert "looking further" not in seen(play)
     assert isinstance(play.session.screen, screens.AnswerList) is ("the engine is not there, Esc and r" in seen(play))
+
+
+@pytest.mark.parametrize("width", [60, 80, 130])
+def test_what_the_state_is_goes_before_how_much_there_is(width: int) -> None:
+    play = opened(tokens=300)
+    assert "  looking further " in seen(play, width)
+    play.session = replace(play.session, game=replace(play.session.game, engine=EngineStatus.DEAD))
+    assert "stopped: the engine is not there, Esc and r restart it " in seen(play, width)
+    assert "pause" not in " ".join(label for _, _, label in hints(play.session))

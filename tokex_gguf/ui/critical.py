@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from tokex_gguf.play.critical import CriticalState, CriticalTokens
 from tokex_gguf.play.rules.critical import shown
 from tokex_gguf.play.session import EngineStatus, Session
-from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, pad
+from tokex_gguf.ui.cells import Line, choose, clip, clip_start, fit, pad
 from tokex_gguf.ui.fan_out import NO_ENGINE, on_a_line, raw_numbers
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.critical import End, Run, Trial
@@ -77,29 +77,40 @@ def _state(session: Session, one: CriticalTokens, width: int) -> Line:
     flips = [found.flips(trial) for trial in trials]
     flipped = sum(map(bool, flips))
     none = sum(flip is None and trial.run.end is not None for flip, trial in zip(flips, trials, strict=True))
-    nowhere = " no place" if state is CriticalState.DONE else " no place yet"
-    some = f" {flipped} of {len(trials)} {'flips' if flipped == 1 else 'flip'} it" if trials else nowhere
+    nowhere = "no place" if state is CriticalState.DONE else "no place yet"
+    some = f"{flipped} of {len(trials)} {'flips' if flipped == 1 else 'flip'} it" if trials else nowhere
     if none and found.answer(found.standing) is not None:
         some += f", {none} {'has' if none == 1 else 'have'} none"
-    if found.lacking:
-        some += f", {found.lacking:,} without numbers"
+    lacking = f"{found.lacking:,} without numbers" if found.lacking else ""
     spent = counted(found.tokens, "token") + (f", {one.each:,} each at the most" if width >= WIDE else "")
     about = f"stopped: {clip(one.fault, 60)}" if state is CriticalState.FAULT else state.value
     style = {CriticalState.FAULT: "class:fault", CriticalState.RUNNING: "class:busy"}.get(state, "class:dim")
     if state is CriticalState.RUNNING and session.game.engine is EngineStatus.DEAD:
         style, about = "class:fault", NO_ENGINE
-    return [("", some), ("class:dim", f"  {spent}  "), (style, about)]
+    parts: list[tuple[int, Line]] = [
+        (8, [("", some)]),
+        (7, [("", lacking)]),
+        (6, [("class:dim", spent)]),
+        (9, [(style, clip(about, width - 1))]),
+    ]
+    return [("", " "), *choose([part for part in parts if part[1][0][1]], width - 1)]
 
 
-def _cells(width: int) -> tuple[int, int]:
-    """Cells of a token's text, and of an answer."""
-    return (14, 14) if width >= WIDE else (9, 8)
+LEAST = 8
+"""Cells of what a second choice leads to, at the least; where there are fewer, the answer has them."""
+
+
+def _cells(width: int) -> tuple[int, int, int]:
+    """Cells of a token's text, of an answer, and of what the second choice leads to."""
+    token, answer = (14, 14) if width >= WIDE else (9, 8)
+    left = width - (34 + 2 * token) - answer
+    return (token, answer, left - 1) if left > LEAST else (token, answer + left, 0)
 
 
 def _heading(width: int) -> Line:
-    token, answer = _cells(width)
+    token, answer, left = _cells(width)
     shape = f" {'token':>6} {pad('stands', token)} {'p':>7}  {pad('second', token)} {'p':>7}  {'':5} "
-    return fit([("class:head", f"{shape}{pad('answer', answer)} leads to")], width)
+    return fit([("class:head", f"{shape}{pad('answer', answer)}{' leads to' if left else ''}")], width)
 
 
 def _none(run: Run, each: int) -> str:
@@ -115,7 +126,7 @@ def _none(run: Run, each: int) -> str:
 
 def _line(session: Session, one: CriticalTokens, trial: Trial, width: int, *, selected: bool) -> Line:
     style = "class:selected" if selected else ""
-    token, room = _cells(width)
+    token, room, left = _cells(width)
     found, place, run = one.found, trial.place, trial.run
     assert place.node.taken is not None
     stands, second = (
@@ -134,6 +145,5 @@ def _line(session: Session, one: CriticalTokens, trial: Trial, width: int, *, se
         text = pad(clip(visible(answer[:200]) or "nothing", room), room)
         about = [(f"class:taken {style}".strip() if flips else style, f"{word:<5} {text}")]
     head = f" {place.node.depth:>6} {stands} {first:>7}  {second} {then:>7}  "
-    left = max(0, width - cells_of(head) - 6 - room - 1)
-    said = on_a_line(run.text[run.given :][-LONGEST:]) if len(run.text) > run.given else ""
-    return fit([(style, head), *about, (dim, f" {clip_start(said, left)}")], width, style)
+    said = on_a_line(run.text[run.given :][-LONGEST:]) if left and len(run.text) > run.given else ""
+    return fit([(style, head), *about, (dim, f" {clip_start(said, left)}" if left else "")], width, style)

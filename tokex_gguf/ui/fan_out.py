@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tokex_gguf.play.fan import Fan, FanState, Found, Row, rows, selected
 from tokex_gguf.play.rules.fan_out import shown
 from tokex_gguf.play.session import EngineStatus, Session
-from tokex_gguf.ui.cells import Line, clip, fit, pad
+from tokex_gguf.ui.cells import Line, choose, clip, fit, pad
 from tokex_gguf.ui.panes import bar
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.fan_out import EMPTY, weakest
@@ -82,7 +82,13 @@ def _state(session: Session, fan: Fan, width: int) -> Line:
     style = "class:fault" if state is FanState.FAULT else "class:busy" if state is FanState.RUNNING else "class:dim"
     if state is FanState.RUNNING and session.game.engine is EngineStatus.DEAD:
         style, about = "class:fault", NO_ENGINE
-    return [("class:dim", f" until {clip(told(out.stop), 24)}  {answers}  {spent}  "), (style, about)]
+    parts: list[tuple[int, Line]] = [
+        (6, [("class:dim", f"until {clip(told(out.stop), 24)}")]),
+        (8, [("class:dim", answers)]),
+        (7, [("class:dim", spent)]),
+        (9, [(style, clip(about, width - 1))]),
+    ]
+    return [("", " "), *choose(parts, width - 1)]
 
 
 def _heading(fan: Fan, width: int) -> Line:

@@ -9,7 +9,7 @@ from tokex_gguf.play.commands.common import ERASING, leaving, leaving_list, rows
 from tokex_gguf.play.critical import CriticalState, CriticalTokens
 from tokex_gguf.play.fan import Fan, FanState
 from tokex_gguf.play.rules import critical, fan_out, text_entry
-from tokex_gguf.play.session import Session
+from tokex_gguf.play.session import EngineStatus, Session
 
 _ENDED = (FanState.DONE, FanState.FULL, CriticalState.DONE, CriticalState.LONGEST)
 """Where there is nothing to go on with."""
@@ -20,6 +20,8 @@ def _paused(importance: int, of: Callable[[Session], Fan | CriticalTokens | None
 
     def hint(session: Session) -> tuple[int, str] | None:
         one = of(session)
+        if session.game.engine is EngineStatus.DEAD:
+            return 0, ""
         if one is None or one.state in (FanState.RUNNING, CriticalState.RUNNING):
             return None
         return (0, "") if one.state in _ENDED else (importance, "go on")
