@@ -41,6 +41,7 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.engine.queue import Queue
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.commands.registry import hints
 from tokex_gguf.play.messages import (
     Beat,
     Begin,
@@ -444,6 +445,12 @@ def test_the_same_file_is_compared_with_itself_by_one_engine() -> None:
     assert two.press(Action.SWAP).session.notice.startswith("this is the same file")
     assert two.press(Action.PART).session.notice == "this is the same file: they do not part"
     assert two.press(Action.VERSUS_MODEL).session.paired is UNPAIRED
+
+
+def test_the_footer_says_once_how_a_comparison_is_ended() -> None:
+    for two in (Two(), chosen(Two()), compared()):
+        told = [label for _, keys, label in hints(two.session) if keys in ("v", "V")]
+        assert told == (["versus model"] if two.session.paired is UNPAIRED else ["end comparing"])
 
 
 @pytest.mark.parametrize("key", [Action.VERSUS_MODEL, Action.VERSUS])

@@ -716,6 +716,28 @@ def test_the_footer_speaks_of_other_prompts_where_there_are_some() -> None:
     assert re.search("w/s prompt .*a drop", below(text(play.press(Action.COPY), 300)).keys)
 
 
+def test_the_footer_has_nothing_that_needs_an_engine_where_there_is_none() -> None:
+    needs = "space play|/ search|i type"
+    assert len(re.findall(needs, below(text(started(), 300)).keys)) == 3
+    play = dead()
+    keys = below(text(play, 300)).keys
+    assert not re.search(needs, keys) and "r restart engine" in keys
+    for key in (Action.AUTOPLAY, Action.SEARCH, Action.INPUT):
+        assert play.press(key).session.notice == "the engine is not there: r restarts it"
+
+
+def test_the_footer_has_nothing_for_an_empty_chain_or_for_no_phrases() -> None:
+    play = started().press(Action.SAMPLERS)
+    assert not re.search("row|remove", below(text(play, 300)).keys)
+    for key in (Action.DOWN, Action.REMOVE):
+        assert play.press(key).session.notice.startswith("the chain is empty: Enter puts")
+    assert re.search("row.*remove", below(text(play.press(Action.ENTER), 300)).keys)
+    play = started().press(Action.INPUT, Typed("c"))
+    assert "clear scores" not in below(text(play, 300)).keys
+    assert play.press(Action.CLEAR_SCORES).session.notice == "no phrases were scored"
+    assert "clear scores" in below(text(play.press(Action.SCORE), 300)).keys
+
+
 def test_the_footer_shows_what_the_keys_do_while_looking_back() -> None:
     play = started().press(Action.CURSOR_BACK)
     line = below(text(play)).keys

@@ -169,12 +169,13 @@ def rows(
     several: str = "lines",
     *,
     letters: bool = True,
+    disabled: Reason = unread,
 ) -> tuple[Command, ...]:
     """What moves the selection by so many lines. Where text is typed, letters do not."""
     up, down = (("up", "k"), ("down", "j")) if letters else (("up",), ("down",))
     commands = (
-        Command(Action.UP, move(-1), up, topic, "row", f"Select the {one} above.", footer=70),
-        Command(Action.DOWN, move(1), down, topic, "row", f"Select the {one} below.", footer=70),
+        Command(Action.UP, move(-1), up, topic, "row", f"Select the {one} above.", footer=70, disabled=disabled),
+        Command(Action.DOWN, move(1), down, topic, "row", f"Select the {one} below.", footer=70, disabled=disabled),
         Command(Action.PAGE_UP, move(-prompt.PAGE), ("pageup",), topic, "page up", f"Select ten {several} up."),
         Command(Action.PAGE_DOWN, move(prompt.PAGE), ("pagedown",), topic, "page down", f"Select ten {several} down."),
         Command(Action.TOP, move(-prompt.ALL), ("home", "g"), topic, "top", f"Select the first {one}."),

@@ -6,7 +6,7 @@ from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.command import Hint, Reason, unread
 from tokex_gguf.play.rules import ahead, bias, constraint, dice, editing, fan_out, insertion, second_model, versus
 from tokex_gguf.play.session import EngineStatus, Session
-from tokex_gguf.play.versus import ALONE
+from tokex_gguf.play.versus import ALONE, UNPAIRED
 
 FIRST = "nothing comes before the first token"
 
@@ -30,10 +30,15 @@ def at_first_token(session: Session) -> str:
     return unread(session) or ("" if session.game.prompt.place.tip.depth else FIRST)
 
 
+def no_engine(session: Session) -> str:
+    """It needs an engine. One that is still loading is waited for."""
+    return session.game.gone if session.game.engine is EngineStatus.DEAD else ""
+
+
 def cannot_search(session: Session) -> str:
     """It needs a table, and an engine that has the vocabulary."""
     reason = session.game.cannot(Capability.VOCABULARY_SEARCH)
-    return at_first_token(session) or (f"{reason}: i types any token" if reason else "")
+    return at_first_token(session) or (f"{reason}: i types any token" if reason else no_engine(session))
 
 
 def nothing_to_choose(session: Session) -> str:
@@ -42,6 +47,8 @@ def nothing_to_choose(session: Session) -> str:
     return f"{reason}: nothing to choose" if reason == FIRST else reason
 
 
+cannot_play = either(unread, no_engine)
+cannot_type = either(at_first_token, no_engine)
 cannot_replace = either(nothing_to_choose, editing.cannot_replace)
 cannot_delete = either(unread, editing.cannot_delete)
 cannot_insert = either(unread, insertion.cannot_insert)
@@ -96,6 +103,11 @@ cut_otherwise = _where(lambda session: session.game.prompts and session.game.pro
 limited = _where(lambda session: session.game.sampling.constraint is not None)
 
 
+def nothing_scored(session: Session) -> str:
+    """It needs a phrase that was scored."""
+    return unread(session) or ("" if session.game.results.scores else "no phrases were scored")
+
+
 def without_engine(importance: int, label: str, of_server: str) -> Hint:
     """Other ones while the engine, or the connection to a server, is gone."""
 
@@ -124,3 +136,10 @@ def compares(session: Session) -> tuple[int, str] | None:
         return 48, "end comparing"
     several = len(session.game.prompts) > 1 or (session.game.prompts and session.game.prompt.parent is not None)
     return (43, "compare") if several else None
+
+
+def pairs(session: Session) -> tuple[int, str] | None:
+    """The key that opens a second model lets go of it as well. Where it is compared, `compares` says so already."""
+    if session.paired is UNPAIRED:
+        return None
+    return (0, "") if session.game.versus is not ALONE else (48, "end comparing")

@@ -96,6 +96,7 @@ _PLAYING: tuple[Command, ...] = (
         "Append the most likely token again and again, until a key is pressed. With samplers, tokens are drawn.",
         footer=45,
         now=conditions.playing,
+        disabled=conditions.cannot_play,
     ),
     Command(
         Action.SAMPLERS,
@@ -324,7 +325,7 @@ _PLAYING: tuple[Command, ...] = (
         "type",
         "Type text to go on with, also inside the prompt. See how likely it is; score it against other phrases.",
         footer=68,
-        disabled=conditions.at_first_token,
+        disabled=conditions.cannot_type,
     ),
     Command(
         Action.ANSWERS,
@@ -393,6 +394,7 @@ _PLAYING: tuple[Command, ...] = (
         "Any token",
         "clear scores",
         "Forget the phrases that were scored.",
+        disabled=conditions.nothing_scored,
     ),
     Command(
         Action.NEXT,
@@ -584,6 +586,7 @@ _PLAYING: tuple[Command, ...] = (
         "versus model",
         "Compare with another model on this machine, loaded beside this one; again ends it.",
         footer=16,
+        now=conditions.pairs,
         words="quantisation quantization two models differ",
         disabled=conditions.cannot_compare_models,
     ),

@@ -19,7 +19,7 @@ def _offered(session: Session) -> tuple[int, str] | None:
 SAMPLERS = ScreenRow(
     "The sampler chain (`S`)",
     (
-        *rows(lambda lines: lists.move(lines, chain.length)),
+        *rows(lambda lines: lists.move(lines, chain.length), disabled=conditions.either(unread, chain.no_line)),
         Command(
             Action.LESS,
             chain.change(-1),
@@ -118,6 +118,7 @@ SAMPLERS = ScreenRow(
             "remove",
             "Remove the sampler from the chain.",
             footer=63,
+            disabled=conditions.either(unread, chain.cannot_remove),
         ),
         Command(
             Action.PRESET,

@@ -86,6 +86,7 @@ INPUT = ScreenRow(
             "clear scores",
             "Forget the phrases.",
             footer=40,
+            disabled=conditions.nothing_scored,
         ),
         *CARET,
         *ERASING,

@@ -156,11 +156,22 @@ def _or_play(session: Session, screen: Screen) -> Screen:
 # --- values
 
 
+def no_line(session: Session) -> str:
+    """Why no line is selected; empty where one is."""
+    return "" if selected(session) else f"the chain is empty: Enter puts {OFFERED}'s samplers there, a adds one"
+
+
+def cannot_remove(session: Session) -> str:
+    """Why the selected line cannot be removed; empty where it can."""
+    line = selected(session)
+    return no_value(session) if line is None or line.stage == GRAMMAR else ""
+
+
 def no_value(session: Session) -> str:
     """Why the selected line has no value that can be changed; empty where it has one."""
     line = selected(session)
     if line is None:
-        return f"the chain is empty: Enter puts {OFFERED}'s samplers there, a adds one"
+        return no_line(session)
     if line.stage == LOGIT_BIAS and line.kind is None:
         own = session.game.suppressed
         if not own:
@@ -321,8 +332,7 @@ def move(step: int) -> Callable[[Session], Outcome]:
 def remove(session: Session) -> Outcome:
     """Removes the selected sampler; on the line of biased tokens, their bias."""
     line, chain = selected(session), session.game.sampling.chain
-    if line is None or line.stage == GRAMMAR:
-        return replace(session, notice=no_value(session)), []
+    assert line is not None  # see `cannot_remove`
     if line.kind is None:
         own = session.game.suppressed
         but = ", but those that the model's file bans" if own else ""

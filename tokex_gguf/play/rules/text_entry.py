@@ -460,10 +460,8 @@ def score(session: Session) -> Outcome:
 
 def clear_scores(session: Session) -> Outcome:
     """Forgets all phrases."""
-    notice = "the phrases are forgotten" if session.game.results.scores else "no phrases were scored"
-    return ask(
-        replace(session, game=replace(session.game, results=replace(session.game.results, scores=())), notice=notice)
-    )
+    game = replace(session.game, results=replace(session.game.results, scores=()))
+    return ask(replace(session, game=game, notice="the phrases are forgotten"))
 
 
 # --- a name for the session
