@@ -316,6 +316,24 @@ def test_verdicts_on_the_prompt_are_asked_for_once_answers_are_there(keys: tuple
     assert fan(play).state is not FanState.RUNNING and all(one.state.name != "RUNNING" for one in results.criticals)
 
 
+def test_where_no_table_comes_nothing_is_waited_for() -> None:
+    play = Play("hello there")
+    while play.asked:
+        request = play.asked.pop(0)
+        if isinstance(request, Evaluate):
+            play.take(Failed(request.request, "the engine cannot answer this"))
+        else:
+            for reply in play.replies(request):
+                play.take(reply)
+    play.take(Action.ANSWERS)
+    assert fan(play).state is FanState.FAULT and not play.asked and not play.session.game.waiting
+    assert "stopped: the engine gave no table here" in seen(play)
+    play.press(Action.PAUSE)
+    assert fan(play).state is FanState.FAULT
+    play.press(Action.CLOSE, Action.APPEND, Action.ANSWERS)
+    assert fan(play).out.answers, "with a table it goes on"
+
+
 def test_groups_have_the_probability_of_their_answers() -> None:
     play = opened(coverage=0.99).answer().press(Action.GROUP)
     lines = rows(fan(play)).lines

@@ -26,6 +26,7 @@ FEW = 16
 """Paths to look at before a second batch is asked for: until then the likeliest ones are not known yet."""
 AT_ONCE = 12
 """Paths that are looked at with one message, of a hundred candidates each: 2 ms."""
+NO_TABLE = "the engine gave no table here"
 COVERAGES = (0.5, 0.9, 0.99, 0.999, 1.0)
 
 
@@ -106,6 +107,8 @@ def _look_on(session: Session, fan: Fan) -> tuple[Session, list[Effect], bool]:
     out.give_back(node for node in out.asked() if node not in going and node.distribution is None)
     if game.pending is not None or game.pressed.autoplay or fan.state is FanState.FAULT:
         return session, [], False
+    if out.base.distribution is None and game.engine is EngineStatus.READY and not game.walking:
+        return refused(session, out, NO_TABLE), [], False
     work = AT_ONCE - out.settle(AT_ONCE)
     effects: list[Effect] = []
     asking = game.engine is EngineStatus.READY and out.base.distribution is not None
