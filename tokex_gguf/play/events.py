@@ -20,8 +20,8 @@ def act(session: Session, message: Action | Event) -> Outcome:
     """What the player does. Any key ends autoplay; space does nothing else then."""
     # What is told of the cost is told of this key, unless an earlier one's answer is still awaited.
     cost = Cost() if session.game.ready else session.game.cost
-    confirm = session.confirm if session.confirm is message else None
-    session = replace(session, game=replace(session.game, cost=cost), notice="", confirm=confirm, begun=True)
+    question = session.standing if isinstance(message, Action) and session.asks(message) else None
+    session = replace(session, game=replace(session.game, cost=cost), notice="", standing=question, begun=True)
     if not session.game.pressed.autoplay:
         return _take(session, message)
     session, effects = prompt.stop_autoplay(session)

@@ -35,7 +35,7 @@ from tokex_gguf.values.comparison import Comparison, Comparisons
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.distribution import Candidate
-from tokex_gguf.values.download import Download, Here
+from tokex_gguf.values.download import Download, Here, meanwhile
 from tokex_gguf.values.fan_out import Budget
 from tokex_gguf.values.foreseen import DEEPEST, Foreseen, Place, following, likeliest_after
 from tokex_gguf.values.history import History
@@ -686,6 +686,26 @@ class Options:
 
 
 @record
+class Question:
+    """Whether something is meant that was asked for: it is done when the same key comes next."""
+
+    action: Action
+    line: str
+
+
+@record
+class Meanwhile:
+    """That the model that is played stands in for one that is downloaded."""
+
+    name: str
+
+    @property
+    def line(self) -> str:
+        """As it is told."""
+        return meanwhile(self.name)
+
+
+@record
 class TypedBefore:
     """What was typed before, to come back to."""
 
@@ -758,8 +778,17 @@ class Session:
     """Why the session cannot be saved as it is now; empty where it can."""
     notice: str = ""
     """One line for the player."""
-    confirm: Action | None = None
-    """What was asked for and is done when the same key comes next."""
+    standing: Question | Meanwhile | None = None
+    """What stands in the notice's place while there is none; a notice takes it away, and so does the next key."""
+
+    @property
+    def told(self) -> str:
+        """The line for the player: the notice, or what stands in its place."""
+        return self.notice or (self.standing.line if self.standing else "")
+
+    def asks(self, action: Action) -> bool:
+        """Whether the player was asked if this is meant: the same key again does it."""
+        return isinstance(self.standing, Question) and self.standing.action is action
 
     @property
     def beside(self) -> Game | None:

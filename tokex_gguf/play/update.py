@@ -68,10 +68,7 @@ def update(session: Session, message: Message) -> Outcome:
             session = replace(session, under_way=replace(session.under_way, jumping=0))
         session, effects = act(session, message)
     else:
-        asked = session.notice
         session, effects = hear(session, message)
-        if session.confirm and session.notice != asked:
-            session = replace(session, confirm=None)  # the question does not stand there any more
     session = remember(before, session, asked=isinstance(message, PLAYERS))
     if session.game.prompts:
         session = versus.follow(before, visited(before, session))
@@ -83,4 +80,6 @@ def update(session: Session, message: Message) -> Outcome:
     for more in (*through, *fanned, *judged, *first, look_ahead, walk, *two, *beside, check, *ahead, downloads.begin):
         session, further = more(session)
         effects = effects + further
+    if session.standing and session.notice:
+        session = replace(session, standing=None)
     return seen(session), effects

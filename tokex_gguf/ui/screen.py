@@ -572,7 +572,7 @@ def second_line(session: Session, width: int) -> Line:
     """What is typed, or what there is to tell, else the layer's legend and the numbers of the token looked at."""
     if isinstance(session.screen, TypingScreen):
         return _input(session, session.screen, width)
-    if session.notice:
+    if session.told:
         return _notice_lines(session, width)[0]
     parts: list[tuple[int, Line]] = []
     further: tuple[int, ...] = ()
@@ -608,7 +608,7 @@ def second_line(session: Session, width: int) -> Line:
 
 def _notice_lines(session: Session, width: int, most: int | None = None) -> list[Line]:
     """What there is to tell, in as many lines as it takes, or `most` of them."""
-    return [[("class:notice", f" {line}")] for line in paragraph(visible(session.notice), width - 2, most)]
+    return [[("class:notice", f" {line}")] for line in paragraph(visible(session.told), width - 2, most)]
 
 
 def _further(session: Session, width: int, height: int) -> list[Line]:
@@ -616,11 +616,11 @@ def _further(session: Session, width: int, height: int) -> list[Line]:
 
     Where these have fewer lines, it takes some of what stands above, too.
     """
-    if not session.notice or (isinstance(session.screen, Input) and _spaced_twice(session, session.screen)):
+    if not session.told or (isinstance(session.screen, Input) and _spaced_twice(session, session.screen)):
         return []
     most = _key_lines(height) + LENT
     if isinstance(session.screen, TypingScreen):
-        beside = cells_of(visible(session.notice)) < _beside_input(session.screen, width)
+        beside = cells_of(visible(session.told)) < _beside_input(session.screen, width)
         return [] if beside else _notice_lines(session, width, most)
     return _notice_lines(session, width, 1 + most)[1:]
 
@@ -781,9 +781,9 @@ def _input(session: Session, typing: TypingScreen, width: int) -> Line:
     right: Line = []
     if isinstance(typing, Input) and _spaced_twice(session, typing):
         right = [("class:notice", "there is a space before it already ")]
-    elif session.notice and cells_of(visible(session.notice)) < _beside_input(typing, width):
-        right = [("class:notice", visible(session.notice) + " ")]
-    elif session.notice:
+    elif session.told and cells_of(visible(session.told)) < _beside_input(typing, width):
+        right = [("class:notice", visible(session.told) + " ")]
+    elif session.told:
         right = []
     elif isinstance(typing, Search) and typing.rows is not None:
         fault = visible(typing.fault)

@@ -5,8 +5,8 @@ from dataclasses import replace
 from tokex_gguf.play.messages import Download, ListModels, Outcome
 from tokex_gguf.play.rules.command_line import under
 from tokex_gguf.play.screens import Models
-from tokex_gguf.play.session import Session
-from tokex_gguf.values.download import Coming, Here, Wanted, meanwhile, title
+from tokex_gguf.play.session import Meanwhile, Session
+from tokex_gguf.values.download import Coming, Here, Wanted, title
 
 
 def begin(session: Session) -> Outcome:
@@ -14,8 +14,8 @@ def begin(session: Session) -> Outcome:
     wanted = session.download
     if not isinstance(wanted, Wanted) or not session.game.prompts or session.game.waiting:
         return session, []
-    notice = session.notice or meanwhile(wanted.name)
-    return replace(session, download=Coming(wanted.name), notice=notice), [Download(wanted.name)]
+    standing = session.standing or Meanwhile(wanted.name)
+    return replace(session, download=Coming(wanted.name), standing=standing), [Download(wanted.name)]
 
 
 def came(session: Session, percent: int) -> Session:
@@ -30,7 +30,7 @@ def arrived(session: Session, path: str) -> Outcome:
         return session, []
     name = session.download.name
     told = f"{title(name)} is here: o, then Enter, plays with it; your prompts come along"
-    session = replace(_told(session, name, told), download=Here(name, path))
+    session = replace(_told(session, told), download=Here(name, path))
     return session, [ListModels()] if isinstance(under(session), Models) else []
 
 
@@ -40,10 +40,9 @@ def failed(session: Session, reason: str) -> Session:
         return session
     name = session.download.name
     told = f"{title(name)} is not downloaded, the next start tries again: {reason}"
-    return replace(_told(session, name, told), download=None)
+    return replace(_told(session, told), download=None)
 
 
-def _told(session: Session, name: str, line: str) -> Session:
+def _told(session: Session, line: str) -> Session:
     """With a line for the player, behind what is told already of other things."""
-    before = "" if session.notice == meanwhile(name) else session.notice
-    return replace(session, notice=f"{before}; {line}" if before else line)
+    return replace(session, notice=f"{session.notice}; {line}" if session.notice else line)

@@ -11,7 +11,7 @@ from tokex_gguf.play.rules.histories import history, put_aside, used_up, with_hi
 from tokex_gguf.play.rules.prompt import go_to, no_room
 from tokex_gguf.play.rules.text_entry import open_text, stopped
 from tokex_gguf.play.screens import PLAY, ListScreen, NewPrompt, PromptName, Prompts, Screen
-from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.play.session import EngineStatus, Question, Session
 from tokex_gguf.values.text_field import EMPTY
 
 
@@ -96,10 +96,10 @@ def move_prompt(step: int) -> Callable[[Session], Outcome]:
 def remove(session: Session) -> Outcome:
     """Removes the selected prompt, at the second press."""
     row = _screen(session).row
-    if session.confirm is not Action.REMOVE:
+    if not session.asks(Action.REMOVE):
         asks = f"a again removes prompt {row + 1}; A brings it back, / finds a line by its text"
-        return replace(session, confirm=Action.REMOVE, notice=asks), []
-    session = replace(session, confirm=None)
+        return replace(session, standing=Question(Action.REMOVE, asks)), []
+    session = replace(session, standing=None)
     session, effects = prompt.remove_at(session, row)
     return session.turned(Prompts(row=min(row, len(session.game.prompts) - 1))), effects
 

@@ -190,7 +190,7 @@ def _turn(session: Session, there: Game, *, origin: str, notice: str, again: boo
         other_games=other_games,
         origin=origin,
         preparing="",
-        confirm=None,
+        standing=None,
         notice=notice,
     )
     session, effects = begin(_at_play(session), again=again)

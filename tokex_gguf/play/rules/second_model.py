@@ -215,6 +215,8 @@ def restarted(session: Session) -> Outcome:
     session, ended = end_comparing(replace(session, paired=pair, confirm=None))
     session, effects = in_front(session, anew)
     return session, [*ended, *effects, MakeRows()]
+    session, effects = in_front(replace(session, paired=replace(pair.holding(None), file=""), standing=None), anew)
+    return session, [*effects, MakeRows()]
 
 
 def restart(session: Session) -> Outcome:

@@ -7,7 +7,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
 from tokex_gguf.play.screens import LONGEST, PLAY, Tree, TreeSearch
-from tokex_gguf.play.session import EngineStatus, Prompt, Session
+from tokex_gguf.play.session import EngineStatus, Prompt, Question, Session
 from tokex_gguf.values.outline import Branch, Found, Lines, Order, Outline, found, lines, outline
 from tokex_gguf.values.tokens import glimpse
 from tokex_gguf.values.tree import Node
@@ -158,10 +158,10 @@ def prune(session: Session) -> Outcome:
     branch = selected(session)
     for index, prompt in enumerate(session.game.prompts):
         if prompt.tip.descends_from(branch.first):
-            return replace(session, confirm=None, notice=f"prompt {index + 1} is there: the line stays"), []
-    if session.confirm is not Action.PRUNE:
+            return replace(session, notice=f"prompt {index + 1} is there: the line stays"), []
+    if not session.asks(Action.PRUNE):
         asks = f"a again prunes {_counted(branch.paths)}; A brings {'it' if branch.paths == 1 else 'them'} back"
-        return replace(session, confirm=Action.PRUNE, notice=asks), []
+        return replace(session, standing=Question(Action.PRUNE, asks)), []
     row, told = (
         selected_line(session),
         f"{_counted(branch.paths)} hidden: A brings {'it' if branch.paths == 1 else 'them'} back",
@@ -169,7 +169,7 @@ def prune(session: Session) -> Outcome:
     game = replace(
         session.game, hidden=replace(session.game.hidden, pruned=(*session.game.hidden.pruned, branch.first))
     )
-    session = replace(session, game=game, confirm=None, notice=told)
+    session = replace(session, game=game, standing=None, notice=told)
     shown = tree_lines(session).lines
     return session.turned(Tree(at=shown[min(row, len(shown) - 1)].branch.end)), []
 

@@ -10,7 +10,7 @@ from tokex_gguf.play.messages import Outcome, Quit, Save, Suspend
 from tokex_gguf.play.requests import begin, send
 from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.screens import PLAY, Input, Search
-from tokex_gguf.play.session import EngineStatus, Game, Palette, Session, text_of
+from tokex_gguf.play.session import EngineStatus, Game, Palette, Question, Session, text_of
 from tokex_gguf.values.layers import COST, DELTA, MORE_LAYERS, PLAIN, Layer
 from tokex_gguf.values.lens import Sampled
 
@@ -79,11 +79,11 @@ def restart(session: Session) -> Outcome:
     if session.game.engine is not EngineStatus.DEAD and not session.game.silence and not session.game.health.waits:
         if session.game.engine is EngineStatus.READY and not session.game.waiting:
             told = "server answers: you are connected" if server else "engine answers: there is nothing to restart"
-            return replace(session, confirm=None, notice=f"the {told}"), []
-        if session.confirm is not Action.RESTART:
+            return replace(session, notice=f"the {told}"), []
+        if not session.asks(Action.RESTART):
             who, what = ("server", "reconnect") if server else ("engine", "start it anew")
             told = f"the {who} is still at it: press r again to {what}; your prompts are safe"
-            return replace(session, confirm=Action.RESTART, notice=told), []
+            return replace(session, standing=Question(Action.RESTART, told)), []
     return started_anew(session)
 
 
@@ -91,7 +91,7 @@ def started_anew(session: Session) -> Outcome:
     """Starts the engine again."""
     session = put_aside(without_engine(session))
     session = replace(
-        session, game=replace(session.game, engine=EngineStatus.LOADING), screen=PLAY, confirm=None, notice=""
+        session, game=replace(session.game, engine=EngineStatus.LOADING), screen=PLAY, standing=None, notice=""
     )
     return begin(session, again=True)
 
