@@ -142,8 +142,12 @@ def test_what_another_version_checked_is_checked_again(tmp_path: Path, tiny: dic
     assert reads == ["read"] * 2
 
 
-def test_where_nothing_can_be_kept_nothing_is_lost(tmp_path: Path, tiny: dict[str, Path]) -> None:
+def test_where_nothing_can_be_kept_nothing_is_lost(tmp_path: Path, tiny: dict[str, Path], reads: list[str]) -> None:
     (tmp_path / "file").write_text("")
-    headers = Headers(tmp_path / "file" / "headers.json")
-    headers.read(tiny["qwen2"])
-    headers.save()
+    for _ in range(2):
+        headers = Headers(tmp_path / "file" / "headers.json")
+        about = headers.read(tiny["qwen2"])
+        assert about == headers.read(tiny["qwen2"]) and about.architecture == "qwen2"
+        headers.save()
+    assert reads == ["read"] * 2, "once at each start"
+    assert (tmp_path / "file").read_text() == ""
