@@ -212,11 +212,9 @@ def restarted(session: Session) -> Outcome:
     pair = session.paired
     assert isinstance(pair, Pair)
     pair = replace(pair.holding(None), file="", fault="")
-    session, ended = end_comparing(replace(session, paired=pair, confirm=None))
+    session, ended = end_comparing(replace(session, paired=pair, standing=None))
     session, effects = in_front(session, anew)
     return session, [*ended, *effects, MakeRows()]
-    session, effects = in_front(replace(session, paired=replace(pair.holding(None), file=""), standing=None), anew)
-    return session, [*effects, MakeRows()]
 
 
 def restart(session: Session) -> Outcome:
