@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.sampling import few
-from tokex_gguf.values.critical import MOST, Critical, End, Place, Rule, Run, lead_of, place_of
+from tokex_gguf.values.critical import LONGEST, MOST, Critical, End, Place, Rule, Run, lead_of, place_of
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.grouping import FIRST_NUMBER, found, found_last, pattern_of
 from tokex_gguf.values.stops import AfterTokens, AtEnd, AtLine, AtSentence, AtText, Stop, told
@@ -221,6 +221,14 @@ def same(out: Critical, run: Run, plain: Plain, wanted: tuple[End, str | None, l
         assert run.number == found_last(pattern_of(FIRST_NUMBER), run.text.decode("utf-8", "replace"))
         assert run.last is run.node
     assert data(path).endswith(run.text)
+
+
+@pytest.mark.parametrize(
+    "text", ["法国的首都是哪座城市呢" * 10, "x " + "法" * 50 + ":", "法" * 500, "a" * 500, "é" * 49 + "ab:"]
+)
+def test_a_long_lead_begins_with_a_character(text: str) -> None:
+    lead = lead_of(Node(None, -1).descend(list(range(len(text)))), lambda token: Piece(text[token].encode()))
+    assert text.endswith(lead.decode()) and LONGEST - 3 <= len(lead) <= LONGEST
 
 
 def test_the_second_choice_is_the_likeliest_token_that_does_not_stand_there() -> None:

@@ -44,6 +44,8 @@ LOOKED_BACK = 400
 """Bytes before a path's end in which its lead is looked for."""
 LONGEST = 100
 """Characters of a lead, at the most."""
+_CONTINUED = bytes(range(0x80, 0xC0))
+"""Bytes with which no character of UTF-8 begins."""
 RECHECKED = 64
 """Places without numbers that are looked at again at once."""
 
@@ -116,7 +118,7 @@ def lead_of(base: Node, piece: Pieces) -> bytes:
     if not words:
         return b""
     lead = next((word for word in reversed(words) if word.endswith(b":")), b" " * (len(words) > 1) + words[-1])
-    return lead[-LONGEST:]
+    return lead[-LONGEST:].lstrip(_CONTINUED)
 
 
 class Run:
