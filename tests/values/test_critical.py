@@ -218,7 +218,8 @@ def same(out: Critical, run: Run, plain: Plain, wanted: tuple[End, str | None, l
         assert run.number == found(pattern_of(FIRST_NUMBER), answer or "")
         assert run.node.depth - run.last.depth in (0, 1)
     elif end is End.ENDED:
-        assert run.number == found_last(pattern_of(FIRST_NUMBER), run.text.decode("utf-8", "replace"))
+        own = data(plain.base) if run is out.standing else b""
+        assert run.number == found_last(pattern_of(FIRST_NUMBER), (own + run.text).decode("utf-8", "replace"))
         assert run.last is run.node
     assert data(path).endswith(run.text)
 
@@ -352,6 +353,23 @@ def test_without_the_lead_the_last_number_is_the_answer_where_the_model_ends() -
     assert (out.answer(out.standing), out.answer(trial.run), trial.run.end) == ("7", "72", End.ENDED)
     assert out.flips(trial) is True
     assert [node.token for node in trial.run.last.nodes()] == [9, 10, 6, 8, 9]
+
+
+def test_without_a_lead_in_the_text_its_own_last_number_is_the_answer_as_it_stands() -> None:
+    path = [9, 15, 11, 8, 10]  # another turn with a 2, then "x 7."; in place of the 7: "2.", and the model ends
+    base = Node(None, -1).descend(path)
+    attach = by_hand({tuple(path): "", (9, 15, 11, 9): "."})
+    base.ancestor(3).attach(Distribution.of(1.0, [8, 9], [math.log(0.6), math.log(0.4)]))
+    base.ancestor(4).attach_taken(Taken(math.log(0.6), 1))
+    out = Critical(base, Rule(b"Ans:", AtLine()), PIECES.__getitem__)
+    out.look_on(10)
+    while out.advance(8, 100, 100) and (wanted := out.wanted(8)):
+        attach(wanted)
+    (trial,) = out.trials(8)
+    assert (out.answer(out.standing), out.answer(trial.run), out.flips(trial)) == ("7", "2", True)
+    empty = Critical(Node(None, -1).descend([9, 15]), Rule(b"Ans:", AtLine()), PIECES.__getitem__)
+    empty.standing.stop(End.ENDED)
+    assert empty.answer(empty.standing) is None, "the number is another turn's"
 
 
 @pytest.mark.parametrize(
