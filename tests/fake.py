@@ -4,7 +4,7 @@ import math
 import operator
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import lru_cache
 from typing import TypeVar
 
@@ -608,42 +608,29 @@ def on(session: Session, kind: type[S]) -> S:
 
 def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row: int = 0) -> Screen:
     """A screen of a kind as it can be in this session, with a text that is typed or a row that is selected."""
-    tip = session.game.prompt.tip if session.game.prompts else session.game.known.root
-    if kind is screens.Search:
-        return screens.Search(tip=tip, line=line)
-    if kind is screens.Input:
-        return screens.Input(base=tip, tip=tip, line=line)
-    if kind is screens.Insert:
-        return screens.Insert(tip=tip, start=max(0, tip.depth - 1), line=line)
-    if kind is screens.Find:
-        text = PathText.of(session.game.piece(token).data for token in tip.path())
-        return screens.Find(tip=tip, text=text, origin=None, line=line)
-    if kind in (screens.Name, screens.Ban, screens.Seed, screens.DrawCount):
-        return kind(line=line)
-    if kind in (screens.CriticalList, screens.CriticalLead):
-        return kind(base=tip) if kind is screens.CriticalList else kind(base=tip, line=line)  # type: ignore[call-arg]
-    if kind in (screens.AnswerList, screens.AnswerStop, screens.AnswerPattern):
-        return kind(base=tip) if kind is screens.AnswerList else kind(base=tip, line=line)  # type: ignore[call-arg]
-    if kind is screens.Tree:
-        return screens.Tree(at=tip)
-    if kind is screens.TreeSearch:
-        return screens.TreeSearch(before=tip, line=line)
-    if kind is screens.Sessions:
-        return screens.Sessions(line=line)
-    if kind is screens.Constraining:
-        return screens.Constraining(line=line, kind=ConstraintKind.REGEX)
-    if kind is screens.NewPrompt:
-        return screens.NewPrompt(line=line)
-    if kind is screens.PromptName:
-        return screens.PromptName(row=0, line=line)
-    if kind is screens.SamplerValue:
-        return screens.SamplerValue(row=0, line=line)
-    if kind is screens.SamplerText:
-        return screens.SamplerText(line=line)
-    if kind is screens.Commands:
-        return screens.Commands(over=screens.PLAY, line=line)
-    if kind is screens.ListSearch:
-        return screens.ListSearch(over=screens.Prompts(), before=0, line=line)
-    if kind is screens.Help:
-        return screens.Help(over=screens.PLAY)
-    return kind(row=row) if issubclass(kind, screens.ListScreen) else kind()
+    game = session.game
+    tip = game.prompt.tip if game.prompts else game.known.root
+    needed: dict[type[Screen], dict[str, object]] = {
+        screens.Search: {"tip": tip},
+        screens.Input: {"base": tip, "tip": tip},
+        screens.Insert: {"tip": tip, "start": max(0, tip.depth - 1)},
+        screens.Find: {
+            "tip": tip,
+            "text": PathText.of(game.piece(token).data for token in tip.path()),
+            "origin": None,
+        },
+        screens.CriticalList: {"base": tip},
+        screens.CriticalLead: {"base": tip},
+        screens.AnswerList: {"base": tip},
+        screens.AnswerStop: {"base": tip},
+        screens.AnswerPattern: {"base": tip},
+        screens.Tree: {"at": tip},
+        screens.TreeSearch: {"before": tip},
+        screens.Constraining: {"kind": ConstraintKind.REGEX},
+        screens.Commands: {"over": screens.PLAY},
+        screens.Help: {"over": screens.PLAY},
+        screens.ListSearch: {"over": screens.Prompts(), "before": 0},
+    }
+    given = {"line": line, "row": row}
+    names = {one.name for one in fields(kind)}
+    return kind(**{name: value for name, value in given.items() if name in names}, **needed.get(kind, {}))
