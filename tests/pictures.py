@@ -76,6 +76,8 @@ class Screen:
     steps: tuple[Step, ...]
     versus: bool = False
     """Whether a second model is beside the first."""
+    ahead: int = 0
+    """Likely continuations to know behind the prompt, in tokens."""
 
 
 def take(first: int, last: int) -> tuple[Step, ...]:
@@ -101,6 +103,14 @@ SCREENS = (
         120,
         24,
         (START, Step("left*2", "tokens: 101 ")),
+    ),
+    Screen(
+        "ahead",
+        "Where each first digit of the answer leads, before one is chosen: 7 to 72, 2 to 24, 1 to 120",
+        120,
+        24,
+        (START, Step("left*2", "tokens: 101 ")),
+        ahead=96,
     ),
     Screen("entropy", "The Natalia prompt, each token coloured by entropy", 120, 24, (START, ENTROPY)),
     Screen("fork", "A copy of the prompt, popped back to an uncertain token", 120, 24, FORK),
@@ -183,6 +193,7 @@ class Player:
             model=GgufFile(model),
             load=Load("", 0, 0),
             lookahead=settings.engine.lookahead,
+            lookahead_tokens=screen.ahead,
             tokens_to_show=settings.display.tokens_to_show,
         )
         self._engines: list[Recorded] = []
