@@ -97,7 +97,8 @@ class Rows(NamedTuple):
 def rows(fan: Fan) -> Rows:
     """The lines of a fan-out's list. The same call gives the same value at once while no more was seen."""
     pattern = fan.pattern if fan.grouped else ""
-    there = _rows(fan.out, fan.out.looked, fan.by_text, pattern, len(_known(fan.out, pattern)))
+    read = len(_known(fan.out, pattern)) if pattern else 0
+    there = _rows(fan.out, fan.out.looked, fan.by_text, pattern, read)
     if isinstance(fan.at, bytes) and not fan.grouped and fan.at not in there.places:
         return _with(fan.out, fan.out.looked, fan.by_text, fan.at)  # others came that are likelier
     return there
