@@ -576,10 +576,26 @@ def test_where_something_is_refused_it_is_not_said_to_be_computed(
     assert told in screen and "being computed" not in screen
 
 
+class Within(Two):
+    """Where one of the first model's tokens is the beginning of a character."""
+
+    begins = PIECES
+
+    def beginning(self, token: int) -> "Within":
+        self.begins = {token: Piece(b"\xc3")}
+        self.session.game.known.pieces.update(self.begins)
+        return self
+
+    def replies(self, engine: int, request: Request) -> Iterator[Reply]:
+        for reply in super().replies(engine, request):
+            if isinstance(reply, Evaluated) and self.files[engine] == "fake.gguf":
+                reply = replace(reply, pieces={**reply.pieces, **self.begins})
+            yield reply
+
+
 def test_a_text_that_ends_within_a_character_is_not_said_to_be_computed() -> None:
-    two = Two("hello")
-    two.session.game.known.pieces[two.session.game.prompt.tip.token] = Piece(b"\xc3")
-    two.other = ELSEWHERE
+    two = Within("hello", ELSEWHERE)
+    two.beginning(two.session.game.prompt.tip.token)
     screen = shown(chosen(two).run())
     assert "B has not read this text" in screen and "being computed" not in screen
 
@@ -1200,13 +1216,13 @@ def test_who_reads_rows_of_a_file_that_is_replaced_is_not_waited_for() -> None:
 
 def test_another_prompt_has_none_of_the_numbers_of_the_one_before() -> None:
     """Also where B is never to read it, as it ends within a character."""
-    two = compared("hello", ELSEWHERE)
+    two = Within("hello", ELSEWHERE)
+    chosen(two).run()
     game = two.session.game
     comparison = two.versus.way.comparison
     assert isinstance(comparison, TextComparison) and comparison.rates and len(comparison.deltas)
     two.press(Action.PROMPTS, Action.NEW, Typed("other"), Action.ENTER)
-    two.session.game.known.pieces[two.session.game.prompt.tip.token] = Piece(b"\xc3")
-    two.press(Action.PREVIOUS)
+    two.beginning(two.session.game.prompt.tip.token).press(Action.PREVIOUS)
     assert two.session.game.prompt.tip is game.prompt.tip and comparison.rates
     two.press(Action.NEXT)
     assert comparison.rates is None and not len(comparison.deltas)
