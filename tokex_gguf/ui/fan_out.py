@@ -83,9 +83,9 @@ def _state(session: Session, fan: Fan, width: int) -> Line:
     if state is FanState.RUNNING and session.game.engine is EngineStatus.DEAD:
         style, about = "class:fault", NO_ENGINE
     parts: list[tuple[int, Line]] = [
-        (6, [("class:dim", f"until {clip(told(out.stop), 24)}")]),
-        (8, [("class:dim", answers)]),
-        (7, [("class:dim", spent)]),
+        (8, [("class:dim", f"until {clip(told(out.stop), 24)}")]),
+        (7, [("class:dim", answers)]),
+        (6, [("class:dim", spent)]),
         (9, [(style, clip(about, width - 1))]),
     ]
     return [("", " "), *choose(parts, width - 1)]
