@@ -19,7 +19,7 @@ READ = 300
 FEW = 10
 """Times up to which a repeat counts as one with an end."""
 MOST_TRIES = 40_000_000
-"""Tries that a pattern may need for an answer: so many take some seconds at the worst."""
+"""Tries that a pattern may need for an answer: so many take a second or two at the worst."""
 _OPEN = 6
 """Repeats without an end from which on there are too many in any case."""
 
