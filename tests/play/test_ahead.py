@@ -302,6 +302,25 @@ def test_what_a_constraint_leaves_is_shown_where_it_was_asked() -> None:
     assert continuation(play.session) == (first, following_one)
 
 
+def test_under_a_constraint_nothing_is_grown_that_is_not_shown() -> None:
+    play = through(NO_CHAIN, Constraint(ConstraintKind.REGEX, "[0-9]+"))
+    assert known(play) and all(len(branch) == 1 for branch in known(play))
+    assert not play.session.looks_ahead
+    assert "under a constraint" in play.press(Action.AHEAD).session.notice
+
+
+def test_where_samplers_are_not_followed_what_was_seen_changes_no_text() -> None:
+    play = through(Chain((Sampler.of(Kind.TYPICAL, 0.5),)))
+    before = continuation(play.session)
+    assert len(before) > 1
+    play.press(Action.APPEND)
+    view = play.session.view
+    assert view is not None
+    view.__dict__["likeliest"] = view.likeliest[::-1]
+    play.press(Action.POP)
+    assert continuation(play.session)[: len(before)] == before
+
+
 def test_the_selected_row_is_looked_into_where_it_is_cut_but_no_other() -> None:
     here = path(started("hello"))
     banned = fake.ranked(here)[1]

@@ -520,6 +520,8 @@ def _may(session: Session) -> May:
             return Way.OPEN
         if not branch and view is not None and (verdict := view.verdicts.get(token)) is not None:
             return Way.OPEN if verdict.cut_by == NOT_CUT else Way.CLOSED
+        if lens.constraint is not None:
+            return Way.CLOSED  # the engine is not asked what that leaves further on, and nothing of it is shown
         told = place.at(branch).distribution
         assert told is not None
         # What these samplers cut of a distribution is its end.

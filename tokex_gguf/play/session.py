@@ -44,7 +44,7 @@ from tokex_gguf.values.lens import RAW, Raw, Sampled, lens_of
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import ModelRef
 from tokex_gguf.values.outline import Order
-from tokex_gguf.values.reachability import likeliest
+from tokex_gguf.values.reachability import follows, likeliest
 from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind
 from tokex_gguf.values.splice import unspelled
@@ -616,6 +616,8 @@ class Game:
         ):
             if count == 0:
                 return f"{name} = 0 in the configuration: it is not computed where the rows lead to"
+        if self.sampling.constraint is not None:
+            return "under a constraint it is not computed where the rows lead to"
         return self.cannot(Capability.BRANCHES)
 
     @property
@@ -1028,7 +1030,8 @@ def is_cut(session: Session, token: int) -> bool:
 def next_after(session: Session) -> Callable[[Place], int | None]:
     """What says which token most likely follows a path, as the session's lens leaves it; None: that is not known.
 
-    What a constraint leaves is known where the engine was asked.
+    What a constraint leaves is known where the engine was asked. What samplers leave is told by their biases alone
+    where they do not keep the order: everywhere, so that it is one quantity.
     """
     lens, view_of = session.lens, session.game.known.answers.view
     if isinstance(lens, Raw):
@@ -1037,7 +1040,8 @@ def next_after(session: Session) -> Callable[[Place], int | None]:
     def after(place: Place) -> int | None:
         if (told := place.distribution) is None:
             return None
-        if place.node is not None and (view := view_of(lens, place.node)) is not None:
+        asked = lens.constraint is not None or follows(lens)
+        if asked and place.node is not None and (view := view_of(lens, place.node)) is not None:
             return next(iter(view.likeliest), None)
         return likeliest(lens, told) if lens.constraint is None else None
 
