@@ -68,6 +68,8 @@ def _windows() -> tuple[int, int]:
     return int(status.free), int(status.total)
 
 
+LONG_AGO = 1.0
+"""Seconds for which a mean says nothing of now."""
 LATELY = 0.2
 """Seconds over which it is judged how busy the processors are, at the least: Linux counts in hundredths."""
 
@@ -81,11 +83,15 @@ def load() -> float:
 
 
 class _Use(NamedTuple):
-    """How many processors there are at some time, and seconds for which other programs have used them by then."""
+    """What Linux tells at some time."""
 
     time: float
     processors: int
+    """Those that this program may use."""
     used: float
+    """Seconds for which other programs have used them by then."""
+    running: int | None
+    """Threads that run or want to, this one among them; None where they may be on other processors."""
 
 
 class OtherPrograms:
@@ -95,17 +101,28 @@ class OtherPrograms:
         self._left: float | None = None
         self._before = self._now()
 
+    @property
+    def known(self) -> bool:
+        """Whether the system tells it."""
+        return self._before is not None
+
     def left(self) -> float | None:
         """Processors that they did not use, of those that this program may use; None where unknown.
 
-        On the average since this was asked for last, LATELY seconds ago or more. What runs at a lower priority
-        counts: Linux groups programs by their terminals, and a priority says nothing between groups.
+        On the average since this was asked for last, LATELY seconds ago or more; if that was long ago, at this moment.
+        What runs at a lower priority counts: Linux groups programs by their terminals, and a priority says nothing
+        between groups.
         """
         then = self._before
         if then is None or time.monotonic() - then.time < LATELY:
             return self._left
         self._before = now = self._now()
-        self._left = now and now.processors - max(0.0, (now.used - then.used) / (now.time - then.time))
+        if now is None:
+            self._left = None
+        elif now.time - then.time > LONG_AGO and now.running is not None:
+            self._left = now.processors - max(0.0, now.running - 1.0)
+        else:
+            self._left = now.processors - max(0.0, (now.used - then.used) / (now.time - then.time))
         return self._left
 
     @staticmethod
@@ -117,7 +134,9 @@ class OtherPrograms:
             used = busy(told, own) / os.sysconf("SC_CLK_TCK")
         except (OSError, ValueError):
             return None
-        return _Use(time.monotonic(), len(own), used - time.process_time())
+        found = re.search(r"^procs_running (\d+)", told, re.MULTILINE)
+        running = int(found[1]) if found and len(own) == os.cpu_count() else None
+        return _Use(time.monotonic(), len(own), used - time.process_time(), running)
 
 
 def busy(told: str, processors: set[int]) -> int:

@@ -616,8 +616,7 @@ class Llama:
         """KV cells that a context can have at the most, one that stands apart as well."""
         self._kv = kv
         self._threads = threads or default_threads()
-        known = self._others.left() is not None
-        self._pace = Pace(self._threads, 0.0 if known else machine.load())
+        self._pace = Pace(self._threads, 0.0 if self._others.known else machine.load())
         own = _GGML is not None and "OPENMP = 1" not in built_for()
         self._pool = ggml.thread_pool(_GGML, self._threads) if _GGML and own else None
         self._abort = abort

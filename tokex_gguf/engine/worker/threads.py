@@ -55,6 +55,8 @@ class Pace:
         """Seconds and tokens, when all threads decoded last: of decodes of one token, and of several."""
         self._missing = 0.0
         """Processors that other programs used of late, of those that the threads need."""
+        self._gave_way = False
+        """Whether there are fewer threads for no other reason than that."""
 
     def begin(self, left: float | None) -> int:
         """The number of threads of a decode that begins now.
@@ -65,7 +67,10 @@ class Pace:
         # Where fewer were slower a short time ago, they are not tried again at once.
         if self.threads == self._all and self._missing >= MISSING and self._window == WINDOW:
             self._begin(self._without(self._missing))
+            self._gave_way = True
             self._decodes.clear()  # what all took before others came says nothing of now
+        elif self._gave_way and left is not None and self._missing < MISSING:
+            self._begin(self._all)
         return self.threads
 
     def _without(self, processors: float) -> int:
@@ -87,6 +92,7 @@ class Pace:
                 starved = self._processor < STARVED * self.threads * self._wall
                 few = self._without(self._missing) if self._missing >= MISSING else self._all
                 self._begin(self.threads if starved else few)
+                self._gave_way = not starved and few < self._all
             return
         self._decodes[tokens == 1] = (before + seconds, many + tokens)
         if self._wall < self._window:
@@ -102,7 +108,7 @@ class Pace:
             self._begin(self._without(missing))
 
     def _begin(self, threads: int) -> None:
-        self.threads = threads
+        self.threads, self._gave_way = threads, False
         self._wall = self._processor = 0.0
         if threads == self._all:
             self._decodes.clear()
