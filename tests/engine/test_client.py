@@ -231,6 +231,19 @@ def test_what_was_played_is_written_while_it_is_looked_ahead_without_end(
     assert parts(tmp_path / "kv") == ["0-100"]
 
 
+def test_what_critical_tokens_ask_about_leaves_what_is_played_kept(light_model: Path, tmp_path: Path) -> None:
+    conversation = Conversation()
+    conversation.load(light_model, cache=str(tmp_path / "kv"))
+    conversation.client.send(Evaluate(1, LONG[:100], 0, 5))
+    while not (isinstance(reply := conversation.next(), Evaluated) and reply.start + len(reply.distributions) == 100):
+        pass
+    for number, size in enumerate((90, 80, 70, 60, 50), 2):
+        conversation.client.send(Lookahead(number, LONG[:size], [[7]], 5, waited=True))
+        assert isinstance(conversation.next(), LookaheadDone)
+    conversation.client.close()
+    assert parts(tmp_path / "kv") == ["0-100"]
+
+
 def test_what_was_played_last_is_written_at_the_end(light_model: Path, tmp_path: Path) -> None:
     conversation = Conversation()
     conversation.load(light_model, cache=str(tmp_path / "kv"))

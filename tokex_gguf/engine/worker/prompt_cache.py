@@ -171,6 +171,10 @@ class PromptCache:
 
     # --- what was played
 
+    def plays(self, path: list[int]) -> bool:
+        """Whether a path is the one that is being played."""
+        return bool(self._lines) and self._lines[0].tokens == path
+
     def seen(self, path: list[int]) -> None:
         """A path is being played."""
         self.cold = self.cold or not self._lines or self._lines[0].tokens != path

@@ -74,7 +74,7 @@ from tokex_gguf.engine.worker.evaluator import Evaluator, Played
 from tokex_gguf.engine.worker.fingerprints import Fingerprints, former
 from tokex_gguf.engine.worker.known_models import KnownModels
 from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError, Vocabulary, arithmetic, connect
-from tokex_gguf.engine.worker.prompt_cache import LATE, SOON, PromptCache
+from tokex_gguf.engine.worker.prompt_cache import BETWEEN, LATE, SOON, PromptCache
 from tokex_gguf.engine.worker.rows_file import reading, writing
 from tokex_gguf.engine.worker.rpc import Workers
 from tokex_gguf.engine.worker.vocabulary_search import Index, likeliest
@@ -271,6 +271,8 @@ class Server:
         self._told: set[int] = set()
         self._answered = False
         self._asked_at = time.monotonic()
+        self._was_aside = False
+        """Whether the request before was lookahead from the path of the one before it, or for answers."""
         self._looked_from: list[int] = []
         """The path of the lookahead that was asked for last, if nothing was asked since."""
         self._progress = -1.0
@@ -410,6 +412,8 @@ class Server:
 
     def _next(self, index: Index) -> Request | None:
         """The next request. While there is none, the vocabulary is made ready for searching, and paths are kept."""
+        if not self._was_aside:
+            self._asked_at = time.monotonic()  # what took long has just been answered
         if self._cache and self._cache.cold and self._inbox.idle(QUIET):
             self._cache.warm_up(lambda: not self._inbox.idle(0))
         if self._answered and not index.complete and self._inbox.idle(QUIET):
@@ -422,9 +426,10 @@ class Server:
             self._keep(self._cache)
         self._answered = True
         request = self._inbox.next()
-        if not isinstance(request, Lookahead) or request.path != self._looked_from:
-            self._asked_at = time.monotonic()
-        self._looked_from = request.path if isinstance(request, Lookahead) else []
+        ahead = request if isinstance(request, Lookahead) else None
+        self._was_aside = ahead is not None and (ahead.waited or ahead.path == self._looked_from)
+        if ahead is None or not ahead.waited:
+            self._looked_from = ahead.path if ahead else []
         return request
 
     def _keep(self, cache: PromptCache) -> None:
@@ -433,14 +438,14 @@ class Server:
         while self._inbox.idle(pause):
             if not (more := cache.keep(late=self._rested >= LATE)):
                 return
-            pause = more
+            pause = more if more <= BETWEEN else max(0.0, LATE - self._rested)
         # Lookahead asks again at once, and nobody waits for it: a part goes before each.
         if self._rested >= SOON and self._inbox.has_only(Lookahead):
             cache.keep(late=self._rested >= LATE)
 
     @property
     def _rested(self) -> float:
-        """Seconds since anything else was asked than to look ahead from one path."""
+        """Seconds since anything else was answered than what one path leads to."""
         return time.monotonic() - self._asked_at
 
     def _load(self, load: Load) -> Llama:
@@ -771,8 +776,10 @@ class Server:
         self._send(Continued(request.request, tokens, distributions, pieces, seconds, cells, verdicts, end, taken))
 
     def _foresee(self, request: Lookahead, model: Llama, evaluator: Evaluator) -> None:
-        if self._cache:
-            self._cache.seen(request.path)
+        # What critical tokens ask about are beginnings of what is played: that stays what is kept.
+        cache = self._cache if self._cache and (not request.waited or self._cache.plays(request.path)) else None
+        if cache:
+            cache.seen(request.path)
         if (self._seen_ahead.path, self._seen_ahead.top) != (request.path, request.top):
             self._seen_ahead = _SeenAhead(request.path, request.top, {})
         seen = self._seen_ahead.after
@@ -791,8 +798,8 @@ class Server:
             took = self._took[len(distributions)] = time.perf_counter() - step.began
             done, branches, together = branches[: len(distributions)], branches[len(distributions) :], _rows(model)
             seen.update(zip(map(tuple, done), distributions, strict=True))
-            if self._cache:
-                self._cache.looked_ahead(request.path, done, distributions)
+            if cache:
+                cache.looked_ahead(request.path, done, distributions)
             self._looked_ahead(request, model, done, distributions, took)
 
     def _looked_ahead(
