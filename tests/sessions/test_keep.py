@@ -86,6 +86,22 @@ def a_keeper(tmp_path: Path, told: Told) -> Iterator[Keeper]:
     one.close(LONG)
 
 
+def test_a_fault_is_told_and_logged_once_and_without_its_words(
+    keeper: Keeper, told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
+    def wrong() -> NoReturn:
+        raise KeyError("a word of a prompt")
+
+    for _ in range(3):
+        keeper.offer(wrong)
+        assert not keeper.save_now(LONG)
+    assert told == ["internal error (KeyError): the log file has the details"]
+    (record,) = caplog.records
+    assert "KeyError" in record.getMessage() and "in wrong" in record.getMessage()
+    assert "a word of a prompt" not in record.getMessage().replace('raise KeyError("a word of a prompt")', "")
+    assert record.exc_info is None
+
+
 def save(keeper: Keeper, n: int) -> bool:
     keeper.offer(dump(n))
     return keeper.save_now(LONG)

@@ -15,6 +15,7 @@ from tokex_gguf.sessions.codec import Encoder
 from tokex_gguf.sessions.store import Refused, SavedSession, Slot, reason_of
 from tokex_gguf.sessions.summary import MOST, Stamp
 from tokex_gguf.sessions.writer import Keeper
+from tokex_gguf.system.console import place_of
 from tokex_gguf.system.files import Data
 from tokex_gguf.values.record import record
 
@@ -163,7 +164,7 @@ class Autosave:
         try:
             data = Encoder().encode(self._last[0], _stamp(self._slot.numbered, self._last[1]))
         except Exception as error:
-            log.error("this session cannot be encoded", exc_info=error)
+            log.error("this session cannot be encoded: %s", place_of(error))
             return Lost(reason)
         if not self._keeper.ended:
             self._slot.abandon()

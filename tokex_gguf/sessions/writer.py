@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from tokex_gguf.sessions.store import Slot, reason_of
+from tokex_gguf.system.console import place_of
 from tokex_gguf.system.files import Abandoned, Data
 
 log = logging.getLogger(__name__)
@@ -184,7 +185,8 @@ class Keeper:
             self._failed(errno.errorcode.get(error.errno or 0, type(error).__name__), reason_of(error))
             return False
         except Exception as error:  # a fault of this program: the session is played on, and the player is told
-            log.error("this session cannot be encoded", exc_info=error)
+            if type(error).__name__ not in self._told:  # it is tried again and again
+                log.error("this session cannot be encoded: %s", place_of(error))
             self._failed(type(error).__name__, f"internal error ({type(error).__name__}): the log file has the details")
             return False
         with suppress(Exception):

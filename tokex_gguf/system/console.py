@@ -27,6 +27,13 @@ class Exit(Exception):
         self.code = code
 
 
+def place_of(error: BaseException) -> str:
+    """An error's kind and the lines that it came by, for the log. Its words may hold a prompt's text."""
+    import traceback  # not on the way to the first frame
+
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
+
+
 def say(line: str) -> None:
     """One line on standard error, with nothing in it that a terminal would obey, and no longer than can be read."""
     if len(line) > 800:
