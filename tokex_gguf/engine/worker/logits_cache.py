@@ -42,7 +42,15 @@ class Rows:
 
     def of(self, path: list[int]) -> Row | None:
         """The row after a path, if it is kept."""
-        return next((row for held, row in reversed(self._rows) if held == path), None)
+        return next((row for held, row in reversed(self._rows) if _same(held, path)), None)
+
+
+END = 16
+"""Tokens at the end of paths by which most are told apart: branches have all else in common."""
+
+
+def _same(one: list[int], other: list[int]) -> bool:
+    return one[-END:] == other[-END:] and one == other
 
 
 class _RowAhead(NamedTuple):
@@ -99,4 +107,4 @@ class RowsAhead:
 
     def of(self, path: list[int]) -> Row | None:
         """The row after a path, if it is kept."""
-        return next((one.row for one in self._rows if one.path == path), None)
+        return next((one.row for one in self._rows if _same(one.path, path)), None)
