@@ -77,9 +77,9 @@ def test_what_others_leave_is_the_mean_since_it_was_asked_for(monkeypatch: pytes
     assert others.left() == 2.5
     now[0], used[0] = 101.5, machine._Use(101.5, 4, 51.4, 9)
     assert others.left() == 4.0, "counters of ticks and of nanoseconds are a little apart"
-    now[0], used[0] = 161.5, machine._Use(161.5, 4, 291.4, 1)
+    now[0], used[0] = 161.5, machine._Use(161.5, 4, 291.4, 3)
     assert others.left() == 4.0, "they were there all the time, and are gone"
-    now[0], used[0] = 221.5, machine._Use(221.5, 4, 291.4, 4)
+    now[0], used[0] = 221.5, machine._Use(221.5, 4, 291.4, 6)
     assert others.left() == 1.0, "they have just come"
     now[0], used[0] = 281.5, machine._Use(281.5, 4, 411.4, None)
     assert others.left() == 2.0, "who may use some processors alone goes by the mean"

@@ -70,6 +70,8 @@ def _windows() -> tuple[int, int]:
 
 LONG_AGO = 1.0
 """Seconds for which a mean says nothing of now."""
+FOR_A_KEY = 2
+"""Threads that run for a moment where a key is answered: the screen's, and the terminal's."""
 LATELY = 0.2
 """Seconds over which it is judged how busy the processors are, at the least: Linux counts in hundredths."""
 
@@ -120,7 +122,7 @@ class OtherPrograms:
         if now is None:
             self._left = None
         elif now.time - then.time > LONG_AGO and now.running is not None:
-            self._left = now.processors - max(0.0, now.running - 1.0)
+            self._left = now.processors - max(0.0, now.running - 1.0 - FOR_A_KEY)
         else:
             self._left = now.processors - max(0.0, (now.used - then.used) / (now.time - then.time))
         return self._left
