@@ -41,6 +41,7 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.engine.queue import Queue
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.beside import lacks_of_a
 from tokex_gguf.play.commands.registry import hints
 from tokex_gguf.play.messages import (
     Beat,
@@ -1324,6 +1325,66 @@ def test_while_the_other_model_is_not_loaded_the_table_has_strict_numbers_of_the
     assert not any(prob for _, prob in told_of_a(two.session).values())
     two.run()
     assert "B is not loaded" in shown(two) and all_told(two)
+
+
+def idle(two: Two) -> Two:
+    """Lets A answer all, and B nothing."""
+    while two.asked[two.session.game.address]:
+        two.step(two.session.game.address)
+    return two
+
+
+@pytest.mark.parametrize("why", ["loading", "dead", "silent", "no file"])
+def test_where_nothing_comes_of_the_other_model_the_table_has_strict_numbers_of_the_first(why: str) -> None:
+    two = chosen(Watched("hello you", kind=Fast))
+    match why:
+        case "dead":
+            two.take(Heard(two.b.address, EngineDied("SIGKILL")))
+            two.queues[two.b.address].waiting.clear()
+        case "silent":
+            two.step(two.b.address)
+            for _ in range(20):
+                two.take(Beat())
+            assert two.b.silence
+        case "no file":
+            two.session = replace(two.session, paired=replace(two.versus, file=""))  # it was made at once
+            two.take(NoRows("/tmp: disk full")).run()
+    assert all_told(idle(two))
+    two.take(Action.APPEND)
+    assert all_told(idle(two))
+
+
+@pytest.mark.parametrize("kind", [Export, Against])
+def test_where_nothing_can_be_compared_the_table_has_strict_numbers_of_the_first(kind: type[Request]) -> None:
+    two = chosen(Watched("hello you", kind=Fast))
+    engine = two.b.address if kind is Export else two.session.game.address
+    refuse(two, engine, kind)
+    two.take(Action.APPEND)
+    assert all_told(refuse(two, engine, kind))
+
+
+def test_before_the_first_engine_goes_the_table_has_its_strict_numbers() -> None:
+    two = chosen(Watched("hello you", kind=Fast), together=False)
+    while two.versus.turn is Turn.DUE:
+        two.step(two.session.game.address)
+    assert two.versus.turn is Turn.B and all_told(two)
+
+
+def test_what_the_first_engine_refuses_when_it_is_back_leaves_the_table_its_strict_numbers() -> None:
+    two = chosen(Watched("hello you", kind=Fast), together=False)
+    while two.versus.turn is not Turn.A:
+        two.step(next(engine for engine, waiting in two.asked.items() if waiting))
+    engine = two.session.game.address
+    refuse(two, engine, Against)
+    two.take(Action.APPEND)
+    assert all_told(refuse(two, engine, Against))
+
+
+def test_of_other_vocabularies_the_table_of_the_first_does_not_wait_for_the_other() -> None:
+    two = chosen(Two("hello you", ELSEWHERE, kind=Fast))
+    two.step(two.b.address)
+    assert isinstance(two.asked[two.b.address][0], Tokenize)
+    assert lacks_of_a(idle(two).session) is None
 
 
 def test_of_other_vocabularies_both_tables_are_strict() -> None:

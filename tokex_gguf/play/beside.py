@@ -36,6 +36,7 @@ from tokex_gguf.play.requests import (
 from tokex_gguf.play.screens import PLAY
 from tokex_gguf.play.session import EngineStatus, Game, Session, text_of
 from tokex_gguf.play.versus import ByDistributions, ByText, Pair, Turn
+from tokex_gguf.values.comparison import Lacking
 from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.tree import Node
@@ -107,12 +108,14 @@ def compare_models(session: Session) -> Outcome:
         return session, []
     if pair.turn in (Turn.A, Turn.DUE) and pair.held is not None:
         return _against_all(session, pair, pair.held)
-    if pair.turn is Turn.A:
-        return _tell(session)
-    if pair.turn is not Turn.BOTH or not both_ready(session) or not resting(session.game):
+    if pair.turn is not Turn.BOTH or not both_ready(session) or other.silence:
+        return _tell(session)  # nothing comes of B for now
+    if not resting(session.game):
         return session, []
     if isinstance(pair.way, ByText):
         return (session, []) if _parting(pair) else _compare_text(session, pair.way, other)
+    if pair.fault:
+        return _tell(session)
     if _under_way(session, pair, other):
         return session, []
     if (part := _apart(session, pair.way.comparison)) is not None and not _refused(session, part):
@@ -120,7 +123,9 @@ def compare_models(session: Session) -> Outcome:
     if (tokens := _likely(session, pair.way, other)) is not None:
         return _look_ahead(session, pair, pair.way, tokens)
     part = _lacking(session, pair.way.comparison)
-    return _tell(session) if part is None else _compare(session, pair, part, detailed=False)
+    if part is None or _refused(session, part):
+        return _tell(session)
+    return _compare(session, pair, part, detailed=False)
 
 
 def _parting(pair: Pair) -> bool:
@@ -152,15 +157,21 @@ def _refused(session: Session, part: Part) -> bool:
     return b or (ForAgainst, part.tip, RAW) in session.game.refused
 
 
+def lacks_of_a(session: Session) -> Lacking | None:
+    """A strict answer that the screen lacks of A besides what is compared, and that A has not refused."""
+    if not session.game.can(Capability.COMPARISON):
+        return None
+    refused = session.game.refused
+    return next((one for one in untold(session, None) if (ForStrict, one.path, RAW) not in refused), None)
+
+
 def _tell(session: Session) -> Outcome:
     """Asks A for the strict numbers that the screen lacks of it besides what is compared."""
     newest = session.game.newest(ForStrict)
-    if not session.game.can(Capability.COMPARISON) or not resting(session.game) or (newest and newest[1].going):
+    if session.game.engine is not EngineStatus.READY or not resting(session.game) or (newest and newest[1].going):
         return session, []
-    for node, start in untold(session, None):
-        if (ForStrict, node, RAW) not in session.game.refused:
-            return tell_strictly(session, node, start, node.path())
-    return session, []
+    lacking = lacks_of_a(session)
+    return (session, []) if lacking is None else tell_strictly(session, *lacking, lacking.path.path())
 
 
 def _give_way(session: Session, other: Game) -> Outcome:
@@ -261,7 +272,7 @@ def _against_all(session: Session, pair: Pair, part: Part) -> Outcome:
     if known.after(part.tip.ancestor(part.end)) and known.detailed(part.tip.ancestor(part.end)):
         return replace(session, paired=pair.holding(None)), []
     if (ForAgainst, part.tip, RAW) in session.game.refused:
-        return session, []
+        return _tell(session)
     return _against(session, part, pair.file, detailed=True)
 
 
@@ -320,7 +331,7 @@ def _compare_text(session: Session, way: ByText, other: Game) -> Outcome:
     if companion is None:
         newest = other.newest(ForCompanion)
         if newest and newest[1].target is tip:
-            return session, []
+            return _tell(session)
         try:
             text = text_of(session.game, tip).decode()
         except UnicodeDecodeError:
@@ -328,8 +339,10 @@ def _compare_text(session: Session, way: ByText, other: Game) -> Outcome:
         return in_front(session, lambda inside: tokenize(inside, text, ForCompanion(tip)))
     own, lacks = _strictly(session, tip)
     there, lacks_b = in_front(own, lambda inside: _strictly(inside, companion))
-    if lacks or lacks_b or tip.first_lax() < tip.depth or companion.first_lax() < companion.depth:
+    if lacks or lacks_b:
         return there, lacks + lacks_b
+    if tip.first_lax() < tip.depth or companion.first_lax() < companion.depth:
+        return _tell(session)
     way.comparison.take((tip, session.game.known.pieces), (companion, other.known.pieces), text_of(session.game, tip))
     return session, []
 

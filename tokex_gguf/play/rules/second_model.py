@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Capability, Continue, Continued, Loaded
-from tokex_gguf.play.beside import both_ready, export_all, in_front, one_vocabulary, resting
+from tokex_gguf.play.beside import both_ready, export_all, in_front, lacks_of_a, one_vocabulary, resting
 from tokex_gguf.play.messages import Close, Effect, ListModels, MakeRows, Outcome, PrepareBeside, PreparedBeside
 from tokex_gguf.play.purposes import ForExport, ForParting
 from tokex_gguf.play.requests import answered, begin, comparable, end_comparing, kept, request, stop, without
@@ -244,6 +244,8 @@ def take_turns(session: Session) -> Outcome:
     if pair.turn is Turn.A or (pair.turn is Turn.DUE and not resting(session.game)):
         return session, []
     if pair.turn is Turn.DUE:
+        if lacks_of_a(session) is not None:
+            return session, []  # while B computes, nobody could tell A's numbers for the table
         pair = replace(pair, turn=Turn.A)
         return _to_b(session, pair) if _lacks(session, pair) else (replace(session, paired=pair), [])
     if second.engine is not EngineStatus.READY or second.newest(ForExport):
