@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tests.fake import MODEL, OTHER, PIECES, Fast, Play, distribution, logprobs, second, text_to_path
-from tests.play.test_versus import strictly_told, told_of_a
+from tests.play.test_versus import rows_of_both, strictly_told, told_of_a
 from tests.sampling import few
 from tests.ui.test_cost import steps
 from tokex_gguf.engine.protocol import (
@@ -1325,6 +1325,17 @@ def test_while_the_other_model_is_not_loaded_the_table_has_strict_numbers_of_the
     assert not any(prob for _, prob in told_of_a(two.session).values())
     two.run()
     assert "B is not loaded" in shown(two) and all_told(two)
+
+
+@pytest.mark.parametrize("other", [OTHER, ELSEWHERE])
+def test_while_a_table_is_computed_the_dimmed_one_before_it_is_still_of_both_models(other: Loaded) -> None:
+    two = chosen(Two("hello you", other, kind=Fast)).run()
+    for _ in range(12):
+        two.take(Action.DOWN)
+    before = rows_of_both(two.run().session)
+    two.take(Action.APPEND)
+    assert two.session.game.prompt.tip.distribution is None
+    assert rows_of_both(two.session) == before
 
 
 def idle(two: Two) -> Two:

@@ -815,6 +815,24 @@ def test_before_strict_answers_the_table_of_both_has_no_numbers() -> None:
     assert "entropy" in shown(play, 200) and "last token" in shown(play, 200)
 
 
+def rows_of_both(session: Session) -> list[str]:
+    """The head and the rows of the table, without marks."""
+    return ["".join(text for _, text in line)[1:] for line in table_lines(session, 80, 20)[:16]]
+
+
+def test_while_a_table_is_computed_the_dimmed_one_before_it_is_still_of_both() -> None:
+    play = fast().press(Action.VERSUS)
+    for _ in range(12):
+        play.take(Action.DOWN)
+    play.answer()
+    before = rows_of_both(play.session)
+    assert "moved" in before[0]
+    play.take(Action.APPEND)
+    assert play.asked and play.session.game.prompt.tip.distribution is None
+    assert rows_of_both(play.session) == before
+    assert all("class:dim" in style for line in table_lines(play.session, 80, 20)[1:16] for style, _ in line)
+
+
 MOVES = [
     *(Action.APPEND, Action.POP, Action.UP, Action.DOWN, Action.BOTTOM, Action.TOP, Action.UNDO, Action.ORDER),
     *(Action.CURSOR_BACK, Action.CURSOR_FAR_BACK, Action.CURSOR_ON, Action.CURSOR_TIP, Action.NEXT_SURPRISAL),

@@ -5,31 +5,31 @@ The first answers can differ a little from these, and would stand beside them.
 
 from collections.abc import Iterator
 
-from tokex_gguf.play.session import Session
+from tokex_gguf.play.session import Prompt, Session
 from tokex_gguf.values.comparison import Lacking
 from tokex_gguf.values.difference import Beside
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.tree import Node
 
 
-def rows_by_token(session: Session) -> dict[int, Beside]:
-    """What A and B say of each token of the table, as far as known."""
+def rows_by_token(session: Session, place: Prompt) -> dict[int, Beside]:
+    """What A and B say of each token of the table of a place, as far as known."""
     comparison = session.game.comparison
     if comparison is None:
         return {}
-    prompt, place = session.game.prompt, session.game.prompt.place
-    rows = {row.token: row for row in comparison.rows(place.tip, prompt.cursor)}
-    if prompt.cursor and (taken := comparison.beside(prompt.cursor)):
-        rows.setdefault(prompt.cursor.token, taken)
+    cursor = session.game.prompt.cursor
+    rows = {row.token: row for row in comparison.rows(place.tip, cursor)}
+    if cursor and (taken := comparison.beside(cursor)):
+        rows.setdefault(cursor.token, taken)
     for token in (place.selected, place.popped):
-        if token is not None and token not in rows and (row := comparison.row(place.tip, prompt.cursor, token)):
+        if token is not None and token not in rows and (row := comparison.row(place.tip, cursor, token)):
             rows[token] = row
     return rows
 
 
-def of_row(session: Session, token: int, beside: Beside | None) -> Taken | None:
-    """What A says of a token of the table, of which `beside` is known; None until a strict answer says it."""
-    return beside.a if beside else session.game.prompt.place.tip.said_strictly(token)
+def of_row(node: Node, token: int, beside: Beside | None) -> Taken | None:
+    """What A says of a token of the table after a path, of which `beside` is known; None until a strict answer does."""
+    return beside.a if beside else node.said_strictly(token)
 
 
 def of_token(session: Session, node: Node) -> Taken | None:
@@ -52,7 +52,7 @@ def apart(session: Session) -> list[int]:
     place, model = session.game.prompt.place, session.game.model
     if model is None or not 0 < place.tip.depth < model.context_limit:
         return []
-    there = rows_by_token(session)
+    there = rows_by_token(session, place)
     return [one for one in dict.fromkeys((place.selected, place.popped)) if one is not None and one not in there]
 
 

@@ -890,11 +890,13 @@ class Session:
     @property
     def difference(self) -> Difference | None:
         """How A and B differ where the table is shown; None where nothing is compared, and until told."""
-        comparison = self.game.comparison if self.game.prompts else None
-        if comparison is None:
-            return None
-        cursor = self.game.prompt.cursor
-        return comparison.difference(self.game.prompt.place.tip, cursor)
+        return self.difference_after(self.game.prompt.place.tip) if self.game.prompts else None
+
+    def difference_after(self, node: Node) -> Difference | None:
+        """How A and B differ after a path that the active prompt begins with."""
+        comparison, prompt = self.game.comparison, self.game.prompt
+        taken = prompt.cursor if node is prompt.place.tip else None
+        return None if comparison is None else comparison.difference(node, taken)
 
     @property
     def divergence(self) -> Difference | None:
@@ -989,9 +991,9 @@ def table(session: Session, prompt: Prompt) -> tuple[Candidate, ...]:
 
 def _compared(session: Session, prompt: Prompt) -> list[Candidate]:
     """The likeliest tokens of A or B, or of A until B's are known, by strict answers; none before the first of them."""
-    if session.game.comparison is None or prompt.tip is not session.game.prompt.place.tip:
+    if session.game.comparison is None:
         return []
-    if (difference := session.difference) is None:
+    if (difference := session.difference_after(prompt.tip)) is None:
         return [] if prompt.tip.strict is None else list(prompt.tip.strict.candidates())
     by_delta = session.options.by_delta
     ordered = sorted(difference.rows, key=lambda row: -abs(row.delta_bits)) if by_delta else difference.rows

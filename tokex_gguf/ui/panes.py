@@ -472,12 +472,17 @@ class _Table(NamedTuple):
     """The index of the selected row."""
     style: str = ""
     """Of all rows."""
-    node: Node | None = None
-    """The path that it comes after."""
+    place: Prompt | None = None
+    """The path that it comes after, and what is selected there."""
     taken: int | None = None
     """The token that was taken there, where the cursor looks at it."""
     viewed: Viewed | None = None
     """The distribution through the lens."""
+
+    @property
+    def node(self) -> Node | None:
+        """The path that it comes after."""
+        return self.place.tip if self.place else None
 
 
 def table_rows(session: Session, height: int) -> list[int]:
@@ -492,16 +497,17 @@ def table_rows(session: Session, height: int) -> list[int]:
 def _rows_in_sight(session: Session, shown: _Table, height: int) -> list[int]:
     rows, chosen = shown.rows, shown.chosen
     room = max(1, table_room(height, _below(session, shown, height)))
-    pinned = len(rows) > 1 and room > 1 and session.on(Search) is None and _is_far(session, rows)
+    pinned = len(rows) > 1 and room > 1 and session.on(Search) is None and _is_far(session, shown)
     count, room = len(rows) - pinned, room - pinned
     middle = 0 if pinned and chosen == count else chosen
     return [*window(middle, count, room), *([count] if pinned else [])]
 
 
-def _is_far(session: Session, rows: Sequence[Candidate]) -> bool:
+def _is_far(session: Session, shown: _Table) -> bool:
     """Whether the last row is far below the others, whatever they are sorted by: none of the likely ones."""
-    if session.difference:
-        return rows[-1].token not in {row.token for row in session.difference.rows}
+    rows = shown.rows
+    if shown.node is not None and (difference := session.difference_after(shown.node)):
+        return rows[-1].token not in {row.token for row in difference.rows}
     return rows[-1].at_least or rows[-1].rank > max(len(rows), *(row.rank for row in rows[:-1]))
 
 
@@ -516,7 +522,7 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     there = session.game.known.foreseen.place(node) if node is not None else None
     columns = _Columns(width, look, there if session.looks_ahead else None)
     compares = _compares(session, shown)
-    besides = rows_by_token(session) if compares else {}
+    besides = rows_by_token(session, shown.place) if compares and shown.place else {}
     heading = columns.heading(mass if height < TALL and not below else "")
     by_text = compares and second.by_text(session)
     lines = [
@@ -530,11 +536,11 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
         selected = "class:selected" if index == shown.chosen else ""
         mark = "" if there is None else _mark(session, there, rows[index].token, shown.taken)
         style = f"{shown.style} {selected}".strip()
-        if by_text:
-            lines.append(second.row(session, rows[index], width, style, mark))
-        elif compares:
+        if node is not None and by_text:
+            lines.append(second.row(session, node, rows[index], width, style, mark))
+        elif node is not None and compares:
             beside = besides.get(rows[index].token)
-            lines.append(versus.row(session, rows[index], beside, width, style, mark))
+            lines.append(versus.row(session, node, rows[index], beside, width, style, mark))
         else:
             lines.append(columns.row(session, rows[index], style, mark))
     if not compares and (kept := _kept_alone(session, shown, len(seen), height)):
@@ -610,15 +616,15 @@ def _shown_table(session: Session) -> _Table:
     style = ""
     if (searching := session.on(Search)) and searching.rows is not None:
         # Before the first answer: what is found without any text are all tokens, so the table may stay.
-        return _Table(searching.rows, searching.row, "", prompt.tip, taken, session.viewed(prompt.tip))
+        return _Table(searching.rows, searching.row, "", prompt, taken, session.viewed(prompt.tip))
     if cursor is None and not searching and (prompt.tip.distribution is None or session.order_awaited):
         # What does not fit into the context never has a table: that of another path must not stand for it.
         if prompt.tip.parent is None or prompt.tip.parent.distribution is None or session.game.full is not None:
-            return _Table(node=prompt.tip)
+            return _Table(place=prompt)
         token = prompt.tip.token
         prompt, style = Prompt(prompt.tip.parent, selected=token, popped=token), "class:dim"
     chosen = searching.row if searching else selected_row(session, prompt)
-    return _Table(table(session, prompt), chosen, style, prompt.tip, taken, session.viewed(prompt.tip))
+    return _Table(table(session, prompt), chosen, style, prompt, taken, session.viewed(prompt.tip))
 
 
 # --- below the rows
@@ -638,9 +644,8 @@ def _compares(session: Session, shown: _Table) -> bool:
     """Whether the table is of A and B."""
     if session.game.comparison is None or shown.node is None or not shown.node.depth:
         return False
-    if (searching := session.on(Search)) and searching.rows is not None:
-        return False  # what is found is told as without a comparison
-    return shown.node is session.game.prompt.place.tip
+    searching = session.on(Search)
+    return searching is None or searching.rows is None  # what is found is told as without a comparison
 
 
 SMALL = 7

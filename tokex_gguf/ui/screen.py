@@ -684,8 +684,8 @@ def _of_others(session: Session, importance: int) -> list[tuple[int, Line]]:
         return []
     row = rows[selected_row(session, place)]
     compares = session.game.comparison is not None
-    beside = compared.rows_by_token(session).get(row.token)
-    said = compared.of_row(session, row.token, beside) if compares else row.taken
+    beside = compared.rows_by_token(session, place).get(row.token)
+    said = compared.of_row(place.tip, row.token, beside) if compares else row.taken
     if said is None:
         return []
     raw = _all_but(math.exp(min(0.0, said.logprob)))

@@ -128,12 +128,12 @@ def _way(parting: Parting, which: int, width: int) -> Line:
 # --- the table where the vocabularies differ
 
 
-def place_of_b(session: Session) -> Node | None:
-    """B's path for the text before the table, where the vocabularies differ and it has a boundary there."""
+def place_of_b(session: Session, node: Node) -> Node | None:
+    """B's path for the text of a path of A, where the vocabularies differ and it has a boundary there."""
     against = session.game.versus
     if not isinstance(against, AgainstModel) or not isinstance(against.comparison, TextComparison):
         return None
-    return against.comparison.place(session.game.prompt.place.tip)
+    return against.comparison.place(node)
 
 
 def by_text(session: Session) -> bool:
@@ -153,16 +153,19 @@ def _cells(width: int) -> int:
     return max(6, (width - RANK - 2 * NUMBER - 5) // 2)
 
 
-def row(session: Session, candidate: Candidate, width: int, style: str, mark: str) -> Line:
-    """A token of A, and the one of B that has the same rank there. What no strict answer has told yet is left out."""
+def row(session: Session, node: Node, candidate: Candidate, width: int, style: str, mark: str) -> Line:
+    """A token of A after a path, and the one of B that has the same rank there.
+
+    What no strict answer has told yet is left out.
+    """
     cells = _cells(width)
-    a = of_row(session, candidate.token, None)
+    a = of_row(node, candidate.token, None)
     line: Line = [
         (style, (mark or " ") + ("" if a is None else rank_text(a)).rjust(RANK - 1) + " "),
         (style, _name(session.game.piece(candidate.token).data, cells)),
         (style, " " + ("" if a is None else number(a.prob)).rjust(NUMBER)),
     ]
-    place, second = place_of_b(session), session.beside
+    place, second = place_of_b(session, node), session.beside
     distribution = place.strict if place else None
     if a is None or distribution is None or second is None or a.rank > len(distribution):
         return fit(line, width, style)

@@ -9,6 +9,7 @@ from tokex_gguf.values.difference import Beside
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.formatting import bits_text, number, rank_text
 from tokex_gguf.values.tokens import glimpse, label
+from tokex_gguf.values.tree import Node
 
 BELOW = 2
 """Lines below the rows."""
@@ -36,12 +37,14 @@ def heading(width: int, *, by_delta: bool) -> Line:
     return fit([("class:head", " ".join([*parts, bits.rjust(BITS), "moved".rjust(MOVED)]))], width)
 
 
-def row(session: Session, candidate: Candidate, beside: Beside | None, width: int, style: str, mark: str) -> Line:
-    """One token, with a mark before it. What no strict answer has told yet is left out."""
+def row(
+    session: Session, node: Node, candidate: Candidate, beside: Beside | None, width: int, style: str, mark: str
+) -> Line:
+    """One token after a path, with a mark before it. What no strict answer has told yet is left out."""
     piece = session.game.piece(candidate.token)
     room = _token_cells(width)
     name = label(glimpse(piece.data)) or "‹empty›"
-    a = of_row(session, candidate.token, beside)
+    a = of_row(node, candidate.token, beside)
     line: Line = [
         (style, (mark or " ") + ("" if a is None else rank_text(a)).rjust(RANK - 1) + " "),
         ("class:special" if piece.control and not style else style, pad(clip(name, room), room)),
@@ -80,7 +83,7 @@ def _here(session: Session) -> Line:
         lacks = "has no boundary here" if second.by_text(session) else "begins here" if begins else "lacks this token"
         return [("class:notice", f" B {lacks}: there is nothing to compare with")]
     difference = session.divergence
-    if difference is None and second.place_of_b(session):
+    if difference is None and second.place_of_b(session, prompt.place.tip):
         return [("class:dim", " other vocabularies: no divergence")]
     if difference is None:
         return second.awaited(session)
