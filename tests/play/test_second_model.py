@@ -577,6 +577,50 @@ def test_where_something_is_refused_it_is_not_said_to_be_computed(
     assert told in screen and "being computed" not in screen
 
 
+@pytest.mark.parametrize(
+    ("kind", "other"), [(Export, OTHER), (Against, OTHER), (Tokenize, ELSEWHERE), (EvaluateStrictly, ELSEWHERE)]
+)
+def test_where_no_more_is_compared_the_status_has_no_dots(kind: type[Request], other: Loaded) -> None:
+    two = chosen(Two("hello", other, kind=Fast))
+    engine = two.session.game.address if kind is Against else two.b.address
+    assert "… 0/4 compared" in shown(two)
+    screen = shown(refuse(two, engine, kind).take(Action.UNDO))
+    assert "0/4 compared" in screen and "… 0/4" not in screen
+
+
+@pytest.mark.parametrize("kind", [Tokenize, EvaluateStrictly])
+def test_where_the_other_model_reads_no_more_text_the_status_has_no_dots(kind: type[Request]) -> None:
+    two = chosen(Two("hello", ELSEWHERE, kind=Fast)).run().take(Action.APPEND)
+    screen = shown(refuse(two, two.b.address, kind).take(Action.UP))
+    assert " over 4 of 5 " in screen and "of 5 …" not in screen
+
+
+@pytest.mark.parametrize("why", ["dead", "silent", "not loaded", "no file", "within a character"])
+def test_where_the_other_model_is_not_asked_the_status_has_no_dots(why: str) -> None:
+    two = Within("hello", ELSEWHERE if why == "within a character" else OTHER, kind=Fast)
+    if why == "within a character":
+        two.beginning(two.session.game.prompt.tip.token)
+    chosen(two, together=why != "not loaded")
+    match why:
+        case "dead":
+            two.take(Heard(two.b.address, EngineDied("SIGKILL")))
+            two.queues[two.b.address].waiting.clear()
+        case "silent":
+            for _ in range(200):
+                two.take(Beat())
+            assert two.b.silence
+        case "no file":
+            two.session = replace(two.session, paired=replace(two.versus, file=""))  # it was made at once
+            two.take(NoRows("/tmp: disk full")).run()
+        case "not loaded":
+            two.run().press(Action.APPEND, Action.APPEND)
+        case _:
+            two.run()
+    two.session = replace(two.session, notice="")
+    assert re.search(r"(0/4 compared|over \d of \d)", shown(two)), shown(two)
+    assert not re.search(r"(… 0/4|of \d …)", shown(two))
+
+
 class Within(Two):
     """Where one of the first model's tokens is the beginning of a character."""
 

@@ -815,6 +815,29 @@ def test_before_strict_answers_the_table_of_both_has_no_numbers() -> None:
     assert "entropy" in shown(play, 200) and "last token" in shown(play, 200)
 
 
+class WithoutRoom(Fast):
+    """A game whose engine has no room for strict answers."""
+
+    def reply(self, request: Request) -> Reply | None:
+        if isinstance(request, EvaluateStrictly | Compare | MeasureNoise):
+            return Failed(request.request, "no memory for strict answers")
+        return super().reply(request)
+
+
+@pytest.mark.parametrize("why", ["refused", "dead"])
+def test_where_no_more_is_compared_the_status_has_no_dots(why: str) -> None:
+    play = opened((WithoutRoom if why == "refused" else Fast)(B).answer(), A)
+    play.take(Action.VERSUS)
+    play.session = replace(play.session, notice="")
+    assert re.search(r"… 0/\d+ compared", shown(play, 200))
+    if why == "dead":
+        play.asked.clear()
+        play.take(EngineDied("SIGKILL"))
+    play.answer()
+    play.session = replace(play.session, notice="")
+    assert re.search(r"0/\d+ compared", shown(play, 200)) and "… 0/" not in shown(play, 200)
+
+
 def rows_of_both(session: Session) -> list[str]:
     """The head and the rows of the table, without marks."""
     return ["".join(text for _, text in line)[1:] for line in table_lines(session, 80, 20)[:16]]

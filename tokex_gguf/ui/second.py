@@ -67,6 +67,20 @@ def awaited(session: Session) -> Line:
     return [("class:dim", " … is being computed" if by_text(session) else " KL … is being computed")]
 
 
+def goes_on(session: Session) -> bool:
+    """Whether more is compared by itself: nothing that it needs was refused, and the engines are there."""
+    pair, game, comparison, second = session.paired, session.game, session.game.comparison, session.beside
+    if any(one is not None and (one.engine is EngineStatus.DEAD or one.silence) for one in (game, second)):
+        return False
+    if not isinstance(pair, Pair) or second is None:
+        lacking = comparison.lacking() if isinstance(comparison, PathComparison) else None
+        return lacking is None or (ForStrict, lacking.path, RAW) not in game.refused
+    if pair.turn is Turn.A and pair.held is None:
+        return False
+    ready = pair.way.of(game.prompt.tip) is not None if isinstance(pair.way, ByText) else not pair.fault
+    return ready and not _refused_by(session)
+
+
 def _refused_by(session: Session) -> str:
     """Who has refused what tells how A and B differ there; empty where nobody has."""
     pair, game, comparison, second = session.paired, session.game, session.game.comparison, session.beside

@@ -112,10 +112,13 @@ def told_on_status(session: Session) -> list[tuple[int, Line]]:
     if known:
         total = comparison.deltas.total
         told: Line = [("class:notice", f"A−B {bits_text(total)} bits"), ("", f" over {known:,}")]
-        parts.append((9, [*told, ("class:busy", f" of {shared:,} …")] if known < shared else told))
+        if known < shared:
+            told.append(("class:busy", f" of {shared:,} …") if second.goes_on(session) else ("", f" of {shared:,}"))
+        parts.append((9, told))
         parts.append((7, [("", f"{bits_text(total / known)} a token")]))
     elif known < shared:
-        parts.append((8, [("class:busy", f"… 0/{shared:,} compared")]))
+        none = f"0/{shared:,} compared"
+        parts.append((8, [("class:busy", f"… {none}") if second.goes_on(session) else ("", none)]))
     if more or fewer:
         parts.append((6, [("", " ".join([f"+{more:,}"] * bool(more) + [f"−{fewer:,}"] * bool(fewer)) + " tokens")]))
     elif why := shares_nothing(session):
