@@ -43,7 +43,7 @@ MOST_ITEMS = 2**22
 meanwhile: a line of 40 MB that was nothing but numbers stopped the screen for 12 s."""
 
 
-KEEPING = 0.3
+KEEPING = 0.2
 """Seconds that an engine has at its end to write what was played to the disk."""
 LEAVE = 2.0
 """Seconds that an engine on RPC workers has at its end, to finish what they compute. A worker that answers an engine

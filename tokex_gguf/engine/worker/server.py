@@ -91,7 +91,7 @@ from tokex_gguf.values.workers import workers_of
 QUIET = 0.4
 """Seconds without a request before the vocabulary is made ready for searching: the threads of the last decode
 then sleep, and whoever plays on at once finds a processor free."""
-FINISH = 0.25
+FINISH = 0.15
 """Seconds at the end in which what was played is written to the disk."""
 GAP = 0.0002
 """Seconds between two slices of it, in which the reading thread can have the interpreter."""
