@@ -18,6 +18,7 @@ from prompt_toolkit.styles import Style, default_ui_style, merge_styles
 
 from tests import fake
 from tests.canvas import Canvas
+from tests.play import test_critical_tokens, test_fan_out
 from tests.play.test_switching import HEADER
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.protocol import Apply, EngineDied, Evaluate, Load, Loaded, Request, Tokenize, Tokenized, Walk
@@ -25,6 +26,7 @@ from tokex_gguf.models.catalogue import Entry
 from tokex_gguf.models.discovery import Place
 from tokex_gguf.play import update as update_module
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.messages import FanFurther, Typed
 from tokex_gguf.play.session import Game, Sampling, Session, Settings
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.editor import Editor
@@ -535,6 +537,33 @@ def test_parts_of_an_answer_about_a_layer_are_drawn_as_they_come(
     otherwise = FakeEngine.send
     monkeypatch.setattr(FakeEngine, "send", send)
     played(scenario)
+
+
+def answers_to_group() -> fake.Play:
+    play = test_fan_out.opened(coverage=1.0, tokens=3000).answer()
+    play.take(Action.GROUP)
+    return play
+
+
+def known_second_choices() -> fake.Play:
+    """Another lead is looked for, in what was computed for the one before."""
+    play = test_critical_tokens.opened(each=128)
+    for lead in ("nowhere", "never"):
+        play.answer().press(Action.LEAD, Action.ERASE_LINE, *map(Typed, lead))
+        play.take(Action.ENTER)
+    return play
+
+
+@pytest.mark.parametrize("opened", [answers_to_group, known_second_choices])
+def test_a_list_that_is_read_in_parts_is_drawn_as_it_grows(opened: Callable[[], fake.Play]) -> None:
+    play, equal = opened(), 0
+    while play.fanning:
+        before, frame = play.session, test_fan_out.seen(play)
+        play.take(FanFurther())
+        if before == play.session and frame != test_fan_out.seen(play):
+            assert app_module._grows(play.session)
+            equal += 1
+    assert equal and not app_module._grows(play.session)
 
 
 def test_a_prompt_on_a_server_is_walked_on_the_screen(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,7 +133,9 @@ def _walked(before: Session, session: Session) -> bool:
 
 def _grows(session: Session) -> bool:
     """Whether parts of an answer come that are seen, and leave the session equal: they go to what sessions share."""
-    return session.under_way.comparing or session.game.newest(ForVerdicts) is not None
+    results = session.game.results
+    lists_grow = any(fan.due for fan in results.fans) or any(one.due for one in results.criticals)
+    return lists_grow or session.under_way.comparing or session.game.newest(ForVerdicts) is not None
 
 
 class App:
