@@ -218,8 +218,7 @@ def same(out: Critical, run: Run, plain: Plain, wanted: tuple[End, str | None, l
         assert run.number == found(pattern_of(FIRST_NUMBER), answer or "")
         assert run.node.depth - run.last.depth in (0, 1)
     elif end is End.ENDED:
-        own = data(plain.base) if run is out.standing else b""
-        assert run.number == found_last(pattern_of(FIRST_NUMBER), (own + run.text).decode("utf-8", "replace"))
+        assert run.number == found_last(pattern_of(FIRST_NUMBER), data(path).decode("utf-8", "replace"))
         assert run.last is run.node
     assert data(path).endswith(run.text)
 
@@ -370,6 +369,37 @@ def test_without_a_lead_in_the_text_its_own_last_number_is_the_answer_as_it_stan
     empty = Critical(Node(None, -1).descend([9, 15]), Rule(b"Ans:", AtLine()), PIECES.__getitem__)
     empty.standing.stop(End.ENDED)
     assert empty.answer(empty.standing) is None, "the number is another turn's"
+
+
+@pytest.mark.parametrize(
+    ("path", "depth", "second", "said", "stands", "answer"),
+    [
+        ([11, 8, 9], 3, 8, ".", "72", "77"),
+        ([11, 8, 9], 3, 10, "", "72", "7"),
+        ([11, 8, 10, 0], 4, 11, "", "7", "7"),
+        ([11, 8, 9], 3, 15, "", "72", "7"),
+        ([8, 15, 11, 9], 4, 10, "", "2", None),
+        ([11, 8, 10, 5, 9, 7], 4, 15, "", "2", "7"),
+        ([11, 8, 9, 5, 9, 7], 3, 8, ".", "2", "77"),
+    ],
+    ids=["a digit", "no digit", "behind it", "an end", "another turn", "a lead left out", "a lead not reached"],
+)
+def test_where_the_model_ends_all_of_the_text_may_have_the_number(
+    path: list[int], depth: int, second: int, said: str, stands: str, answer: str | None
+) -> None:
+    """Also what stands before the second choice."""
+    base = Node(None, -1).descend(path)
+    base.ancestor(depth - 1).attach(Distribution.of(1.0, [path[depth - 1], second], [math.log(0.6), math.log(0.4)]))
+    base.ancestor(depth).attach_taken(Taken(math.log(0.6), 1))
+    out = Critical(base, Rule(b"Ans:", AtLine()), PIECES.__getitem__)
+    attach = by_hand({tuple(path): "", (*path[: depth - 1], second): said})
+    out.look_on(10)
+    while out.advance(8, 100, 100) and (wanted := out.wanted(8)):
+        attach(wanted)
+    (trial,) = out.trials(8)
+    assert trial.run.end is End.ENDED
+    assert (out.answer(out.standing), out.answer(trial.run)) == (stands, answer)
+    assert out.flips(trial) is (None if answer is None else answer != stands)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ class End(Enum):
 
     ANSWERED = "answered"
     ENDED = "the model ends"
-    """Before the lead came: the answer is the last number, if there is one."""
+    """Before the lead came: the answer is the last number of all the text, if there is one."""
     LONG = "no end"
     """So many tokens were allowed, and no more."""
     FULL = "the context is full"
@@ -124,13 +124,10 @@ def lead_of(base: Node, piece: Pieces) -> bytes:
 class Run:
     """A way on from a path: along another one as far as that goes, then by a token, then by the most likely ones."""
 
-    def __init__(
-        self, trunk: Node, before: bytes, rule: Rule, piece: Pieces, along: Node, then: int | None, own: bytes
-    ) -> None:
+    def __init__(self, trunk: Node, before: bytes, rule: Rule, piece: Pieces, along: Node, then: int | None) -> None:
         """`before`: the end of the text before the first token, as a lead may begin there.
 
-        `then`: the token behind `along`; None: the most likely one. `own`: what comes before and may have the answer
-        where there is no lead.
+        `then`: the token behind `along`; None: the most likely one.
         """
         self.trunk = self.node = trunk
         """Where it begins, and how far it has come."""
@@ -146,7 +143,6 @@ class Run:
         self.number: str | None = None
         """What the pattern finds, once it ended."""
         self._rule, self._piece, self._along, self._then = rule, piece, along, then
-        self._own = own
         self._finder = Finder(rule.stop)
         self._tail = _last(before, len(rule.lead) - 1)
         self._answer: bytes | None = None
@@ -190,7 +186,8 @@ class Run:
         if why is End.ANSWERED:
             self.number = found(pattern, self.said)
         elif why is End.ENDED:
-            self.number = found_last(pattern, (self._own + self.text).decode("utf-8", "replace"))
+            text = _turn(self.trunk, self._piece) + self.text
+            self.number = found_last(pattern, text.decode("utf-8", "replace"))
 
     def _begin(self, before: bytes) -> None:
         """The answer begins here, behind this text."""
@@ -229,6 +226,14 @@ def _last(text: bytes, size: int) -> bytes:
     return text[-size:] if size > 0 else b""
 
 
+def _turn(node: Node, piece: Pieces) -> bytes:
+    """The end of a path's text: what comes before a token that ends a text is another turn."""
+    text = b""
+    while node.parent is not None and len(text) < LOOKED_BACK and not (last := piece(node.token)).ends:
+        text, node = last.data + text, node.parent
+    return text
+
+
 class Trial(NamedTuple):
     """What the second choice of a place leads to."""
 
@@ -257,7 +262,7 @@ class Critical:
         self._lead_at = self._with_lead()
         begin = base if self._lead_at is None else self._lead_at.parent
         assert begin is not None
-        self.standing = self._run(begin, base, None, self._turn() if self._lead_at is None else b"")
+        self.standing = self._run(begin, base, None)
         """The path's own way on: its answer may have begun in it, or ended. What comes behind that flips nothing."""
         while self.standing.end is None and self.standing.node.depth < base.depth:
             token = self.standing.token
@@ -296,15 +301,8 @@ class Critical:
             depth -= 1
         return None
 
-    def _turn(self) -> bytes:
-        """The end of the path's text: what comes before a token that ends a text is another turn."""
-        text, node = b"", self.base
-        while node.parent is not None and len(text) < LOOKED_BACK and not (piece := self._piece(node.token)).ends:
-            text, node = piece.data + text, node.parent
-        return text
-
-    def _run(self, trunk: Node, along: Node, then: int | None, own: bytes = b"") -> Run:
-        return Run(trunk, self._before(trunk), self.rule, self._piece, along, then, own)
+    def _run(self, trunk: Node, along: Node, then: int | None) -> Run:
+        return Run(trunk, self._before(trunk), self.rule, self._piece, along, then)
 
     def _before(self, node: Node) -> bytes:
         """The end of a path's text, a byte shorter than a lead."""
