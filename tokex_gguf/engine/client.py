@@ -25,6 +25,7 @@ from tokex_gguf.engine.protocol import (
     Loaded,
     Lookahead,
     Message,
+    Pong,
     ProtocolError,
     Reply,
     Request,
@@ -43,8 +44,8 @@ MOST_ITEMS = 2**22
 meanwhile: a line of 40 MB that was nothing but numbers stopped the screen for 12 s."""
 
 
-KEEPING = 0.2
-"""Seconds that an engine has at its end to write what was played to the disk."""
+KEEPING, BEGINNING = 0.5, 0.15
+"""Seconds that an engine has at its end to write what was played to the disk, and to say that it is at it."""
 LEAVE = 2.0
 """Seconds that an engine on RPC workers has at its end, to finish what they compute. A worker that answers an engine
 which is gone is ended by that, unless it ignores SIGPIPE."""
@@ -101,6 +102,8 @@ class EngineClient:
         self._deliver = deliver
         self._closing = False
         self._takes_leave = self._keeps = self._loaded = False
+        self._finishing = threading.Event()
+        """Set once the engine says, at its end, that it is at it; or says nothing more."""
         self._outbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._process = engine or start()
         assert self._process.stdin and self._process.stdout
@@ -136,7 +139,8 @@ class EngineClient:
         """
         self._closing = True
         self._outbox.put(None)
-        if patience := LEAVE if self._takes_leave else KEEPING if self._keeps and self._loaded else 0.0:
+        keeps = self._keeps and self._loaded and self._finishing.wait(BEGINNING)
+        if patience := LEAVE if self._takes_leave else KEEPING if keeps else 0.0:
             with suppress(TimeoutExpired):
                 self._process.wait(patience)
         self._process.kill()
@@ -207,6 +211,8 @@ class EngineClient:
                     if not isinstance(message, Reply):
                         raise ProtocolError(f"{type(message).__name__} is no reply")
                     self._loaded = self._loaded or isinstance(message, Loaded)
+                    if self._closing and isinstance(message, Pong):
+                        self._finishing.set()
                     failed = failed or (isinstance(message, Failed) and message.request is None)
                     self._deliver(message)
         except (OSError, ProtocolError) as error:
@@ -217,6 +223,7 @@ class EngineClient:
             reason = "unreadable reply"
             log.error("engine: %s: %s", reason, type(error).__name__)
             self._process.kill()
+        self._finishing.set()
         code = self._process.wait()
         if not self._closing and not failed:
             reason = reason or exit_reason(code)

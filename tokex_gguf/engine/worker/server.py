@@ -51,6 +51,7 @@ from tokex_gguf.engine.protocol import (
     Noise,
     Numbered,
     Ping,
+    Pong,
     Reply,
     Request,
     Roll,
@@ -91,7 +92,7 @@ from tokex_gguf.values.workers import workers_of
 QUIET = 0.4
 """Seconds without a request before the vocabulary is made ready for searching: the threads of the last decode
 then sleep, and whoever plays on at once finds a processor free."""
-FINISH = 0.15
+FINISH = 0.45
 """Seconds at the end in which what was played is written to the disk."""
 GAP = 0.0002
 """Seconds between two slices of it, in which the reading thread can have the interpreter."""
@@ -343,6 +344,7 @@ class Server:
                 self._send(Failed(None, str(error)))
                 return  # one that loads the file anew may do better
         if self._cache:
+            self._send(Pong())  # it is at it, and does not hang
             self._cache.finish(FINISH)
 
     def _attempt(self, request: Numbered, model: Llama, evaluator: Evaluator, index: Index) -> None:
