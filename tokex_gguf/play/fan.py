@@ -104,7 +104,7 @@ def rows(fan: Fan) -> Rows:
     return there
 
 
-READ_AT_ONCE = 200_000
+READ_AT_ONCE = 1_000_000
 """Tries of a pattern in the answers that are read with one message: some 20 ms at the worst, or a single answer."""
 READ_MOST = 200
 """Answers that are read with one message."""

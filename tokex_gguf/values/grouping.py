@@ -18,14 +18,17 @@ READ = 300
 """Characters of an answer that are looked at."""
 FEW = 10
 """Times up to which a repeat counts as one with an end."""
-MOST_TRIES = 40_000_000
-"""Tries that a pattern may need for an answer: so many take a second or two at the worst."""
+MOST_TRIES = 160_000_000
+"""Tries that a pattern may need for an answer: so many take half a second at the worst."""
 _OPEN = 6
 """Repeats without an end from which on there are too many in any case."""
 
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _NUMBER = re.compile(r"([-+]?)0*([0-9]*)(?:\.([0-9]*?)0*)?")
 _REPEATS = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
+_CHARACTERS = ("LITERAL", "NOT_LITERAL", "IN", "ANY")
+_SLOW = 8.0
+"""What it costs more to look ahead, or to repeat what is more than a character, in tries of a character."""
 
 
 @lru_cache(16)
@@ -52,27 +55,34 @@ def tries(pattern: re.Pattern[str], length: int) -> float:
     Raises ValueError where the pattern refers to one of its groups.
     """
     ways = _ways_of(pattern)
-    return math.inf if ways.open > _OPEN else ways.factor * math.comb(min(length, READ) + ways.open, ways.open)
+    return math.inf if ways.open > _OPEN else ways.cost * math.comb(min(length, READ) + ways.open, ways.open)
 
 
 class _Ways(NamedTuple):
-    """In how many ways a pattern can match from one place on, at the most."""
+    """In how many ways a pattern can match from one place on, and how often its parts are tried, at the most."""
 
     open: int
     """Repeats without an end: each takes any part of what is left of the text."""
     factor: float
     """Ways for each of the parts that these take."""
+    cost: float
+    """Tries for each of them."""
+
+    @property
+    def single(self) -> bool:
+        """Whether it matches in one way, if at all; it has the same length each time, then."""
+        return not self.open and self.factor == 1
 
     def then(self, other: "_Ways") -> "_Ways":
-        """Those of a pattern and another one behind it."""
-        return _Ways(self.open + other.open, self.factor * other.factor)
+        """Those of a pattern and another one behind it, which is tried for each way of the first."""
+        return _Ways(self.open + other.open, self.factor * other.factor, self.cost + self.factor * other.cost)
 
     def beside(self, other: "_Ways") -> "_Ways":
         """Those of one pattern or another one."""
-        return _Ways(max(self.open, other.open), self.factor + other.factor)
+        return _Ways(max(self.open, other.open), self.factor + other.factor, self.cost + other.cost)
 
 
-_ONE, _TOO_MANY = _Ways(0, 1.0), _Ways(0, math.inf)
+_NOTHING = _Ways(0, 1.0, 0.0)
 
 
 @lru_cache(16)
@@ -81,7 +91,7 @@ def _ways_of(pattern: re.Pattern[str]) -> _Ways:
     parsed = re._parser.parse(pattern.pattern)  # type: ignore[attr-defined]
     first = [str(argument) for _, argument in parsed[:1]]
     fixed = first == ["AT_BEGINNING_STRING"] or (first == ["AT_BEGINNING"] and not pattern.flags & re.MULTILINE)
-    return _last(parsed, _ONE if fixed else _Ways(1, 1.0))
+    return _last(parsed, _Ways(0 if fixed else 1, 1.0, 1.0))
 
 
 def _last(parsed: Any, before: _Ways) -> _Ways:
@@ -93,9 +103,11 @@ def _last(parsed: Any, before: _Ways) -> _Ways:
     parts, ends = list(parsed), list[Any]()
     while parts and _is_repeat(parts[-1]) and int(parts[-1][1][0]) == 0:
         ends.append(parts.pop())
-    if parts and _is_repeat(parts[-1]) and int(parts[-1][1][0]) <= FEW and _ways(parts[-1][1][2]) == _ONE:
+    if parts and _is_repeat(parts[-1]) and int(parts[-1][1][0]) <= FEW and _ways(parts[-1][1][2]).single:
         ends.append(parts.pop())
-        ways = before.then(_ways(parts))
+        least, _, repeated = ends[-1][1]
+        # That it matches so often, and the search ends, is tried for each way of what comes before.
+        ways = before.then(_ways(parts)).then(_repeated(repeated, int(least), int(least)))
     elif parts and str(parts[-1][0]) == "SUBPATTERN":
         ways = _last(parts[-1][1][-1], before.then(_ways(parts[:-1])))
     else:
@@ -109,31 +121,50 @@ def _is_repeat(part: Any) -> bool:
 
 def _ways(parsed: Any) -> _Ways:
     """The ways of a pattern, whatever is behind it."""
-    ways = _ONE
+    ways = _NOTHING
     for operation, argument in parsed:
         name = str(operation)
         if _is_repeat((operation, argument)):
-            ways = ways.then(_repeated(_ways(argument[2]), int(argument[0]), min(int(argument[1]), READ)))
+            one = _repeated(argument[2], int(argument[0]), int(argument[1]))
         elif name == "BRANCH":
-            ways = ways.then(reduce(_Ways.beside, map(_ways, argument[1])))
+            one = reduce(_Ways.beside, map(_ways, argument[1]))
         elif name.startswith("GROUPREF"):
             raise ValueError("this pattern refers to one of its groups, which could take for ever")
+        elif name == "IN":
+            one = _Ways(0, 1.0, max(1, sum(map(_is_compared, argument))))
         else:
-            ways = reduce(_Ways.then, map(_ways, _parts(argument)), ways)
+            cost = _SLOW if name.startswith("ASSERT") else 1.0
+            one = reduce(_Ways.then, map(_ways, _parts(argument)), _Ways(0, 1.0, cost))
+        ways = ways.then(one)
     return ways
 
 
-def _repeated(once: _Ways, least: int, most: int) -> _Ways:
+def _is_compared(member: Any) -> bool:
+    """Whether a member of a set of characters is compared by itself: it is not in the table of the others."""
+    name, argument = str(member[0]), member[1]
+    return name == "CATEGORY" or (name == "LITERAL" and argument > 0xFFFF) or (name == "RANGE" and argument[1] > 0xFFFF)
+
+
+def _repeated(parsed: Any, least: int, most: int) -> _Ways:
     """The ways of a pattern that is repeated."""
-    if once == _ONE:  # it is the same each time: only how often is open
-        return _Ways(1, 1.0) if most > FEW else _Ways(0, most - least + 1.0)
-    if most > FEW:
-        return _TOO_MANY
-    power, total = 1.0, 0.0
-    for times in range(most + 1):
-        total += power if times >= least else 0.0
-        power *= once.factor
-    return _Ways(once.open * most, total)
+    once = _ways(parsed)
+    if most > 1 and (len(parsed) != 1 or str(parsed[0][0]) not in _CHARACTERS):
+        once = once._replace(cost=once.cost + _SLOW)
+    elif 1 < most <= FEW:
+        once = once._replace(cost=3 * once.cost)  # those without an end are quicker for each way
+    if once.single and most <= FEW:  # it is the same each time: only how often is open
+        return _Ways(0, most - least + 1.0, most * once.cost + 1)
+    if once.single and parsed.getwidth()[1]:
+        return _Ways(1, 1.0, once.cost + 1)
+    if most > FEW:  # what takes nothing of the text is not ended by its end either
+        return _Ways(0, math.inf, math.inf)
+    # With each repeat without an end that is left out, what it takes is left out: of these ways there are few.
+    part = _OPEN / READ if once.open else 1.0
+    ways, fewer = _NOTHING, 0.0
+    for times in range(most):
+        fewer += part * ways.factor if times >= least else 0.0
+        ways = ways.then(once)
+    return _Ways(ways.open, ways.factor + fewer, ways.cost + ways.factor + fewer)
 
 
 def _parts(argument: Any) -> Iterator[Any]:
