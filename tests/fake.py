@@ -614,11 +614,7 @@ def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row
         screens.Search: {"tip": tip},
         screens.Input: {"base": tip, "tip": tip},
         screens.Insert: {"tip": tip, "start": max(0, tip.depth - 1)},
-        screens.Find: {
-            "tip": tip,
-            "text": PathText.of(game.piece(token).data for token in tip.path()),
-            "origin": None,
-        },
+        screens.Find: {"tip": tip, "origin": None},
         screens.CriticalList: {"base": tip},
         screens.CriticalLead: {"base": tip},
         screens.AnswerList: {"base": tip},
@@ -631,6 +627,8 @@ def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row
         screens.Help: {"over": screens.PLAY},
         screens.ListSearch: {"over": screens.Prompts(), "before": 0},
     }
-    given = {"line": line, "row": row}
+    given: dict[str, object] = {"line": line, "row": row}
+    if kind is screens.Find:  # of absurd tokens that would be more than there is memory for
+        given["text"] = PathText.of(game.piece(token).data for token in tip.path())
     names = {one.name for one in fields(kind)}
     return kind(**{name: value for name, value in given.items() if name in names}, **needed.get(kind, {}))
