@@ -20,7 +20,7 @@ from mmap import mmap
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from tokex_gguf.system.files import ITSELF
+from tokex_gguf.system.files import REGULAR_ONLY
 from tokex_gguf.system.pages import PAGE, pages
 from tokex_gguf.values.distribution import Distribution, Taken
 
@@ -223,7 +223,7 @@ def model_of(path: Path) -> str:
 
 def _opened(path: Path) -> FileIO:
     """A file that this user alone can have written. Raises Unusable and OSError."""
-    descriptor = os.open(path, os.O_RDONLY | ITSELF)
+    descriptor = os.open(path, os.O_RDONLY | REGULAR_ONLY)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or not is_own(status):
         os.close(descriptor)

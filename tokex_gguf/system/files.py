@@ -14,8 +14,8 @@ TEMPORARY = ".saving-"
 """How the names of files begin that are not finished."""
 
 
-ITSELF = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
-"""Flags to open a file by: a pipe must not hold this process up, nor may a link lead elsewhere. Some systems lack some
+REGULAR_ONLY = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
+"""Flags to open a file by where a pipe must not hold this process up, nor a link lead elsewhere. Some systems lack some
 of them, so whoever uses them checks that the file is regular."""
 
 

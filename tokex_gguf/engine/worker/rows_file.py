@@ -15,7 +15,7 @@ import numpy as np
 
 from tokex_gguf.engine.worker.llama import ModelError
 from tokex_gguf.engine.worker.logits_cache import Row
-from tokex_gguf.system.files import ITSELF
+from tokex_gguf.system.files import REGULAR_ONLY
 
 _HEADER = struct.Struct("<8sIIII")
 _MAGIC = b"tokexrow"
@@ -130,7 +130,7 @@ def reading(path: str, size: int, start: int, end: int) -> Iterator[Reader]:
 def _opened(path: str, flags: int, mode: str) -> Iterator[FileIO]:
     done = "read" if mode == "rb" else "written"
     try:
-        descriptor = os.open(path, flags | ITSELF)
+        descriptor = os.open(path, flags | REGULAR_ONLY)
     except (OSError, ValueError) as error:
         raise _cannot(done, path, error) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
