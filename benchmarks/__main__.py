@@ -149,7 +149,7 @@ class Bench:
                 times.append(terminal.timed("(?s)^(?!.*entropy 0 )", "e"))
             return times
 
-        decodes, paused, unforeseen = alternating(
+        decodes, paused, new = alternating(
             self.rounds,
             lambda: bare(self.model, "decode", depth, appended),
             lambda: bare(self.model, "paused", depth, appended),
@@ -157,9 +157,9 @@ class Bench:
         )
         limit = median(decodes)
         self.row(f"bare decode at {depth} after a pause, as between keys", median(paused), "ms", baseline=limit)
-        seconds = median(unforeseen) * 1000
+        seconds = median(new) * 1000
         self.row(
-            f"append at {depth}, not foreseen",
+            f"append at {depth}, a new token",
             seconds,
             "ms",
             baseline=limit,
@@ -167,7 +167,9 @@ class Bench:
             met=seconds <= limit + 8 and (not self.slow or seconds <= 1.25 * limit),
         )
         value = median([program(4, lookaheads)() for _ in range(self.rounds)]) * 1000
-        what = f"append at {depth}, foreseen" + (f" ({sum(late)} of {len(late)} not in time)" if any(late) else "")
+        what = f"append at {depth}, looked ahead to" + (
+            f" ({sum(late)} of {len(late)} not in time)" if any(late) else ""
+        )
         self.row(what, value, "ms", goal="≤ 20 ms", met=value <= 20)
         value = median([program(0, known)() for _ in range(self.rounds)]) * 1000
         self.row(f"pop, copy, switch, remove, layer at {depth}", value, "ms", goal="≤ 16 ms", met=value <= 16)
@@ -229,7 +231,7 @@ class Bench:
             self.row(f"of the {name}, known after 2 s", value, "%", goal=f"≥ {least} %", met=value >= least)
         worst, more = 1000 * max(ahead.waits(self.model, text, count)), 40 if self.slow else 20
         base = median(decodes)
-        what = f"a key while it looks ahead, not foreseen, the slowest of {count}"
+        what = f"a key while it looks ahead, a new token, the slowest of {count}"
         self.row(what, worst, "ms", baseline=base, goal=f"≤ {more} ms above", met=worst <= base + more)
 
     def autoplay(self, depth: int, seconds: float) -> None:
@@ -407,7 +409,7 @@ class Bench:
         limit, took = statistics.median(empty), statistics.median(again)
         what = f"the same file of {count} tokens again: start to table, no decode"
         self.row(what, took, "s", baseline=limit, goal="≤ 1.2 x an empty start", met=took <= 1.2 * limit)
-        decodes, reads, firsts, foreseen = alternating(
+        decodes, reads, firsts, ahead = alternating(
             self.rounds,
             lambda: statistics.median(bare(self.model, "paused", depth, 10)),
             read,
@@ -416,7 +418,7 @@ class Bench:
         )
         limit = statistics.median(decodes) + 1000 * statistics.median(reads)
         what = f"first new token after --resume at {count}, against a decode and reading the cells"
-        for more, values in ((", with no lookahead", firsts), (", as it is set", foreseen)):
+        for more, values in ((", with no lookahead", firsts), (", as it is set", ahead)):
             took = 1000 * statistics.median(values)
             self.row(what + more, took, "ms", baseline=limit, goal="≤ 50 ms above", met=took <= limit + 50)
         (folder / "config.toml").write_text("[engine]\nlookahead = 0\n")

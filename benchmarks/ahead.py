@@ -18,7 +18,7 @@ from tokex_gguf.play.messages import Begin, Heard, Message, Resized, Send
 from tokex_gguf.play.purposes import ForLookahead
 from tokex_gguf.play.session import Game, Session, Settings
 from tokex_gguf.play.update import update
-from tokex_gguf.values.foreseen import Place
+from tokex_gguf.values.lookahead import Place
 from tokex_gguf.values.model_ref import GgufFile
 
 LOOKING = 2.0
@@ -58,18 +58,18 @@ class Looking:
 
     @property
     def known(self) -> int:
-        """Answers that came of what is grown."""
-        return self.session.game.known.foreseen.answers
+        """Answers that came of lookahead best first."""
+        return self.session.game.known.lookahead.answers
 
     @property
-    def grows(self) -> bool:
+    def best_first(self) -> bool:
         """Whether the engine is at it."""
         asked = self.session.game.asked.values()
-        return any(isinstance(one, ForLookahead) and one.grows and one.going for one in asked)
+        return any(isinstance(one, ForLookahead) and one.best_first and one.going for one in asked)
 
     def mass(self) -> tuple[float, float]:
         """The probability of the next token, and of the next two, whose tables are known."""
-        here = self.session.game.known.foreseen.place(self.session.game.prompt.tip)
+        here = self.session.game.known.lookahead.place(self.session.game.prompt.tip)
         one = two = 0.0
         for chance, place in _children(here):
             if place.distribution is not None:
@@ -88,13 +88,13 @@ def _children(place: Place) -> list[tuple[float, Place]]:
 
 
 def speed(model: Path, text: str, tokens: int) -> float:
-    """Tokens a second that are known ahead, while so many are grown."""
+    """Tokens a second that are known ahead, while so many are looked ahead to."""
     game = Looking(model, text, tokens)
     first = game.known
     took = game.until(lambda: game.known - first >= tokens - 8)
-    grown = game.known - first
+    told = game.known - first
     game.close()
-    return grown / took
+    return told / took
 
 
 def masses(model: Path, text: str, budget: int, places: int) -> list[tuple[float, float]]:
@@ -117,11 +117,11 @@ def waits(model: Path, text: str, count: int) -> list[float]:
     game = Looking(model, text, 4096)
     times: list[float] = []
     while len(times) < count:
-        game.until(lambda: game.grows)
+        game.until(lambda: game.best_first)
         game.until(lambda: False, chance.uniform(0.02, 0.3))
         game.take(Action.BOTTOM)
         token = game.session.game.prompt.selected
-        if game.grows and token is not None and not game.session.game.foresees(token):
+        if game.best_first and token is not None and not game.session.game.knows_ahead(token):
             game.take(Action.APPEND)
             times.append(game.until(lambda: game.session.game.ready))
             game.take(Action.POP)

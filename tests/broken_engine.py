@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tokex_gguf.engine import __main__ as engine
-from tokex_gguf.engine.worker.llama import Entry, Llama
+from tokex_gguf.engine.worker.llama import BatchEntry, Llama
 from tokex_gguf.engine.worker.logit_math import Logits
 
 PIPE = os.dup(1)
@@ -93,7 +93,7 @@ def main() -> None:
         happened = True
         {**FAULTS, **FAULTS_WITHOUT_END}[fault]()
 
-    def decode_slowly(model: Llama, entries: list[Entry], threads: int = 0) -> Logits:
+    def decode_slowly(model: Llama, entries: list[BatchEntry], threads: int = 0) -> Logits:
         time.sleep(slower)
         logits = decode(model, entries, threads)
         return np.full_like(logits, np.nan) if happened and fault == "nan" else logits

@@ -80,7 +80,7 @@ from tokex_gguf.values.path_text import PathText
 from tokex_gguf.values.samplers import Chain, Kind
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece
-from tokex_gguf.values.view import KEPT, Draw, Stage, Standing, Verdict, View
+from tokex_gguf.values.view import NOT_CUT, Draw, Stage, Standing, Verdict, View
 
 VOCAB = 64
 PIECES = {token: Piece(f" {chr(0x30 + token)}".encode()) for token in range(VOCAB)}
@@ -275,7 +275,7 @@ def heard(session: Session, message: Message | Reply | EngineDied) -> Message:
 def left(path: list[int], lens: Raw | Sampled) -> tuple[dict[int, float], dict[int, int], list[Stage]]:
     """Each token's chance, the stage that cut it, and the record of the stages: of top-k, min-p and temperature."""
     scores = dict(enumerate(logits(path)))
-    alive, cut, stages = ranked(path), dict.fromkeys(scores, KEPT), []
+    alive, cut, stages = ranked(path), dict.fromkeys(scores, NOT_CUT), []
     chain = lens.chain.samplers if isinstance(lens, Sampled) else ()
     probabilities = list(map(math.exp, logprobs(path)))
 
@@ -290,7 +290,7 @@ def left(path: list[int], lens: Raw | Sampled) -> tuple[dict[int, float], dict[i
     if bias:
         scores = {token: score + bias.get(token, 0) for token, score in scores.items()}
         cut |= {token: len(stages) for token in alive if scores[token] == -math.inf}
-        alive = sorted((token for token in alive if cut[token] == KEPT), key=lambda token: (-scores[token], token))
+        alive = sorted((token for token in alive if cut[token] == NOT_CUT), key=lambda token: (-scores[token], token))
         stages.append(Stage(len(alive), left_of(alive), entropy_of(softmax(scores, alive).values())))
     for number, sampler in enumerate(chain, len(stages)):
         value, before = sampler.values[0], alive
@@ -354,7 +354,7 @@ def rolled(request: Roll) -> Rolled:
         for token, final in sorted(finals.items(), key=lambda one: (-one[1], one[0])):
             if number < low + final or low + final > 0.999999:
                 draws.append(Draw(token, number, low, low + final))
-                verdicts.append(Verdict(final, KEPT))
+                verdicts.append(Verdict(final, NOT_CUT))
                 break
             low += final
     return Rolled(request.request, draws, verdicts, PIECES, 0, 0.001)
@@ -611,7 +611,7 @@ def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row
     game = session.game
     tip = game.prompt.tip if game.prompts else game.known.root
     needed: dict[type[Screen], dict[str, object]] = {
-        screens.Search: {"tip": tip},
+        screens.SearchScreen: {"tip": tip},
         screens.Input: {"base": tip, "tip": tip},
         screens.Insert: {"tip": tip, "start": max(0, tip.depth - 1)},
         screens.Find: {"tip": tip, "origin": None},
@@ -620,7 +620,7 @@ def screen_of(session: Session, kind: type[Screen], line: TextField = EMPTY, row
         screens.AnswerList: {"base": tip},
         screens.AnswerStop: {"base": tip},
         screens.AnswerPattern: {"base": tip},
-        screens.Tree: {"at": tip},
+        screens.TreeScreen: {"at": tip},
         screens.TreeSearch: {"before": tip},
         screens.Constraining: {"kind": ConstraintKind.REGEX},
         screens.Commands: {"over": screens.PLAY},

@@ -8,7 +8,7 @@ from tokex_gguf.engine.protocol import Load
 from tokex_gguf.play.messages import Message
 from tokex_gguf.play.session import Game, Sampling, Session, Settings
 from tokex_gguf.shell.runtime import Runtime
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.model_ref import GgufFile
 
 TEXT = "once upon a time there was the cat and one answer"
@@ -55,4 +55,6 @@ class Patient:
         self.until(lambda session: session.game.ready)
 
     def screen(self, width: int = 130, height: int = 40) -> str:
-        return "\n".join("".join(text for _, text in line) for line in View().screen(self.session, width, height))
+        return "\n".join(
+            "".join(text for _, text in line) for line in ScreenRenderer().screen(self.session, width, height)
+        )

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Dialect, Nonsense, Refused, Steps
+from tokex_gguf.engine.remote.dialects.dialect import Call, CallRefused, Dialect, Nonsense, ServerAnswer, Steps
 from tokex_gguf.engine.remote.dialects.probe import probe
-from tokex_gguf.engine.remote.http import Door
+from tokex_gguf.engine.remote.http import ServerConnection
 from tokex_gguf.values.server_url import parse
 from tokex_gguf.values.tokens import Piece
 
@@ -26,17 +26,17 @@ class Asked(NamedTuple):
     dialect: Dialect
     path: list[int]
     pieces: dict[int, Piece]
-    along: list[Answer]
+    along: list[ServerAnswer]
     """After each of the path's tokens, at once."""
-    after: list[Answer]
+    after: list[ServerAnswer]
     """The same, one by one, and without the token that comes."""
-    unlikely: Answer
+    unlikely: ServerAnswer
     """With a token asked for that is not among the likeliest."""
-    half: Answer
+    half: ServerAnswer
     """With half a character asked for."""
     halves: list[int]
     """The path with it."""
-    branches: list[Answer]
+    branches: list[ServerAnswer]
     """After the path and each of the likeliest tokens behind it."""
     chat: list[int]
 
@@ -59,7 +59,7 @@ def ask(run: Callable[[Steps[Any]], Any], model: str = "") -> Asked:
 
 def record(url: str, file: Path, **about: str) -> Asked:
     """Asks a server, and keeps its answers. `about`: what else there is to say of it."""
-    door = Door(parse(url))
+    door = ServerConnection(parse(url))
     rows: list[dict[str, Any]] = []
 
     def taped(steps: Steps[T]) -> Steps[T]:
@@ -69,7 +69,7 @@ def record(url: str, file: Path, **about: str) -> Asked:
                 row: dict[str, Any] = {"path": call.path, "body": call.body}
                 try:
                     answer = yield call
-                except Refused as refused:
+                except CallRefused as refused:
                     rows.append({**row, "refused": [refused.status, str(refused)]})
                     call = steps.throw(refused)
                 else:
@@ -108,7 +108,7 @@ class Tape:
         self.made.add(key)
         row = self._rows[key]
         if "refused" in row:
-            raise Refused(*row["refused"])
+            raise CallRefused(*row["refused"])
         data = json.dumps(row["answer"], ensure_ascii=False).encode()
         assert len(data) <= call.most, f"{len(data)} bytes, and {call.most} were believed: {key[:100]}"
         return row["answer"]
@@ -125,7 +125,7 @@ def answered(steps: Steps[T], answer: Callable[[Call], Any]) -> T:
         while True:
             try:
                 told = answer(call)
-            except (Refused, Nonsense) as error:
+            except (CallRefused, Nonsense) as error:
                 call = steps.throw(error)
             else:
                 call = steps.send(told)

@@ -15,8 +15,8 @@ from tokex_gguf import COMMANDS
 from tokex_gguf.cli import commands, main
 from tokex_gguf.cli.arguments import make_parser
 from tokex_gguf.cli.tables import parser_of
-from tokex_gguf.models.catalogue import Entry
-from tokex_gguf.models.discovery import Place
+from tokex_gguf.models.catalogue import CatalogueEntry
+from tokex_gguf.models.discovery import ModelOnDisk
 from tokex_gguf.models.gguf import metadata
 from tokex_gguf.system import console
 from tokex_gguf.values.view import Standing
@@ -204,8 +204,11 @@ def test_so_are_those_of_answers(tiny: dict[str, Path], tmp_path: Path, capsys: 
 
 
 def test_so_are_those_of_models(tiny: dict[str, Path], tmp_path: Path) -> None:
-    sound, broken = Place("a", "b", tiny["qwen2"]), Place("a", "b", tmp_path / "c.gguf")
-    told = [commands._as_json(Entry(sound, 1, metadata.read(sound.path))), commands._as_json(Entry(broken, 1, "no"))]
+    sound, broken = ModelOnDisk("a", "b", tiny["qwen2"]), ModelOnDisk("a", "b", tmp_path / "c.gguf")
+    told = [
+        commands._as_json(CatalogueEntry(sound, 1, metadata.read(sound.path))),
+        commands._as_json(CatalogueEntry(broken, 1, "no")),
+    ]
     page = ROOT / "docs" / "reference" / "json.md"
     assert [field for cell in rows(page, "\n## Models") for field in FIELD.findall(cell)] == list(told[0] | told[1])
 

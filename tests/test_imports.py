@@ -288,6 +288,29 @@ def test_no_record_has_all() -> None:
     assert [name for name, count in classes if count > 27] == []
 
 
+TWINS = {
+    **dict.fromkeys(("Chunk", "Evaluator", "Server", "Vocabulary"), frozenset(("engine.worker", "engine.remote"))),
+    "Interrupted": {"engine.worker.llama", "engine.remote.http"},
+    "Keyboard": {"ui.terminal_input.posix", "ui.terminal_input.windows"},
+}
+"""What is the same to others, in places of which each is the other's counterpart."""
+
+
+def test_the_name_of_a_class_means_one_thing() -> None:
+    """Also those of types, public or not."""
+    places: dict[str, list[str]] = {}
+    for module, path in FILES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            match node:
+                case ast.ClassDef(name=name) | ast.AnnAssign(ast.Name(name), ast.Name("TypeAlias")):
+                    places.setdefault(name, []).append(module)
+    assert len(places) > 400, "classes are found"
+    again = {name: modules for name, modules in places.items() if len(modules) > 1}
+    assert set(again) == set(TWINS)
+    for name, modules in again.items():
+        assert [sum(within(module, twin) for module in modules) for twin in TWINS[name]] == [1, 1], name
+
+
 def test_only_declared_packages() -> None:
     declared = {"llama_cpp", "prompt_toolkit", "numpy", "huggingface_hub", "platformdirs", "jinja2", "llguidance"}
     used = {name.split(".")[0] for module in FILES for name in foreign(module)}

@@ -24,7 +24,7 @@ from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui import lists as lists_pane
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.ui.screen_table import PANES, Pane
 from tokex_gguf.values import layers
 from tokex_gguf.values.distribution import Distribution, Taken
@@ -76,7 +76,7 @@ def test_an_engine_is_one_class(tmp_path: Path) -> None:
     assert runtime.session.game.ready and runtime.session.game.prompt.tip.depth == 3
     assert runtime.session.game.prompt.tip.distribution is not None
     assert runtime.session.game.prompt.tip.distribution.entropy_bits == 4.0
-    screen = ["".join(text for _, text in line) for line in View().screen(runtime.session, 100, 30)]
+    screen = ["".join(text for _, text in line) for line in ScreenRenderer().screen(runtime.session, 100, 30)]
     assert "Dice" in screen[0] and "ready" in screen[-4]
     assert runtime.close() is None
 
@@ -94,7 +94,7 @@ def test_a_layer_is_a_row_and_a_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(theme.SCALES, LENGTH.name, GREENS)
     play = started("hello").press(*[Action.MORE_LAYERS] * 7)
     assert play.session.options.layer is LENGTH
-    lines = View().screen(play.session, 100, 30)
+    lines = ScreenRenderer().screen(play.session, 100, 30)
     assert "length 0" in text_of(lines[-3]) and "10 bytes" in text_of(lines[-3])
     first, *_ = play.session.game.prompt.tip.nodes()
     assert (theme.shade("length", (first.token % 10) / 10), "x") in {(style, "x") for style, _ in lines[1]}
@@ -155,7 +155,7 @@ def test_a_screen_is_a_row_in_each_of_two_tables(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(registry.SCREENS, screens.Play, replace(playing, commands=(*playing.commands, OPENS)))
     monkeypatch.setitem(registry.SCREENS, Counts, COUNTING)
     monkeypatch.setitem(PANES, Counts, Pane(count_lines, lists_pane.entries(length)))
-    play, view = started("hello"), View()
+    play, view = started("hello"), ScreenRenderer()
     assert registry.action(play.session.screen, "Z") is Action.OPEN and "Z counts" in " ".join(shown(play, view)[-2:])
     play.press(Action.OPEN)
     lines = shown(play, view)
@@ -178,5 +178,5 @@ def text_of(line: Line) -> str:
     return "".join(part for _, part in line)
 
 
-def shown(play: Play, view: View) -> list[str]:
+def shown(play: Play, view: ScreenRenderer) -> list[str]:
     return [text_of(line) for line in view.screen(play.session, 130, 60)]

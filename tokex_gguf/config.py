@@ -26,7 +26,7 @@ HERE = Path("config.toml")
 """The configuration of the current folder. Whoever made the folder wrote it: it gets no secret sent anywhere."""
 LONGEST_NAME = 30
 """Characters of the name of a sampler chain, at the most."""
-LARGEST = 2**18
+MOST_BYTES = 2**18
 """Bytes of a configuration file, at the most."""
 _PART = r"""(?:(?<![A-Za-z0-9_-])[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
 _DEEP = re.compile(rf"(?:^|[\[{{,])[ \t]*+(?:{_PART}\.[ \t]*+){{32}}", re.MULTILINE)
@@ -60,7 +60,7 @@ class ConfigError(Exception):
 
 
 @record
-class Model:
+class ModelOptions:
     """[model]"""
 
     name: str = DEFAULT_MODEL
@@ -68,7 +68,7 @@ class Model:
 
 
 @record
-class Prompt:
+class PromptOptions:
     """[prompt]"""
 
     example_prompt: str = "Once upon a time, there was a"
@@ -79,7 +79,7 @@ class Prompt:
 
 
 @record
-class Display:
+class DisplayOptions:
     """[display]"""
 
     tokens_to_show: int = field(default=30, metadata={"range": (1, 1000)})
@@ -126,7 +126,7 @@ def _no_stop(text: str) -> str | None:
 
 
 @record
-class Answers:
+class AnswersOptions:
     """[answers]"""
 
     until: str = field(default="sentence", metadata={"fault": _no_stop})
@@ -155,7 +155,7 @@ def _no_address(text: str) -> str | None:
 
 
 @record
-class Server:
+class ServerOptions:
     """[server]"""
 
     url: str = field(default="", metadata={"fault": _no_address, "may_be_empty": True})
@@ -173,17 +173,17 @@ class Server:
 class Config:
     """A whole configuration."""
 
-    model: Model = Model()
-    server: Server = Server()
-    prompt: Prompt = Prompt()
-    display: Display = Display()
+    model: ModelOptions = ModelOptions()
+    server: ServerOptions = ServerOptions()
+    prompt: PromptOptions = PromptOptions()
+    display: DisplayOptions = DisplayOptions()
     engine: EngineOptions = EngineOptions()
-    answers: Answers = Answers()
+    answers: AnswersOptions = AnswersOptions()
     samplers: dict[str, str] = field(default_factory=dict)
     """[samplers]: presets for the sampler chain: names of one's own, and flags as llama.cpp's programs take them."""
 
 
-class Found(NamedTuple):
+class FoundConfig(NamedTuple):
     """The configuration to use."""
 
     config: Config
@@ -193,7 +193,7 @@ class Found(NamedTuple):
     """What the player should know of how it was found."""
 
 
-def find() -> Found:
+def find() -> FoundConfig:
     """The configuration of the current folder, else the user's, else the defaults. Raises ConfigError.
 
     A `config.toml` in the current folder that is another program's is passed over, and a notice says so.
@@ -210,9 +210,9 @@ def find() -> Found:
                 notices = (f"{here} in the current folder chooses the server: {found.server.url}",)
             elif found.model.name != DEFAULT_MODEL:
                 notices = (f"{here} in the current folder chooses the model: {found.model.name}",)
-            return Found(found, here, notices)
+            return FoundConfig(found, here, notices)
         notices = (f"{here} in the current folder is passed over: {reason}",)
-    return Found(load(own), own, notices) if own.is_file() else Found(Config(), None, notices)
+    return FoundConfig(load(own), own, notices) if own.is_file() else FoundConfig(Config(), None, notices)
 
 
 def _foreign(path: Path) -> str | None:
@@ -220,8 +220,8 @@ def _foreign(path: Path) -> str | None:
     import tomllib  # not at the start where there is no file
 
     try:
-        if path.stat().st_size > LARGEST:
-            return f"larger than {LARGEST // 1024} KiB"
+        if path.stat().st_size > MOST_BYTES:
+            return f"larger than {MOST_BYTES // 1024} KiB"
         text = text_files.decode(path.read_bytes()).text
     except OSError as error:
         return f"it cannot be read: {system_reason(error)}"
@@ -258,8 +258,8 @@ def load(path: Path | None) -> Config:
         if not stat.S_ISREG(about.st_mode):
             # Whoever opens a pipe waits for its other end.
             raise ConfigError(f"{path}: cannot be read: not a plain file")
-        if about.st_size > LARGEST:
-            raise ConfigError(f"{path}: larger than {LARGEST // 1024} KiB: no configuration is")
+        if about.st_size > MOST_BYTES:
+            raise ConfigError(f"{path}: larger than {MOST_BYTES // 1024} KiB: no configuration is")
         text = text_files.decode(path.read_bytes()).text
         if _is_deep(text):
             raise ConfigError(f"{path}: not TOML of ours: a key of more than 32 parts")

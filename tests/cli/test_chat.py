@@ -20,7 +20,7 @@ from tokex_gguf.engine.protocol import Chat, Tokenized
 from tokex_gguf.engine.worker import server
 from tokex_gguf.engine.worker.chat_template import TemplateFailed, render
 from tokex_gguf.play.actions import Action
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 
 # --- what is read
 
@@ -237,7 +237,7 @@ def test_that_turns_cannot_be_told_apart_is_said_beside_any_output(
 
 
 def test_the_assistants_perplexity_stands_beside_that_of_everything() -> None:
-    play, view = started(), View()
+    play, view = started(), ScreenRenderer()
     nodes = play.session.game.prompt.tip.nodes()
     turns = [node for node in nodes[2:4] if node.taken]
     perplexity = math.exp(-sum(node.taken.logprob for node in turns if node.taken) / len(turns))

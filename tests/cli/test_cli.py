@@ -31,7 +31,7 @@ from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import EngineDied, Load
 from tokex_gguf.engine.worker import llama
 from tokex_gguf.models import resolve
-from tokex_gguf.sessions.autosave import End, Lost, Rescued
+from tokex_gguf.sessions.autosave import Lost, Rescued, SaveOutcome
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system import home, machine, signals
 from tokex_gguf.system.console import Exit
@@ -601,7 +601,7 @@ def test_an_unreadable_input_file(
 
 
 def test_an_input_file_too_large_to_be_a_prompt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "huge.txt").write_bytes(b"a" * (inputs.LARGEST + 1))
+    (tmp_path / "huge.txt").write_bytes(b"a" * (inputs.MOST_BYTES + 1))
     assert "huge.txt: larger than 16 MiB" in refused(capsys, "--input", "huge.txt")
 
 
@@ -806,7 +806,7 @@ def test_the_log_has_no_text_of_a_reply_that_is_none(line: bytes, caplog: pytest
     ],
 )
 def test_what_is_not_saved_at_the_end_is_told_and_no_success(
-    end: End, said: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    end: SaveOutcome, said: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(signals, "listen", lambda _: None)
     monkeypatch.setattr(signals, "hold", lambda: None)

@@ -249,11 +249,11 @@ def test_a_session_may_be_called_by_a_number(home: Path) -> None:
 
 def kept(home: Path, model: str, size: int) -> None:
     """A part of a path in the cache."""
-    from tokex_gguf.engine.kv_file import Part
+    from tokex_gguf.engine.kv_file import KvPart
     from tokex_gguf.engine.kv_folder import KvFolder
 
     folder = KvFolder(home / ".cache" / "tokex-gguf" / "kv", f"{size}\n{model}", whole=False)
-    folder.keep(Part(0, [1, 2, 3], 0, [], None), [], bytes(size), 1 << 30)
+    folder.keep(KvPart(0, [1, 2, 3], 0, [], None), [], bytes(size), 1 << 30)
 
 
 def test_a_line_of_the_cache_fits_a_terminal() -> None:

@@ -259,7 +259,7 @@ def test_folder_of_that_name_is_no_file(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "config.toml").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(platformdirs, "user_config_dir", lambda *_, **__: str(tmp_path / "users"))
-    assert config.find() == config.Found(Config())
+    assert config.find() == config.FoundConfig(Config())
 
 
 @pytest.mark.parametrize("value", ['"dim"', "3", "true", '""'])

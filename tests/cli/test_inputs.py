@@ -84,7 +84,7 @@ INPUTS: dict[str, tuple[Content, int]] = {
     "ELF": (b"\x7fELF\x02\x01\x01\x00", 2),
     "GGUF": (b"GGUF\x03\x00\x00\x00", 2),
     "noise": (chance.randbytes(5000), 2),
-    "too large": (b"a" * (inputs.LARGEST + 1), 2),
+    "too large": (b"a" * (inputs.MOST_BYTES + 1), 2),
     PIPE: (PIPE, 2),
     SOCKET: (SOCKET, 2),
     FOLDER: (FOLDER, 2),

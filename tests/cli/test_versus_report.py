@@ -37,7 +37,7 @@ from tokex_gguf.engine.protocol import (
     Tokenize,
 )
 from tokex_gguf.models.preflight import prepare
-from tokex_gguf.shell.rows import Rows
+from tokex_gguf.shell.rows import RowsFolder
 from tokex_gguf.system import machine
 
 TEXT = "once upon a time there was the cat, and one answer that it is to two in the one time\n" * 3
@@ -439,7 +439,7 @@ def test_a_disk_without_room_is_told_with_the_sizes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     _scarce(monkeypatch)
-    usage = shutil.disk_usage(tmp_path)._replace(free=versus.MARGIN + 10_000)
+    usage = shutil.disk_usage(tmp_path)._replace(free=versus.FREE_DISK + 10_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     line = failed(capsys, 1, "--model", pair[0], "--versus", pair[1], prompt, more=1)
     assert line.startswith("second.gguf: its numbers take ") and line.endswith(": take a shorter text")
@@ -450,7 +450,7 @@ def test_a_disk_without_room_is_told_with_the_sizes(
 def test_what_a_killed_program_left_is_removed_and_what_another_one_uses_stays(
     pair: tuple[Path, Path], prompt: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    used = Rows(config.state_folder() / "rows")
+    used = RowsFolder(config.state_folder() / "rows")
     theirs = used.file()
     left = config.state_folder() / "rows" / "left"
     left.mkdir()

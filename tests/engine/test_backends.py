@@ -14,7 +14,7 @@ from tests.conftest import Loader
 from tokex_gguf.engine import process
 from tokex_gguf.engine.worker import ggml
 from tokex_gguf.engine.worker.ggml import cpu_library, load_backends
-from tokex_gguf.engine.worker.llama import PLUG_INS, Entry
+from tokex_gguf.engine.worker.llama import PLUG_INS, BatchEntry
 
 
 class Ggml:
@@ -66,7 +66,7 @@ def test_a_pool_of_threads_changes_no_number(load: Loader) -> None:
             assert llama._context
             ggml.attach(llama_cpp._lib, llama._context, ggml.thread_pool(llama_cpp._lib, 2))
         path = llama.vocabulary.tokenize("The capital of France is", parse_special=False)
-        return [float(x) for x in llama.decode([Entry(token, 0, at, True) for at, token in enumerate(path)])[-1]]
+        return [float(x) for x in llama.decode([BatchEntry(token, 0, at, True) for at, token in enumerate(path)])[-1]]
 
     assert logits(pool=True) == logits(pool=False)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.fake import started
 from tokex_gguf.engine.backend import Delivery
-from tokex_gguf.engine.capacity import BYTES, MARGIN, TooLong, check_text, check_tokens
+from tokex_gguf.engine.capacity import EXTRA_TOKENS, TOKEN_BYTES, TooLong, check_text, check_tokens
 from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import Failed, Load, Loading, Tokenize, Tokenized
 from tokex_gguf.play import screens
@@ -36,7 +36,7 @@ def test_of_a_text_that_is_far_too_long_only_a_beginning_is_tokenised(of_a_token
         seen.append(len(part))
         return len(part) // of_a_token
 
-    text = "a" * (100 * of_a_token * limit + 100 * BYTES * limit)
+    text = "a" * (100 * of_a_token * limit + 100 * TOKEN_BYTES * limit)
     with pytest.raises(TooLong, match=r"^this text is too long: [\d,]+ of its [\d,]+ characters have [\d,]+ tokens "):
         check_text(text, limit, count)
     assert sum(seen) < len(text) / 5
@@ -47,7 +47,7 @@ def test_what_is_a_little_too_long_can_be_popped() -> None:
     with pytest.raises(TooLong, match=r"it has 100,000 tokens, and the context can hold 256"):
         check_tokens(100_000, 256)
     with pytest.raises(TooLong):
-        check_tokens(2 * 256 + MARGIN + 1, 256)
+        check_tokens(2 * 256 + EXTRA_TOKENS + 1, 256)
 
 
 def test_the_engine_refuses_a_text_in_one_line_and_goes_on(model_path: Path) -> None:

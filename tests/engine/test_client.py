@@ -361,9 +361,7 @@ def test_what_two_ask_for_ahead_of_a_path_is_decoded_once(conversation: Conversa
         assert len(reply.distributions[0]) == (5 if number == 3 else 9)
 
 
-def test_what_is_foreseen_names_its_tokens_where_sequences_are_few(
-    conversation: Conversation, tiny: dict[str, Path]
-) -> None:
+def test_lookahead_names_its_tokens_where_sequences_are_few(conversation: Conversation, tiny: dict[str, Path]) -> None:
     conversation.load(tiny["mamba"])
     conversation.client.send(Evaluate(1, [5, 6, 7], 2, 5))
     assert isinstance(conversation.next(), Evaluated)
@@ -612,7 +610,7 @@ def looking_ahead(
     model: Any = SimpleNamespace(threads=1, vocabulary=SimpleNamespace(size=100, piece=lambda _: Piece(b"a")))
     evaluator: Any = SimpleNamespace(ahead=SimpleNamespace(look=look))
     box.next()
-    server._foresee(asked, model, evaluator)
+    server._look_ahead(asked, model, evaluator)
     return box.abort.asked, decoded
 
 

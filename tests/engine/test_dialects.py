@@ -28,7 +28,7 @@ from tests.stand_in_server import (
 )
 from tests.tape import HALVES, TEXT, TOP, Asked, Tape, answered, ask, tapes
 from tokex_gguf.engine.remote.dialects.checks import distribution
-from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Dialect, Nonsense, Refused, Unsuited
+from tokex_gguf.engine.remote.dialects.dialect import Call, CallRefused, Dialect, Nonsense, ServerAnswer, Unsuited
 from tokex_gguf.engine.remote.dialects.probe import probe
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Toy:
         try:
             answer = stand_in_server.answered(self.server, call.path, json.loads(json.dumps(call.body)))
         except Refusal as refusal:
-            raise Refused(refusal.status, str(refusal)) from None
+            raise CallRefused(refusal.status, str(refusal)) from None
         data = json.dumps(self.spoil(answer))
         assert len(data) <= call.most
         return json.loads(data)
@@ -103,7 +103,7 @@ def test_of_several_models_the_first_is_meant_or_the_one_that_is_named() -> None
         (answer,) = toy.run(dialect.after([[300]], [None], 10))
         assert answer.ids == expected([300], 10)[0] and toy.server.loaded == served.model
         assert toy.run(dialect.identity()) == served.identity
-    with pytest.raises(Refused, match="model not found"):
+    with pytest.raises(CallRefused, match="model not found"):
         Toy("llama-server", several=("toy", "other")).run(probe("third"))
 
 
@@ -367,7 +367,7 @@ def test_whatever_stands_in_an_answer_what_comes_out_is_sound(kind: str) -> None
             answers += toy.run(dialect.along(path, 6, 5))
             pieces = toy.run(dialect.pieces(range(40)))
             toy.run(dialect.identity())
-        except (Nonsense, Refused, Unsuited):
+        except (Nonsense, CallRefused, Unsuited):
             refused += 1
             continue
         assert set(pieces) == set(range(40)), f"seed {seed}"
@@ -393,7 +393,7 @@ def test_whatever_is_said_while_connecting_is_refused_or_harmless(kind: str, par
         toy.spoil = spoil
         try:
             served = toy.run(probe("")).served
-        except (Nonsense, Refused, Unsuited) as trouble:
+        except (Nonsense, CallRefused, Unsuited) as trouble:
             refused += str(trouble).isprintable()
             continue
         for text in (served.software, served.model, served.quantization):
@@ -402,7 +402,7 @@ def test_whatever_is_said_while_connecting_is_refused_or_harmless(kind: str, par
     assert refused > 1, f"seed {seed}"
 
 
-def sound(answer: Answer, top: int) -> None:
+def sound(answer: ServerAnswer, top: int) -> None:
     assert 1 <= len(answer.ids) == len(answer.logprobs) == len(set(answer.ids)) <= top
     assert all(type(token) is int and 0 <= token < SIZE for token in answer.ids)
     values = [*answer.logprobs, *([answer.asked] if answer.asked is not None else [])]

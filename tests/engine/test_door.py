@@ -11,13 +11,22 @@ from tests.deadline import ended
 from tests.sampling import few
 from tests.stand_in_server import FAULTS, HARMLESS, KINDS, NUMBERS, OTHERS, PATIENT, TLS, StandIn, Talk, ranked, serving
 from tokex_gguf.engine.remote import http
-from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Changed, Dialect, Nonsense, Refused, Steps, Unsuited
+from tokex_gguf.engine.remote.dialects.dialect import (
+    Call,
+    CallRefused,
+    Changed,
+    Dialect,
+    Nonsense,
+    ServerAnswer,
+    Steps,
+    Unsuited,
+)
 from tokex_gguf.engine.remote.dialects.probe import probe
-from tokex_gguf.engine.remote.http import Door, Interrupted, NoAnswer
+from tokex_gguf.engine.remote.http import Interrupted, NoAnswer, ServerConnection
 from tokex_gguf.values.server_url import Address, BadAddress, parse
 
 SECRET = "sk-verysecret"
-TROUBLES = (NoAnswer, Refused, Nonsense, Unsuited)
+TROUBLES = (NoAnswer, CallRefused, Nonsense, Unsuited)
 TEXT = "Once upon a time <|stop|> 🙂é"
 
 
@@ -34,7 +43,7 @@ def server() -> Iterator[StandIn]:
         yield server
 
 
-OPENED: list[Door] = []
+OPENED: list[ServerConnection] = []
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +54,8 @@ def doors() -> Iterator[None]:
         OPENED.pop().close()
 
 
-def door(server: StandIn, key: str = "") -> Door:
-    OPENED.append(Door(parse(server.address), key))
+def door(server: StandIn, key: str = "") -> ServerConnection:
+    OPENED.append(ServerConnection(parse(server.address), key))
     return OPENED[-1]
 
 
@@ -54,11 +63,11 @@ def once(path: str = "/props", body: Any = None, most: int = 1 << 20) -> Steps[A
     return (yield Call(path, body, most))
 
 
-def connected(door: Door) -> Dialect:
+def connected(door: ServerConnection) -> Dialect:
     return door.run(probe(""))
 
 
-def played(door: Door, dialect: Dialect) -> list[Answer]:
+def played(door: ServerConnection, dialect: Dialect) -> list[ServerAnswer]:
     """All kinds of questions."""
     path = door.run(dialect.tokenize(TEXT, special=True, continues=False))
     door.run(dialect.tokenize(TEXT, special=False, continues=True))
@@ -127,7 +136,7 @@ def test_a_server_whose_health_waits_for_what_is_computed_is_waited_for_too() ->
     with serving("SGLang") as server:
         opened = door(server)
         dialect = connected(opened)
-        server.delay = http.QUIET + 2 * http.HEALTH
+        server.delay = http.ASK_HEALTH_AFTER + 2 * http.HEALTH
         (answer,) = opened.run(dialect.after([[300, 301]], [None], 10))
         assert answer.ids == [token for _, token in ranked([300, 301])[:10]]
 
@@ -182,8 +191,8 @@ def test_a_key_goes_along_and_is_asked_for_by_name() -> None:
 
 
 def test_a_path_before_all_others(server: StandIn) -> None:
-    OPENED.append(Door(parse(f"{server.address}/behind/v1/")))
-    with pytest.raises(Refused, match="File Not Found"):
+    OPENED.append(ServerConnection(parse(f"{server.address}/behind/v1/")))
+    with pytest.raises(CallRefused, match="File Not Found"):
         OPENED[-1].run(once("/props"))
     assert server.calls[-1][0] == "/behind/props"
 
@@ -246,7 +255,7 @@ def test_a_stopped_server_is_told_in_time() -> None:
 
 def test_the_limits_themselves_tell_of_a_stopped_server_within_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert http.QUIET + http.HEALTH <= 4.5 and http.CONNECT <= 5
+    assert http.ASK_HEALTH_AFTER + http.HEALTH <= 4.5 and http.CONNECT <= 5
 
 
 def test_200_megabytes_are_not_read(server: StandIn) -> None:
@@ -265,15 +274,15 @@ def test_no_answer_is_larger_than_the_door(server: StandIn, monkeypatch: pytest.
 
 def test_nobody_is_there() -> None:
     with pytest.raises(NoAnswer, match=r"^127\.0\.0\.1:1 does not answer: connection refused$"):
-        Door(parse("http://127.0.0.1:1")).run(once())
+        ServerConnection(parse("http://127.0.0.1:1")).run(once())
     with pytest.raises(NoAnswer, match=r"^nowhere\.invalid:80 does not answer: there is no host of that name$"):
-        Door(parse("http://nowhere.invalid")).run(once())
+        ServerConnection(parse("http://nowhere.invalid")).run(once())
 
 
 def test_no_tls_where_it_was_promised(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "CONNECT", 1.0)
     with pytest.raises(NoAnswer, match="does not answer: "):
-        Door(parse(server.address.replace("http:", "https:"))).run(once())
+        ServerConnection(parse(server.address.replace("http:", "https:"))).run(once())
 
 
 @pytest.fixture
@@ -316,17 +325,17 @@ def test_faults_behind_tls(secured: StandIn, fault: str) -> None:
 @pytest.mark.parametrize("url", ["http://192.0.2.1:8080", "http://example.com"])
 def test_a_key_does_not_go_over_plain_http_to_another_machine(url: str) -> None:
     with pytest.raises(NoAnswer, match="over plain http") as caught:
-        Door(parse(url), SECRET)
+        ServerConnection(parse(url), SECRET)
     assert SECRET not in str(caught.value)
-    Door(parse(url), SECRET, insecure=True)
-    Door(parse(url))
-    Door(parse(url.replace("http:", "https:")), SECRET)
+    ServerConnection(parse(url), SECRET, insecure=True)
+    ServerConnection(parse(url))
+    ServerConnection(parse(url.replace("http:", "https:")), SECRET)
 
 
 def test_a_key_that_would_be_other_headers_is_refused() -> None:
     for key in ("sk\r\nX-Evil: 1", "schlüssel", "a\x00b"):
         with pytest.raises(NoAnswer, match="has characters that no key has") as caught:
-            Door(parse("http://127.0.0.1"), key)
+            ServerConnection(parse("http://127.0.0.1"), key)
         assert key not in str(caught.value)
 
 
@@ -374,7 +383,7 @@ def test_connecting_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = threading.Event()
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: waiting.wait() and [])
     monkeypatch.setattr(http, "CONNECT", 3600.0)
-    opened = Door(parse("http://slow.example"))
+    opened = ServerConnection(parse("http://slow.example"))
     threading.Timer(0.1, opened.interrupt).start()
     with pytest.raises(Interrupted):
         ended(lambda: opened.run(once()))

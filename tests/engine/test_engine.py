@@ -383,14 +383,14 @@ def test_the_smallest_contexts_hold_what_they_say(context: int, light_load: Load
 # --- look-ahead
 
 
-def test_foreseen_tokens_cost_one_batch_and_then_nothing_is_decoded_twice(any_load: Loader, natalia: list[int]) -> None:
+def test_looking_ahead_costs_one_batch_and_then_nothing_is_decoded_twice(any_load: Loader, natalia: list[int]) -> None:
     evaluator = Evaluator(any_load())
     first, _ = tip(evaluator, natalia)
     tokens = list(first.ids[:4])
     lookaheads = evaluator.ahead.look(natalia, [[token] for token in tokens], 30)
     for token, distribution in zip(tokens, lookaheads, strict=True):
         path = [*natalia, token, 100]
-        assert tip(evaluator, path)[1] == 1, "the foreseen token itself is cached"
+        assert tip(evaluator, path)[1] == 1, "the token that was looked ahead to is cached"
         assert_close(distribution, tip(evaluator, [*natalia, token])[0])
 
 

@@ -25,11 +25,11 @@ from tokex_gguf.engine.protocol import (
     Failed,
     Load,
     Loaded,
-    Message,
     Ping,
     Pong,
     Tokenize,
     Tokenized,
+    WireMessage,
     decode,
     encode,
 )
@@ -55,12 +55,12 @@ class Raw:
         self._to.write(line)
         self._to.flush()
 
-    def hear(self) -> Message:
+    def hear(self) -> WireMessage:
         line = self._from.readline()
         assert line, f"the engine ended ({self.process.wait()})"
         return decode(line)
 
-    def ask(self, line: bytes) -> Message:
+    def ask(self, line: bytes) -> WireMessage:
         self.say(line)
         return self.hear()
 

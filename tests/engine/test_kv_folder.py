@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.figures import Figure
 from tokex_gguf.engine import kv_file, kv_folder
-from tokex_gguf.engine.kv_file import Foreign, KeptAnswer, Part, RawRow, Reader, Unusable, digest
+from tokex_gguf.engine.kv_file import Foreign, KeptAnswer, KvPart, PartReader, RawRow, UnusablePart, digest
 from tokex_gguf.engine.kv_folder import KvFolder, closing
 from tokex_gguf.values.distribution import Distribution, Taken
 
@@ -35,13 +35,13 @@ def answer(chance: random.Random, following: int) -> KeptAnswer:
     return KeptAnswer(distribution(chance, chance.randrange(1, 5)), following, taken, chance.random() < 0.5)
 
 
-def part(tokens: list[int], start: int = 0, seed: int = SEED, answered: int | None = None) -> Part:
+def part(tokens: list[int], start: int = 0, seed: int = SEED, answered: int | None = None) -> KvPart:
     chance = random.Random(seed)
     count = len(tokens) if answered is None else answered
     following = [*tokens[1:], -1]
     row = RawRow(chance.randbytes(40), chance.random(), chance.random() < 0.5) if chance.random() < 0.5 else None
     answers = [answer(chance, following[place]) for place in range(count)]
-    return Part(start, tokens, chance.randint(0, len(tokens)), answers, row)
+    return KvPart(start, tokens, chance.randint(0, len(tokens)), answers, row)
 
 
 def told(answers: list[KeptAnswer]) -> list[object]:
@@ -50,7 +50,7 @@ def told(answers: list[KeptAnswer]) -> list[object]:
     ]
 
 
-def written(path: Path, what: Part, cells: bytes, before: list[int] | None = None) -> Path:
+def written(path: Path, what: KvPart, cells: bytes, before: list[int] | None = None) -> Path:
     with path.open("wb") as file:
         kv_file.write(file, IDENTITY, digest(before or []), what, cells)
     path.chmod(0o600)
@@ -59,7 +59,7 @@ def written(path: Path, what: Part, cells: bytes, before: list[int] | None = Non
 
 def everything(path: Path) -> list[object]:
     """All that a file tells. Raises Unusable."""
-    reader = Reader(path, IDENTITY)
+    reader = PartReader(path, IDENTITY)
     try:
         head = [reader.start, reader.tokens, reader.strict, reader.parent]
         return [*head, told(reader.answers()), reader.row(), reader.cells()]
@@ -83,14 +83,14 @@ def test_no_flipped_byte_and_no_cut_is_believed(tmp_path: Path, figure: Figure) 
     for place in range(len(data)):
         for flipped in (1, 0x80, 0xFF):
             path.write_bytes(data[:place] + bytes([data[place] ^ flipped]) + data[place + 1 :])
-            with pytest.raises(Unusable):
+            with pytest.raises(UnusablePart):
                 everything(path)
     for end in range(len(data)):
         path.write_bytes(data[:end])
-        with pytest.raises(Unusable):
+        with pytest.raises(UnusablePart):
             everything(path)
     path.write_bytes(data + b"\0")
-    with pytest.raises(Unusable):
+    with pytest.raises(UnusablePart):
         everything(path)
     path.write_bytes(data)
     assert everything(path) == whole
@@ -109,7 +109,7 @@ def test_random_damage_is_never_believed(tmp_path: Path, figure: Figure) -> None
         if bad == data:
             continue
         path.write_bytes(bad)
-        with pytest.raises(Unusable):
+        with pytest.raises(UnusablePart):
             everything(path)
     figure(300, "damaged files", seed=SEED, believed=0)
 
@@ -118,10 +118,10 @@ def test_what_is_of_another_model_or_version_is_foreign(tmp_path: Path, monkeypa
     path = written(tmp_path / "one", part([5, 6, 7]), b"cells")
     for other in ("", "x", IDENTITY + "x", IDENTITY.replace("f16", "q8")):
         with pytest.raises(Foreign):
-            Reader(path, other)
+            PartReader(path, other)
     monkeypatch.setattr(kv_file, "VERSION", kv_file.VERSION + 1)
     with pytest.raises(Foreign, match="another version"):
-        Reader(path, IDENTITY)
+        PartReader(path, IDENTITY)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no modes, links and pipes there")
@@ -129,14 +129,14 @@ def test_only_a_plain_file_that_nobody_else_can_write_is_read(tmp_path: Path) ->
     path = written(tmp_path / "one", part([5, 6, 7]), b"cells")
     path.chmod(0o620)
     with pytest.raises(Foreign):
-        Reader(path, IDENTITY)
+        PartReader(path, IDENTITY)
     path.chmod(0o600)
     (tmp_path / "link").symlink_to(path)
     with pytest.raises(OSError):
-        Reader(tmp_path / "link", IDENTITY)
+        PartReader(tmp_path / "link", IDENTITY)
     os.mkfifo(tmp_path / "pipe", 0o600)
     with pytest.raises(Foreign):
-        Reader(tmp_path / "pipe", IDENTITY)
+        PartReader(tmp_path / "pipe", IDENTITY)
 
 
 # --- the folder
@@ -250,7 +250,7 @@ def test_a_damaged_file_is_removed_and_told_in_one_line(folder: KvFolder, capsys
     (file,) = folder.place.iterdir()
     file.write_bytes(file.read_bytes()[:-40] + b"x" * 40)  # the cells
     with closing(folder.chain(list(range(20)))) as (link,):
-        with pytest.raises(Unusable) as error:
+        with pytest.raises(UnusablePart) as error:
             link.reader.cells()
         folder.distrust(link.name, error.value)
     assert not file.exists()
@@ -400,12 +400,12 @@ def test_what_a_clock_that_was_ahead_has_dated_goes_first(tmp_path: Path) -> Non
     old, new = (KvFolder(tmp_path, f"{name}\nmodel", whole=False) for name in ("old", "new"))
     budget = 350_000
     for start in range(3):
-        old.keep(Part(0, [start] * 80, 0, [], None), [], memoryview(bytes(100_000)), budget)
+        old.keep(KvPart(0, [start] * 80, 0, [], None), [], memoryview(bytes(100_000)), budget)
     later = time.time() + 400 * 86_400
     for file in kv_folder.files(tmp_path):
         os.utime(file.path, (later, later))
     for start in range(3):
-        new.keep(Part(0, [start] * 80, 0, [], None), [], memoryview(bytes(100_000)), budget)
+        new.keep(KvPart(0, [start] * 80, 0, [], None), [], memoryview(bytes(100_000)), budget)
         with closing(new.chain([start] * 80)) as links:
             assert links, "what is written now stays"
 
@@ -413,18 +413,18 @@ def test_what_a_clock_that_was_ahead_has_dated_goes_first(tmp_path: Path) -> Non
 def test_a_part_that_another_one_goes_on_behind_stays_and_one_that_is_gone_is_told(tmp_path: Path) -> None:
     folder = KvFolder(tmp_path, IDENTITY, whole=False)
     tokens = list(range(300))
-    first, more = Part(0, tokens[:100], 0, [], None), Part(100, tokens[100:200], 0, [], None)
+    first, more = KvPart(0, tokens[:100], 0, [], None), KvPart(100, tokens[100:200], 0, [], None)
     folder.keep(first, [], memoryview(b"cells"), BUDGET)
     names = [kv_folder.name_of(0, tokens[:100], digest([]))]
     assert folder.has(names)
     folder.keep(more, tokens[:100], memoryview(b"cells"), BUDGET)
-    folder.keep(Part(0, tokens[:150], 0, [], None), [], memoryview(b"cells"), BUDGET)
+    folder.keep(KvPart(0, tokens[:150], 0, [], None), [], memoryview(b"cells"), BUDGET)
     assert folder.has(names), "the second goes on behind it"
     with closing(folder.chain(tokens[:200])) as links:
         assert sum(link.shared for link in links) >= 150
     other = [7, *range(1000, 1099)]
-    folder.keep(Part(0, other[:80], 0, [], None), [], memoryview(b"cells"), BUDGET)
-    folder.keep(Part(0, other, 0, [], None), [], memoryview(b"cells"), BUDGET)
+    folder.keep(KvPart(0, other[:80], 0, [], None), [], memoryview(b"cells"), BUDGET)
+    folder.keep(KvPart(0, other, 0, [], None), [], memoryview(b"cells"), BUDGET)
     assert not folder.has([kv_folder.name_of(0, other[:80], digest([]))])
 
 

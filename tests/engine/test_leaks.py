@@ -54,7 +54,7 @@ def step(player: Patient, chance: random.Random) -> None:
             player.press(Action.AUTOPLAY)
     elif kind == "search":
         player.press(Action.SEARCH, Action.ERASE_LINE, Typed(chance.choice("cato")))
-        player.until(lambda session: on(session, screens.Search).rows)
+        player.until(lambda session: on(session, screens.SearchScreen).rows)
         player.press(Action.CLOSE)
     elif kind == "type":
         player.press(
@@ -153,7 +153,7 @@ def test_every_sequence_is_on_record_in_long_play(name: str, tiny: dict[str, Pat
 @pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("name", ["qwen2", "mamba", "jamba", "gemma3"])
 def test_look_ahead_from_a_path_whose_cells_are_gone(name: str, tiny: dict[str, Path]) -> None:
-    """The logits after it are kept, its cells are not: what is foreseen must not begin further up."""
+    """The logits after it are kept, its cells are not: what is looked ahead to must not begin further up."""
     model, fresh = open_model(tiny[name], 256), Fresh(tiny[name])
     evaluator = Evaluator(model)
     path = [5, 6, 7, 8, 9]

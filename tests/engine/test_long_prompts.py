@@ -16,7 +16,7 @@ from tokex_gguf.engine.worker import cells as cells_module
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker.chunks import Chunk
 from tokex_gguf.engine.worker.evaluator import Evaluator
-from tokex_gguf.engine.worker.llama import BATCH, LARGE, Entry, Interrupted, Llama
+from tokex_gguf.engine.worker.llama import BATCH, FAST_BATCH, BatchEntry, Interrupted, Llama
 from tokex_gguf.engine.worker.logit_math import Logits
 
 CLOSE = 0.01
@@ -37,7 +37,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     real = Llama.decode
 
-    def counted(model: Llama, entries: list[Entry], threads: int = 0) -> Logits:
+    def counted(model: Llama, entries: list[BatchEntry], threads: int = 0) -> Logits:
         sizes.append(len(entries))
         return real(model, entries, threads)
 
@@ -62,7 +62,7 @@ def test_only_long_ones_are(name: str, tiny: dict[str, Path], batches: list[int]
             *range(count)
         ]
         long = count >= LONG
-        assert max(batches) == (LARGE if long else BATCH)
+        assert max(batches) == (FAST_BATCH if long else BATCH)
         assert any(chunk.strict for chunk in chunks) is not long
         agree(model, evaluator.cells.sequences)
         assert read(evaluator, [*path[:count], 7], count, 5)[0].strict is False
@@ -103,7 +103,7 @@ def test_the_first_answer_stays(name: str, tiny: dict[str, Path]) -> None:
 def test_the_numbers_are_those_of_one_token_after_the_other(
     name: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cells_module, "LONG", LARGE)
+    monkeypatch.setattr(cells_module, "LONG", FAST_BATCH)
     model = open_model(tiny[name])
     path = tokens(model, 150)
     found = [one for chunk in read(emptied(model), path) for one in chunk.distributions]
@@ -162,13 +162,13 @@ def test_interrupted_and_gone_on_with(name: str, tiny: dict[str, Path]) -> None:
 def test_walks_through_fast_and_strict(
     name: str, kind: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch, batches: list[int]
 ) -> None:
-    """Whatever is called strict has the bits of a strict evaluation, with LARGE batches between and interruptions."""
+    """Whatever is called strict has the bits of a strict evaluation, with fast batches and interruptions between."""
     monkeypatch.setattr(llama_module, "FIRST_CONTEXT", 256)
-    monkeypatch.setattr(cells_module, "LONG", LARGE + 6)
+    monkeypatch.setattr(cells_module, "LONG", FAST_BATCH + 6)
     context, longest = CONTEXTS[kind]
     stop = Stopper()
     print("seed", SEED)
     walk = Walk(open_model(tiny[name], context, stop), Truth(tiny[name]), stop, random.Random(f"fast-{SEED}"), longest)
     walk.walk(60)
     assert walk.strict
-    assert LARGE in batches
+    assert FAST_BATCH in batches

@@ -29,16 +29,16 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker import logits_cache
 from tokex_gguf.engine.worker.evaluator import Evaluator
-from tokex_gguf.engine.worker.llama import Entry
+from tokex_gguf.engine.worker.llama import BatchEntry
 from tokex_gguf.engine.worker.logit_math import Logits
-from tokex_gguf.engine.worker.logits_cache import Row, RowsAhead
-from tokex_gguf.engine.worker.server import ROWS, WIDE
+from tokex_gguf.engine.worker.logits_cache import LogitsRow, RowsAhead
+from tokex_gguf.engine.worker.server import ROWS, WIDE_BRANCHES
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.requests import AHEAD, AT_FIRST, TOGETHER
+from tokex_gguf.play.requests import AT_FIRST, BRANCHES_TOGETHER, REQUESTS_AHEAD
 from tokex_gguf.play.session import Sampling
 from tokex_gguf.values.distribution import Distribution
-from tokex_gguf.values.foreseen import Branch, Foreseen, Way
 from tokex_gguf.values.lens import Sampled
+from tokex_gguf.values.lookahead import LookaheadResults, TokenBranch, Way
 from tokex_gguf.values.samplers import DEFAULT, Chain, Kind, Sampler
 from tokex_gguf.values.tree import Node
 
@@ -53,24 +53,26 @@ def test_what_is_grown_is_decoded_once(text: str, load: Loader, monkeypatch: pyt
     evaluator = Evaluator(model)
     path = model.vocabulary.tokenize(text, parse_special=True)
     (chunk,) = evaluator.evaluate(path, len(path) - 1, 100)
-    tip, foreseen = Node(None, -1).descend(path), Foreseen()
+    tip, results = Node(None, -1).descend(path), LookaheadResults()
     tip.attach(chunk.distributions[-1])
     batches: list[tuple[int, int]] = []
     decode = model.decode
 
-    def counted(entries: list[Entry], threads: int = 1) -> Logits:  # on a machine that is busy, two wait for each other
+    def counted(
+        entries: list[BatchEntry], threads: int = 1
+    ) -> Logits:  # on a machine that is busy, two wait for each other
         batches.append((len(entries), sum(entry.wanted for entry in entries)))
         return decode(entries, threads)
 
     monkeypatch.setattr(model, "decode", counted)
-    growth, budget = foreseen.of(tip), EngineOptions().lookahead_tokens
-    asked: deque[list[Branch]] = deque()
+    lookahead, budget = results.of(tip), EngineOptions().lookahead_tokens
+    asked: deque[list[TokenBranch]] = deque()
     known = 0
     while True:
-        growth.begin(None, {branch for branches in asked for branch in branches})
-        while len(asked) < AHEAD:
-            count = TOGETHER if growth.known >= AT_FIRST else AT_FIRST
-            if not (wanted := growth.wanted(count, budget, lambda *_: Way.OPEN)):
+        lookahead.begin(None, {branch for branches in asked for branch in branches})
+        while len(asked) < REQUESTS_AHEAD:
+            count = BRANCHES_TOGETHER if lookahead.known >= AT_FIRST else AT_FIRST
+            if not (wanted := lookahead.wanted(count, budget, lambda *_: Way.OPEN)):
                 break
             asked.append(wanted)
         if not asked:
@@ -79,11 +81,11 @@ def test_what_is_grown_is_decoded_once(text: str, load: Loader, monkeypatch: pyt
         found = evaluator.ahead.look(path, [list(branch) for branch in branches], 100)
         assert len(found) == len(branches), "in one batch"
         for branch, distribution in zip(branches, found, strict=True):
-            foreseen.attach(tip, branch, distribution)
+            results.attach(tip, branch, distribution)
         known += len(found)
     assert known == budget == sum(rows for _, rows in batches)
     assert sum(entries for entries, _ in batches) <= 1.02 * budget
-    assert len(batches) <= 2 + -(-(budget - 2 * AT_FIRST) // TOGETHER)
+    assert len(batches) <= 2 + -(-(budget - 2 * AT_FIRST) // BRANCHES_TOGETHER)
 
 
 class Real(Play):
@@ -117,7 +119,7 @@ class Real(Play):
             yield from super().replies(request)
             return
         branches = request.branches
-        together = 1 if len(branches) < WIDE else ROWS
+        together = 1 if len(branches) < WIDE_BRANCHES else ROWS
         while branches:
             found = self._evaluator.ahead.look(request.path, branches[:together], request.top)
             yield LookaheadDone(request.request, branches[: len(found)], found, {})
@@ -159,7 +161,7 @@ def test_a_view_of_what_was_looked_ahead_to_is_of_what_the_table_shows_and_a_dra
 
 def test_rows_that_the_fewest_keys_lead_to_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logits_cache, "BYTES_AHEAD", 3 * 4 * 2)
-    rows, row = RowsAhead(2), Row(np.zeros(2, np.float32), 0.0)
+    rows, row = RowsAhead(2), LogitsRow(np.zeros(2, np.float32), 0.0)
 
     def kept() -> list[int]:
         return [token for token in range(9) if rows.of([0, token])]

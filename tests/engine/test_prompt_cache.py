@@ -18,11 +18,11 @@ from tests.fresh import Fresh, difference, open_model
 from tests.sampling import few
 from tests.tiny_models import MODELS
 from tokex_gguf.engine.capacity import ContextFull
-from tokex_gguf.engine.kv_file import Part
+from tokex_gguf.engine.kv_file import KvPart
 from tokex_gguf.engine.kv_folder import KvFolder, Link
 from tokex_gguf.engine.worker import prompt_cache
 from tokex_gguf.engine.worker.evaluator import Evaluator
-from tokex_gguf.engine.worker.llama import Entry, Interrupted
+from tokex_gguf.engine.worker.llama import BatchEntry, Interrupted
 from tokex_gguf.engine.worker.logit_math import Logits
 from tokex_gguf.engine.worker.prompt_cache import PromptCache
 from tokex_gguf.values.distribution import Distribution
@@ -368,7 +368,7 @@ class Counted:
         self.tokens = 0
         decode = start.model.decode
 
-        def counting(entries: list[Entry], threads: int = 0) -> Logits:
+        def counting(entries: list[BatchEntry], threads: int = 0) -> Logits:
             self.tokens += len(entries)
             return decode(entries, threads)
 
@@ -551,7 +551,7 @@ def test_what_has_no_room_is_not_written_again_and_again(
     written: list[int] = []
     keep = start.cache._folder.keep
 
-    def counted(part: Part, *rest: Any) -> None:
+    def counted(part: KvPart, *rest: Any) -> None:
         written.append(len(part.tokens))
         keep(part, *rest)
 

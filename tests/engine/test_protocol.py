@@ -45,7 +45,6 @@ from tokex_gguf.engine.protocol import (
     LookaheadKept,
     LookaheadStrictly,
     MeasureNoise,
-    Message,
     Noise,
     Ping,
     Pong,
@@ -60,6 +59,7 @@ from tokex_gguf.engine.protocol import (
     Tokenized,
     Waits,
     Walk,
+    WireMessage,
     decode,
     encode,
 )
@@ -102,7 +102,7 @@ VIEW = View(
     {9: Taken(-3.5, 140)},
 )
 
-EXAMPLES: list[Message] = [
+EXAMPLES: list[WireMessage] = [
     Load("/a b/ü\n.gguf", 4096, 8),
     ConnectServer("http://[::1]:8080/a", "a model", 30),
     Tokenize(7, "line\r\nbreak\u2028 and 🐕 \x00", False),
@@ -182,7 +182,7 @@ def plain(value: Any) -> Any:
     return list(map(plain, value)) if isinstance(value, list) else value
 
 
-def assert_comes_back(message: Message) -> None:
+def assert_comes_back(message: WireMessage) -> None:
     line = encode(message)
     assert line.endswith(b"\n") and line.count(b"\n") == 1 and len(line.splitlines()) == 1
     again = decode(line)
@@ -194,7 +194,7 @@ def assert_comes_back(message: Message) -> None:
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
-def test_round_trip(message: Message) -> None:
+def test_round_trip(message: WireMessage) -> None:
     assert_comes_back(message)
 
 

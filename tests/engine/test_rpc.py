@@ -35,9 +35,9 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.models.gguf.metadata import read, tensor_bytes
-from tokex_gguf.models.memory import BUFFERS, BYTES, PER_LOGIT, layers_on
+from tokex_gguf.models.memory import BUFFERS, CELL_BYTES, PER_LOGIT, layers_on
 from tokex_gguf.values.distribution import Distribution
-from tokex_gguf.values.workers import MOST
+from tokex_gguf.values.workers import MOST_WORKERS
 
 SEED = int(os.environ.get("RPC_SEED", "1"))
 TOLD = 5.0
@@ -105,18 +105,18 @@ def numbers(distributions: list[Distribution]) -> list[tuple[float, list[int], l
 
 
 def test_two_workers_give_the_numbers_of_this_machine(model_path: Path, workers: list[RpcWorker]) -> None:
-    """Bit for bit: a prompt, an append, a pop, what is foreseen, what goes on by itself."""
+    """Bit for bit: a prompt, an append, a pop, what is looked ahead to, what goes on by itself."""
 
     def played(one: Engine) -> list[object]:
         told: list[object] = [numbers(one.evaluated(LONG[:70], 0)), numbers(one.evaluated([*LONG[:70], 11], 70))]
         told.append(numbers(one.evaluated([*LONG[:60], 300], 60)))
         one.client.send(Lookahead(2, LONG[:70], [[20], [21], [22]], 10))
-        foreseen: list[Distribution] = []
-        while len(foreseen) < 3:
+        ahead: list[Distribution] = []
+        while len(ahead) < 3:
             reply = one.next()
             assert isinstance(reply, LookaheadDone)
-            foreseen += reply.distributions
-        told.append(numbers(foreseen))
+            ahead += reply.distributions
+        told.append(numbers(ahead))
         one.client.send(Continue(3, LONG[:61], 10, most=12))
         tokens: list[int] = []
         while len(tokens) < 12:
@@ -156,7 +156,7 @@ def test_each_worker_gets_the_layers_that_were_expected(model_path: Path, worker
     about, layers = read(model_path), tensor_bytes([model_path])
     for bytes_, own in zip(took, layers_on(len(layers), [1, 1]), strict=True):
         weights = sum(layers[own.start : own.stop])
-        cells = 4096 * about.kv_bytes_per_token(BYTES["f16"]) * len(range(own.start, min(own.stop, 30))) // 30
+        cells = 4096 * about.kv_bytes_per_token(CELL_BYTES["f16"]) * len(range(own.start, min(own.stop, 30))) // 30
         # Cells take memory where they were written.
         assert weights < bytes_ < weights + cells + BUFFERS + PER_LOGIT * about.vocab_size
 
@@ -338,7 +338,7 @@ def test_workers_outlive_engines_that_end_in_the_middle(model_path: Path, worker
 @pytest.mark.thorough
 def test_as_many_workers_as_llama_cpp_takes(light_model: Path) -> None:
     """One more would end its process, and is refused before."""
-    with servers.rpc_workers(MOST) as many:
+    with servers.rpc_workers(MOST_WORKERS) as many:
         with engine(light_model) as one:
             here = numbers(one.loaded().evaluated(LONG[:5], 0))
         with engine(light_model, listed(many)) as one:

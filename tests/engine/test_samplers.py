@@ -29,14 +29,14 @@ from tests.plain_samplers import Alive, Row, Whole, any_chain
 from tests.sampling import few
 from tokex_gguf.engine.worker import logit_math
 from tokex_gguf.engine.worker.evaluator import Evaluator
-from tokex_gguf.engine.worker.lenses import Lenses, Place, Seen
+from tokex_gguf.engine.worker.lenses import ConstraintState, Lenses, SeenRow
 from tokex_gguf.engine.worker.llama import Llama, ModelError, Vocabulary, llama_cpp
-from tokex_gguf.engine.worker.sampling import BuiltChain, Left, Memory, Workshop, mass_of
+from tokex_gguf.engine.worker.sampling import BuiltChain, Left, SamplerState, Workshop, mass_of
 from tokex_gguf.values import reachability
 from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.lens import LOGIT_BIAS, Sampled, lens_of
 from tokex_gguf.values.samplers import CREATIVE, DEFAULT, GREEDY, KINDS, NO_CHAIN, Chain, Kind, Sampler
-from tokex_gguf.values.view import KEPT, Standing, View
+from tokex_gguf.values.view import NOT_CUT, Standing, View
 
 SEED = int(os.environ.get("SAMPLING_SEED", "1"))
 TOGETHER = 20
@@ -88,7 +88,7 @@ def scenes(model_path: Path, tiny: dict[str, Path]) -> dict[str, Scene]:
     return {name: scene(model) for name, model in models.items()}
 
 
-def applied(place: Scene, chain: Chain, where: int = -1, memory: Memory | None = None) -> Left:
+def applied(place: Scene, chain: Chain, where: int = -1, memory: SamplerState | None = None) -> Left:
     path, row, log_sum = place.places[where]
     built = BuiltChain(place.workshop, chain.acting)
     return built.apply(row, log_sum, path, memory or built.beginning())
@@ -326,7 +326,7 @@ def against_plain(place: Scene, chain: Chain, where: int, reasons: Differences) 
     for number, sampler in enumerate(acting.samplers, stage):
         before = alive
         alive = plain.stage(before, sampler, path, breakers, size)
-        here = set(np.flatnonzero((left.cuts == KEPT) | (left.cuts > number)).tolist())
+        here = set(np.flatnonzero((left.cuts == NOT_CUT) | (left.cuts > number)).tolist())
         if here != set(alive.ids.tolist()):
             reasons[explained(sampler, before, set(alive.ids.tolist()), here, left.stages[number].note)] += 1
             kept = before.of(sorted(here))
@@ -390,11 +390,11 @@ def test_what_chooses_against_plain_numpy(model: str, scenes: dict[str, Scene]) 
         before = plain.everything((row / np.float32(heat)).astype(np.float32))
         if kind is Kind.ADAPTIVE_P:
             aim = chance.choice([0.0, 0.2, 0.5, 0.9])
-            last, memory = Sampler.of(kind, aim), Memory(aim, 1)
+            last, memory = Sampler.of(kind, aim), SamplerState(aim, 1)
             after = plain.adaptive_p(before, aim)
         else:
             mu = chance.uniform(0.5, 9)
-            last, memory = Sampler.of(kind, version, 3), Memory(mu)
+            last, memory = Sampler.of(kind, version, 3), SamplerState(mu)
             after = plain.mirostat(before, mu, len(row)) if version == 1 else plain.mirostat_2(before, mu)
         chain = Chain((Sampler.of(Kind.TEMPERATURE, heat), last)).acting
         left = BuiltChain(place.workshop, chain).apply(row, log_sum, path, memory)
@@ -432,7 +432,7 @@ def test_a_cut_token_names_the_stage_that_cut_it(model: str, scenes: dict[str, S
                 assert before - after == set(np.flatnonzero(left.cuts == stage).tolist()), (name, acting)
                 named |= {name} if before - after else set()
                 before = after
-            assert before == set(np.flatnonzero(left.cuts == KEPT).tolist()) == set(left.ids.tolist())
+            assert before == set(np.flatnonzero(left.cuts == NOT_CUT).tolist()) == set(left.ids.tolist())
     assert named > {"top-k", "top-p", "min-p", "top-n-sigma", "typical", "temperature", "logit bias"}, named
 
 
@@ -461,8 +461,8 @@ def test_a_mass_that_single_precision_does_not_hold_is_none_the_less_told() -> N
     assert mass_of(row, log_sum, np.array([5], np.int32)) == mass_of(row, log_sum, np.array([], np.int32)) == 0
 
 
-def seen_of(left: Left) -> Seen:
-    return Seen(left, Place(Standing.FREE, None), 1.0)
+def seen_of(left: Left) -> SeenRow:
+    return SeenRow(left, ConstraintState(Standing.FREE, None), 1.0)
 
 
 def viewed(chain: Chain, logits: Any, tokens: tuple[int, ...] = (), legal: list[int] | None = None) -> View:
@@ -548,7 +548,7 @@ def test_the_same_seed_draws_the_same_path(chain: Chain, scenes: dict[str, Scene
         for _ in range(8):
             drawn = place.evaluator.play(path, lens, seed)
             assert drawn is not None
-            assert drawn[1].final > 0 and drawn[1].cut_by == KEPT
+            assert drawn[1].final > 0 and drawn[1].cut_by == NOT_CUT
             path = [*path, drawn[0]]
         return path
 
@@ -619,7 +619,7 @@ def test_equal_probabilities_at_a_border_are_left_to_the_engine() -> None:
     lens = lens_of(Chain((Sampler.of(Kind.TOP_K, 2),)))
     assert isinstance(lens, Sampled)
     told = [reachability.cut_by(lens, before, logit_math.taken(row, log_sum, token)) for token in range(6)]
-    assert told == [KEPT, None, None, None, 0, 0]
+    assert told == [NOT_CUT, None, None, None, 0, 0]
 
 
 # --- the ends of everything
@@ -662,7 +662,7 @@ def test_with_nothing_left_nothing_is_drawn(chain: Chain, how: str) -> None:
     assert view.left == 0 and view.mass == 0 and view.entropy_bits == 0 and not view.likeliest
     assert all(verdict == (0.0, 0, 1.0) for verdict in view.verdicts.values())
     assert list(Lenses.draws(seen, [0.0, 0.5])) == []
-    assert built.after(Memory(3, 1), seen.left, 1) == Memory(3, 1)
+    assert built.after(SamplerState(3, 1), seen.left, 1) == SamplerState(3, 1)
 
 
 def test_greedy_leaves_one() -> None:
@@ -726,7 +726,7 @@ def test_the_ends_of_all_values_end_nothing(logits: list[float], figure: Figure)
             assert np.isfinite(left.finals).all() and (left.finals >= 0).all(), acting
             assert not len(left.ids) or left.finals.sum() == pytest.approx(1), acting
             assert len(left.ids) or bias or any(stage.note for stage in left.stages), acting
-            assert (np.flatnonzero(left.cuts == KEPT) == np.sort(left.ids)).all() or not left.stages, acting
+            assert (np.flatnonzero(left.cuts == NOT_CUT) == np.sort(left.ids)).all() or not left.stages, acting
             for stage in left.stages:
                 assert 0 <= stage.mass <= 1 and 0 <= stage.entropy_bits <= math.log2(len(row)) + 1e-4, (acting, stage)
             for draw in Lenses.draws(seen_of(left), [0, 0.5, 1 - 2**-53]):

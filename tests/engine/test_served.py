@@ -45,7 +45,7 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.engine.remote.dialects.probe import probe
 from tokex_gguf.engine.remote.evaluator import PIECE, Evaluator
-from tokex_gguf.engine.remote.http import Door
+from tokex_gguf.engine.remote.http import ServerConnection
 from tokex_gguf.engine.remote.server import SameModel
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import NO_CHAIN
@@ -543,7 +543,7 @@ def test_a_check_within_a_walk_that_a_key_ends_is_answered(talk: Talk, server: S
 def test_a_table_of_a_long_prompt_has_all_candidates_also_when_it_comes_along() -> None:
     with serving("vLLM", cap=100) as server:
         server.context = 40_000
-        door = Door(parse(server.address))
+        door = ServerConnection(parse(server.address))
         dialect = door.run(probe(""))
         evaluator = Evaluator(SameModel(door, dialect), dialect, 100, apart=False)
         path = [5 + index % 60 for index in range(6000)]
@@ -557,7 +557,7 @@ def test_a_table_of_a_long_prompt_has_all_candidates_also_when_it_comes_along() 
 
 
 def test_of_paths_that_were_searched_one_is_remembered_as_a_whole(server: StandIn) -> None:
-    door = Door(parse(server.address))
+    door = ServerConnection(parse(server.address))
     dialect = door.run(probe(""))
     evaluator = Evaluator(SameModel(door, dialect), dialect, 20, apart=False)
     for last in range(5):
@@ -578,7 +578,7 @@ def cached(request: pytest.FixtureRequest, server: StandIn) -> Iterator[tuple[Ev
     """A server that says what it reads, and whose cells do not suffice for two long paths."""
     server.context, server.slots = CONTEXT, 1 if request.param == "one slot" else 4
     server.cache.keeps_idle = request.param == "keeps slots"
-    door = Door(parse(server.address))
+    door = ServerConnection(parse(server.address))
     dialect = door.run(probe(""))
     apart = dialect.served.apart and door.run(dialect.stays_cached())
     assert apart == server.cache.keeps_idle == (request.param == "keeps slots")
@@ -659,7 +659,7 @@ def test_a_vocabulary_whose_size_is_not_told_is_searched_as_a_whole(
         return answer
 
     monkeypatch.setitem(ANSWERS["llama-server"], "/v1/models", silent)
-    door = Door(parse(server.address))
+    door = ServerConnection(parse(server.address))
     dialect = door.run(probe(""))
     assert dialect.served.vocab_size == 0
     evaluator = Evaluator(SameModel(door, dialect), dialect, 20, apart=False)

@@ -23,7 +23,7 @@ from tokex_gguf.engine.remote.dialects.dialect import Call, Steps
 from tokex_gguf.engine.remote.dialects.llama_server import request
 from tokex_gguf.engine.remote.dialects.probe import probe
 from tokex_gguf.engine.remote.evaluator import PIECE, Evaluator
-from tokex_gguf.engine.remote.http import Door
+from tokex_gguf.engine.remote.http import ServerConnection
 from tokex_gguf.values.server_url import parse
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def address(request: pytest.FixtureRequest, model_path: Path) -> Iterator[str]:
 class Watched:
     """A door that asks a llama-server for its own times as well, and keeps them."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: ServerConnection) -> None:
         self._door = door
         self.timings: list[dict[str, float]] = []
 
@@ -100,7 +100,7 @@ class Watched:
 
 @pytest.fixture
 def watched(address: str) -> Iterator[tuple[Evaluator, Watched]]:
-    door = Door(parse(address))
+    door = ServerConnection(parse(address))
     watched = Watched(door)
     dialect = door.run(probe(""))
     yield Evaluator(watched, dialect, 100, apart=door.run(dialect.stays_cached())), watched
@@ -175,7 +175,7 @@ def test_the_stand_in_reads_again_what_a_llama_server_reads_again(tiny: dict[str
     cache.keeps_idle = bool(options)
     path = [chance.randrange(300) for _ in range(500)]
     with serving(tiny["qwen2"], "-c", "1024", *options) as address:
-        door = Door(parse(address))
+        door = ServerConnection(parse(address))
         for _ in range(100):
             slot, kind = chance.randrange(2), chance.randrange(4)
             path = [*path, *(chance.randrange(300) for _ in range(min(chance.choice([1, 300]), 1000 - len(path))))]

@@ -6,17 +6,17 @@ import random
 import pytest
 
 from tests.stand_in_server import PIECES
-from tokex_gguf.engine.remote.dialects.dialect import Answer
+from tokex_gguf.engine.remote.dialects.dialect import ServerAnswer
 from tokex_gguf.engine.remote.evaluator import within_one
-from tokex_gguf.engine.remote.memory import CANDIDATES, MOST, RECENT, Known, Memory, Recent
+from tokex_gguf.engine.remote.memory import CANDIDATES, MOST_PATHS, RECENT, Memory, Recent, Remembered
 from tokex_gguf.engine.remote.vocabulary import Vocabulary
 from tokex_gguf.engine.worker.vocabulary_search import Index
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.tokens import Piece
 
 
-def known(token: int = 7) -> Known:
-    return Known(Distribution.of(1.0, [token, token + 1, token + 2], [-0.5, -1.5, -2.5], 0.25))
+def known(token: int = 7) -> Remembered:
+    return Remembered(Distribution.of(1.0, [token, token + 1, token + 2], [-0.5, -1.5, -2.5], 0.25))
 
 
 def test_a_token_is_known_among_the_candidates_or_where_it_was_asked_for() -> None:
@@ -28,7 +28,7 @@ def test_a_token_is_known_among_the_candidates_or_where_it_was_asked_for() -> No
 @pytest.mark.parametrize("probs", [(0.6, 0.4009), (1.0004,), (0.6, 0.4), (0.5, 0.3)])
 def test_probabilities_are_one_together_at_the_most(probs: tuple[float, ...]) -> None:
     """Or the masses of answers were more than all."""
-    told = Answer(list(range(len(probs))), [min(math.log(one), 0.0) for one in probs], -9.0)
+    told = ServerAnswer(list(range(len(probs))), [min(math.log(one), 0.0) for one in probs], -9.0)
     kept = within_one(told)
     assert kept.ids == told.ids and math.fsum(map(math.exp, kept.logprobs)) <= 1 + 1e-15
     if sum(map(math.exp, told.logprobs)) <= 1:
@@ -54,15 +54,15 @@ def test_paths_are_told_apart_and_found_along_another() -> None:
 
 def test_the_newest_paths_are_remembered() -> None:
     memory = Memory()
-    for token in range(MOST + 10):
+    for token in range(MOST_PATHS + 10):
         memory.put([token], known())
-    assert len(memory) == MOST
-    assert memory.get([9]) is None and memory.get([10]) and memory.get([MOST + 9])
+    assert len(memory) == MOST_PATHS
+    assert memory.get([9]) is None and memory.get([10]) and memory.get([MOST_PATHS + 9])
 
 
 def test_of_whole_distributions_fewer_are_remembered() -> None:
     memory, size = Memory(), 150_000
-    whole = Known(Distribution.of(1.0, range(size), [-math.log(size)] * size))
+    whole = Remembered(Distribution.of(1.0, range(size), [-math.log(size)] * size))
     for token in range(30):
         memory.put([token], whole)
         memory.put([token], whole)  # in place of itself
@@ -70,9 +70,9 @@ def test_of_whole_distributions_fewer_are_remembered() -> None:
     assert len(memory) == CANDIDATES // size
     assert memory.get([29]) and memory.get([10]) is None
     assert "rows" not in vars(whole.distribution), "they would take most of the memory"
-    for token in range(MOST):
+    for token in range(MOST_PATHS):
         memory.put([token], known())
-    assert len(memory) == MOST, "there is room again"
+    assert len(memory) == MOST_PATHS, "there is room again"
 
 
 def test_what_a_server_has_read_is_what_the_last_paths_begin_with() -> None:

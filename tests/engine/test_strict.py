@@ -49,12 +49,12 @@ from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker import rows_file
 from tokex_gguf.engine.worker.cells import part as llama_part
 from tokex_gguf.engine.worker.chunks import Chunk
-from tokex_gguf.engine.worker.differing import Comparing
+from tokex_gguf.engine.worker.differing import RowDifferences
 from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.known_models import KnownModels, vocabulary
-from tokex_gguf.engine.worker.llama import BATCH, STRICT, Entry, Interrupted, Llama, ModelError, strict_size
+from tokex_gguf.engine.worker.llama import BATCH, STRICT, BatchEntry, Interrupted, Llama, ModelError, strict_size
 from tokex_gguf.engine.worker.logit_math import Logits
-from tokex_gguf.engine.worker.logits_cache import Row
+from tokex_gguf.engine.worker.logits_cache import LogitsRow
 from tokex_gguf.engine.worker.rows_file import reading, writing
 from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.distribution import Distribution
@@ -282,7 +282,7 @@ def test_two_tips_are_decoded_in_one_batch(
     batches: list[int] = []
     real = Llama.decode
 
-    def counted(model: Llama, entries: list[Entry], threads: int = 0) -> Logits:
+    def counted(model: Llama, entries: list[BatchEntry], threads: int = 0) -> Logits:
         batches.append(len(entries))
         return real(model, entries, threads)
 
@@ -363,7 +363,7 @@ def test_strict_lookahead_that_is_interrupted_leaves_all_in_order(file: Path, mo
     strictly(evaluator, path)
     real = Llama.decode
 
-    def interrupted(model: Llama, entries: list[Entry], threads: int = 0) -> Logits:
+    def interrupted(model: Llama, entries: list[BatchEntry], threads: int = 0) -> Logits:
         real(model, entries[:3], threads)
         raise Interrupted
 
@@ -515,10 +515,10 @@ def test_models_whose_tails_cannot_be_cut(name: str, tiny: dict[str, Path]) -> N
 # --- differences
 
 
-def row(logits: NDArray[np.float32]) -> Row:
+def row(logits: NDArray[np.float32]) -> LogitsRow:
     values = logits.astype(np.float64)
     peak = values.max()
-    return Row(logits, float(peak + math.log(np.exp(values - peak).sum())), True)
+    return LogitsRow(logits, float(peak + math.log(np.exp(values - peak).sum())), True)
 
 
 def plain(a: NDArray[np.float32], b: NDArray[np.float32]) -> tuple[float, float]:
@@ -543,10 +543,10 @@ def test_divergence(size: int, apart: float) -> None:
     chance = np.random.default_rng(SEED)
     a = (chance.standard_normal(size) * 4).astype(np.float32)
     b = (a + 2 + chance.standard_normal(size) * apart).astype(np.float32)
-    found = Comparing(size).difference(row(a), row(b), 10)
+    found = RowDifferences(size).difference(row(a), row(b), 10)
     assert (found.kl_bits, found.reverse_bits) == pytest.approx(plain(a, b), rel=2e-4, abs=1e-6)
     assert (found.first_a, found.first_b) == (int(a.argmax()), int(b.argmax()))
-    same = Comparing(size).difference(row(a), row(a), 10, 0)
+    same = RowDifferences(size).difference(row(a), row(a), 10, 0)
     assert (same.kl_bits, same.reverse_bits, same.flip) == (0, 0, False)
     assert all(one.delta_bits == 0 == one.moved for one in same.rows)
 
@@ -555,7 +555,7 @@ def test_divergence(size: int, apart: float) -> None:
 def test_rows_of_a_difference(top: int) -> None:
     chance = np.random.default_rng(SEED)
     a, b = chance.integers(-9, 9, (2, 200)).astype(np.float32)  # with ties
-    found = Comparing(200).difference(row(a), row(b), top, 17)
+    found = RowDifferences(200).difference(row(a), row(b), top, 17)
     likely = [[one for one in range(200) if rank(of, one) <= top] for of in (a, b)]
     assert {one.token for one in found.rows} == {*likely[0], *likely[1]}
     assert [one.a.rank for one in found.rows] == sorted(one.a.rank for one in found.rows)
@@ -568,7 +568,7 @@ def test_rows_of_a_difference(top: int) -> None:
 def test_tokens_that_are_ruled_out() -> None:
     a = np.array([1, 2, 3, -math.inf, 0, -math.inf], np.float32)
     b = np.array([1, 2, 1, -math.inf, -math.inf, 5], np.float32)
-    comparing = Comparing(6)
+    comparing = RowDifferences(6)
     same = comparing.difference(row(a), row(a), 6, 3)
     assert (same.kl_bits, same.reverse_bits) == (0, 0)
     assert same.taken and same.taken.delta_bits == 0
@@ -583,7 +583,7 @@ def test_tokens_that_are_ruled_out() -> None:
 # --- rows in a file
 
 
-def some_rows(count: int, size: int = 20) -> list[Row]:
+def some_rows(count: int, size: int = 20) -> list[LogitsRow]:
     chance = np.random.default_rng(SEED)
     return [row(chance.standard_normal(size).astype(np.float32)) for _ in range(count)]
 
@@ -602,7 +602,7 @@ def test_rows_come_back(tmp_path: Path) -> None:
             assert np.array_equal(again.logits, one.logits)
 
 
-def all_rows(file: Path, size: int, start: int, end: int) -> list[Row]:
+def all_rows(file: Path, size: int, start: int, end: int) -> list[LogitsRow]:
     with reading(str(file), size, start, end) as read:
         return [read.row() for _ in range(end - start)]
 
@@ -709,7 +709,7 @@ def test_noise_is_noticed(tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch
     model = open_model(tiny["qwen2"])
     evaluator, real = emptied(model), Llama.decode
 
-    def noisy(model: Llama, entries: list[Entry], threads: int = 0) -> Logits:
+    def noisy(model: Llama, entries: list[BatchEntry], threads: int = 0) -> Logits:
         logits = real(model, entries, threads) + np.float32(len(entries))  # all as much higher: the same probabilities
         logits[:, 7] += len(entries) == BATCH
         return logits

@@ -1,6 +1,6 @@
 """Random walks through the tree of paths, against a fresh decode by llama.cpp alone.
 
-A walk appends, pops, pastes, switches prompts, looks ahead, goes on with what was foreseen and is
+A walk appends, pops, pastes, switches prompts, looks ahead, goes on with what was looked ahead to and is
 interrupted, as players do; after each step the distribution is compared with that of the same path
 decoded into an empty cache by a plain loop that shares no code with the engine.
 
@@ -111,7 +111,7 @@ class Walker:
         for position in (start, self.chance.randrange(start, len(self._path))):
             self._compare(distributions[position - start], self._path[: position + 1])
 
-    def _foresee(self) -> None:
+    def _look_ahead(self) -> None:
         tokens = list(self._tip.ids[:4])
         try:
             lookaheads = self.evaluator.ahead.look(self._path, [tokens[:1]], self.top)
@@ -179,7 +179,7 @@ class Walker:
             self._switch: 2,
             self._again: 1,
             self._whole: 1,
-            self._foresee: 3,
+            self._look_ahead: 3,
             self._grow: 1,
             self._interrupt: 2,
         }

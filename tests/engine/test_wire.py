@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.engine.test_protocol import EXAMPLES
 from tokex_gguf.engine.path_delta import OutOfStep, Receiver, Sender
-from tokex_gguf.engine.protocol import Apply, Check, Continue, Evaluate, Lookahead, Message, Request, Search
+from tokex_gguf.engine.protocol import Apply, Check, Continue, Evaluate, Lookahead, Request, Search, WireMessage
 from tokex_gguf.values.lens import Sampled, lens_of
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
 
@@ -24,7 +24,7 @@ requests: st.SearchStrategy[Request] = st.one_of(
 @given(st.lists(requests, max_size=8))
 def test_requests_arrive_as_they_were_sent(sent: list[Request]) -> None:
     sender, receiver = Sender(), Receiver()
-    arrived: list[Message] = [receiver.decode(sender.encode(request)) for request in sent]
+    arrived: list[WireMessage] = [receiver.decode(sender.encode(request)) for request in sent]
     assert arrived == sent
 
 

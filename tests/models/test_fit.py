@@ -11,7 +11,7 @@ from tests.sampling import few
 from tokex_gguf.models.gguf import metadata
 from tokex_gguf.models.memory import (
     BUFFERS,
-    BYTES,
+    CELL_BYTES,
     OVERHEAD,
     PER_LOGIT,
     PER_TOKEN,
@@ -157,7 +157,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[
     ("name", "cells", "kv"),
     few([("real", 4096, "f16"), ("real", 4096, "q8_0"), ("gemma3", 1024, "f16"), ("jamba", 1024, "f16")], of=2),
 )
-def test_the_engine_takes_what_was_foreseen(
+def test_the_engine_takes_what_was_looked_ahead_to(
     name: str, cells: int, kv: str, tiny: dict[str, Path], model_path: Path
 ) -> None:
     """The engine alone: the screen's process takes 40 to 80 MB more, which the estimate has room for."""
@@ -167,7 +167,7 @@ def test_the_engine_takes_what_was_foreseen(
     ).stdout
     about = metadata.read(path)
     model = about.weight_bytes + PER_TOKEN * about.vocab_size + STATES * about.state_bytes
-    lookaheads = model + cells * about.kv_bytes_per_token(BYTES[kv])
+    lookaheads = model + cells * about.kv_bytes_per_token(CELL_BYTES[kv])
     beside = int(told) - lookaheads
     print(f"{name}: {int(told) / 1e6:.0f} MB, of which {beside / 1e6:.0f} MB are the process itself")
     assert 0.2 * OVERHEAD < beside < 0.8 * OVERHEAD

@@ -22,7 +22,7 @@ from tokex_gguf.engine.worker.llama import Llama
 from tokex_gguf.models.gguf import checks, metadata
 from tokex_gguf.models.gguf import reader as gguf_reader
 from tokex_gguf.models.gguf.metadata import BadHeader, Header, glance, read
-from tokex_gguf.models.preflight import Unusable, prepare
+from tokex_gguf.models.preflight import UnusableModel, prepare
 from tokex_gguf.play.session import EngineStatus
 
 SEED = int(os.environ.get("HEADER_SEED", "1"))
@@ -641,7 +641,7 @@ def outcome(path: Path, folder: Path) -> str:
     """What a real engine makes of a file whose header was read: it plays, is refused, or the engine stops."""
     try:
         fit = prepare(path, context=0, kv="f16")
-    except Unusable:
+    except UnusableModel:
         return "refused"
     player = Patient(folder, path, "the cat", context=min(fit.context or 256, 256), lookahead=0)
     try:

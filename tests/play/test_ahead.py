@@ -1,4 +1,4 @@
-"""What is grown behind the prompt's end: in what order, beside what else is asked, and what becomes of it."""
+"""What is looked ahead to behind the prompt's end: in what order, beside what else is asked, and what becomes of it."""
 
 import math
 from dataclasses import replace
@@ -26,7 +26,7 @@ from tokex_gguf.play.rules.ahead import CUT, OFF, word
 from tokex_gguf.play.session import Sampling, continuation
 from tokex_gguf.sessions.codec import dump
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
-from tokex_gguf.values.foreseen import following
+from tokex_gguf.values.lookahead import following
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind, Sampler
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
@@ -37,22 +37,22 @@ BUDGET = 40
 def growing(text: str = "hello", budget: int = BUDGET) -> Play:
     """A game that has its table and its likely next tokens, and has asked for more."""
     play = Play(text, lookahead=3, lookahead_tokens=budget)
-    while not grown(play):
+    while not best_first(play):
         request = play.asked.pop(0)
         for reply in play.replies(request):
             play.take(reply)
     return play
 
 
-def grown(play: Play) -> list[Lookahead]:
-    """What is asked for to grow the tree."""
+def best_first(play: Play) -> list[Lookahead]:
+    """What is asked for best first, behind the next tokens."""
     purposes = play.session.game.asked
     return [
         one
         for one in play.asked
         if isinstance(one, Lookahead)
         and isinstance(purpose := purposes.get(one.request), ForLookahead)
-        and purpose.grows
+        and purpose.best_first
     ]
 
 
@@ -69,7 +69,7 @@ def known(play: Play, tip: Node | None = None) -> set[tuple[int, ...]]:
     waiting: list[tuple[int, ...]] = [()]
     while waiting:
         branch = waiting.pop()
-        if play.session.game.known.foreseen.of(tip).at(branch).distribution is None:
+        if play.session.game.known.lookahead.of(tip).at(branch).distribution is None:
             continue
         found.add(branch)
         waiting += [(*branch, token) for token in range(fake.VOCAB)]
@@ -82,7 +82,7 @@ def path(play: Play) -> list[int]:
 
 def test_the_likeliest_is_grown_and_two_requests_are_under_way_until_the_budget_is_spent() -> None:
     play = growing()
-    first, second = grown(play)
+    first, second = best_first(play)
     assert first.path == second.path == path(play) and len(first.branches) == 8
     here = path(play)
     likely = {(token,) for token in fake.ranked(here)[:3]}
@@ -92,20 +92,20 @@ def test_the_likeliest_is_grown_and_two_requests_are_under_way_until_the_budget_
     assert asked == best[: len(asked)]
     play.take(play.reply(first))  # type: ignore[arg-type]
     play.asked.remove(first)
-    assert len(grown(play)[-1].branches) == 16, "the depth is known: batches are as large as is worth it"
+    assert len(best_first(play)[-1].branches) == 16, "the depth is known: batches are as large as is worth it"
     most = 0
     while play.asked:
-        most = max(most, len(grown(play)))
+        most = max(most, len(best_first(play)))
         play.take(play.reply(play.asked.pop(0)))  # type: ignore[arg-type]
     assert most == 2 and len(known(play)) == BUDGET
     play.press(Action.LAYER, Action.DOWN, Action.UP)
     assert len(known(play)) == BUDGET, "it is spent"
     for branch in known(play):
-        found = play.session.game.known.foreseen.of(play.session.game.prompt.tip).at(branch).distribution
+        found = play.session.game.known.lookahead.of(play.session.game.prompt.tip).at(branch).distribution
         assert found is not None and list(found.ids) == list(fake.distribution([*here, *branch], 100).ids)
 
 
-def test_going_on_decodes_nothing_that_is_known_and_grows_from_there() -> None:
+def test_going_on_decodes_nothing_that_is_known_and_looks_further_from_there() -> None:
     play = growing().answer()
     here, decoded = path(play), play.decoded
     deepest = max(known(play), key=len)
@@ -122,15 +122,15 @@ def test_going_on_decodes_nothing_that_is_known_and_grows_from_there() -> None:
     assert play.decoded == decoded and deepest in known(play)
 
 
-def test_a_key_while_it_grows_goes_first_and_what_still_comes_is_kept() -> None:
+def test_a_key_while_it_looks_ahead_goes_first_and_what_still_comes_is_kept() -> None:
     play = growing()
     here = path(play)
-    late = grown(play)
+    late = best_first(play)
     play.take(Action.BOTTOM)
     play.asked.clear()
     play.take(Action.APPEND)
     (asked,) = [one for one in play.asked if isinstance(one, Evaluate)]
-    assert asked.path[:-1] == here and not grown(play), "it waits"
+    assert asked.path[:-1] == here and not best_first(play), "it waits"
     tip = play.session.game.prompt.tip
     play.take(play.reply(late[0]))  # type: ignore[arg-type]
     assert tip.parent and {tuple(one) for one in late[0].branches} <= known(play, tip.parent)
@@ -149,11 +149,11 @@ def test_what_is_known_ahead_is_neither_saved_nor_shown_as_visited() -> None:
 
 def test_a_refusal_is_not_asked_for_again_and_again() -> None:
     play = growing()
-    for request in grown(play):
+    for request in best_first(play):
         play.take(Failed(request.request, "no room"))
     play.asked.clear()
     play.press(Action.LAYER, Action.DOWN, Action.UP)
-    assert not grown(play) and not play.session.notice and not play.asked
+    assert not best_first(play) and not play.session.notice and not play.asked
     play.press(Action.APPEND)
     assert len(known(play)) == BUDGET, "elsewhere it goes on"
 
@@ -162,7 +162,7 @@ def test_what_a_search_ended_is_asked_for_again() -> None:
     play = growing()
     play.asked.clear()
     play.press(Action.SEARCH, Typed("a"))
-    assert not grown(play)
+    assert not best_first(play)
     play.press(Action.CLOSE)
     assert len(known(play)) == BUDGET
 
@@ -181,11 +181,11 @@ def test_comparisons_come_first() -> None:
         purpose = play.session.game.asked.get(getattr(request, "request", 0))
         if isinstance(purpose, ForLookahead) and not purpose.going:
             continue  # the engine has ended it
-        before = len(grown(play))
+        before = len(best_first(play))
         for reply in play.replies(request):
             play.take(reply)
             compares = any(isinstance(one, Comparing) and one.going for one in play.session.game.asked.values())
-            assert not compares or len(grown(play)) <= before
+            assert not compares or len(best_first(play)) <= before
     assert strict > 2 and play.session.difference is not None and len(known(play)) == BUDGET
 
 
@@ -217,14 +217,14 @@ def test_where_there_is_no_column_its_key_says_why(kind: type[Play], lookahead: 
 def test_where_another_screen_is_shown_nothing_is_grown(key: Action) -> None:
     """There a key, such as a step of a sampler's value, does not wait for a batch that nobody sees."""
     play = growing(budget=10_000)
-    before = {one.request for one in grown(play)}
+    before = {one.request for one in best_first(play)}
     play.take(key)
     while play.asked:
-        assert {one.request for one in grown(play)} <= before
+        assert {one.request for one in best_first(play)} <= before
         for reply in play.replies(play.asked.pop(0)):
             play.take(reply)
     play.take(Action.CLOSE)
-    assert grown(play), "and then it goes on"
+    assert best_first(play), "and then it goes on"
 
 
 def test_over_a_server_nothing_is_grown() -> None:
@@ -246,7 +246,7 @@ def test_what_the_chain_cuts_is_not_grown() -> None:
             assert token in fake.ranked([*here, *branch[:end]])[:2]
     play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling()))
     play.press(Action.LAYER)
-    assert play.session.game.known.foreseen.of(play.session.game.prompt.tip).known == BUDGET
+    assert play.session.game.known.lookahead.of(play.session.game.prompt.tip).known == BUDGET
 
 
 def through(lens: Chain, constraint: Constraint | None = None, budget: int = BUDGET) -> Play:
@@ -282,7 +282,7 @@ def test_a_bias_is_followed() -> None:
     lifted = fake.ranked([*here, first])[3]
     play = through(Chain((Sampler.of(Kind.TOP_K, 3),), ((lifted, 9.0),)))
     assert continuation(play.session)[:2] == (first, lifted)
-    assert (first, lifted) in known(play), "it is grown as what is likeliest now"
+    assert (first, lifted) in known(play), "it is gone on by as what is likeliest now"
     cut = fake.ranked([*here, first])[2]
     assert (first, cut) not in known(play), "three are left, and this one is the fourth"
 
@@ -361,7 +361,7 @@ def test_tab_takes_up_a_word_and_undo_takes_it_back_at_once() -> None:
     tip = play.session.game.prompt.tip
     assert tokens == (
         fake.ranked(here)[0],
-        *following(play.session.game.known.foreseen.place(tip).child(fake.ranked(here)[0]), 99),
+        *following(play.session.game.known.lookahead.place(tip).child(fake.ranked(here)[0]), 99),
     )
     pieces = [Piece(b" a"), Piece(b"b"), Piece(b" c"), *[Piece(b" d")] * 64]
     object.__setattr__(play.session.game.known, "pieces", {**fake.PIECES, **dict(zip(tokens, pieces, strict=False))})
@@ -469,7 +469,7 @@ def test_what_a_view_has_ended_is_asked_for_again() -> None:
     assert any(isinstance(one, Apply) for one in play.asked)
     play.asked.remove(first)  # the engine drops it for that
     play.answer()
-    known = [token for (token,) in map(tuple, first.branches) if play.session.game.foresees(token)]
+    known = [token for (token,) in map(tuple, first.branches) if play.session.game.knows_ahead(token)]
     assert len(known) == len(first.branches)
 
 

@@ -8,7 +8,7 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import hints
 from tokex_gguf.sessions.codec import dump, load
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 
 
 class Without(Play):
@@ -28,7 +28,7 @@ class Without(Play):
 
 
 def screen(play: Play) -> str:
-    return "\n".join("".join(text for _, text in line) for line in View().screen(play.session, 140, 40))
+    return "\n".join("".join(text for _, text in line) for line in ScreenRenderer().screen(play.session, 140, 40))
 
 
 def test_an_engine_that_cannot_search_is_not_asked_to() -> None:
@@ -38,7 +38,7 @@ def test_an_engine_that_cannot_search_is_not_asked_to() -> None:
     assert isinstance(play.session.screen, screens.Play)
     assert play.session.notice == "this engine cannot search its vocabulary: i types any token"
     assert not any(isinstance(request, Search) for request in play.seen)
-    assert on(Without().press(Action.SEARCH).session, screens.Search).rows
+    assert on(Without().press(Action.SEARCH).session, screens.SearchScreen).rows
 
 
 def test_an_engine_without_batches_is_asked_for_no_lookahead() -> None:

@@ -15,7 +15,7 @@ from tokex_gguf.play.messages import ListedModels, PointedAtRow, Prepared, Typed
 from tokex_gguf.play.session import EngineStatus
 from tokex_gguf.ui.lists import command_entries, command_lines
 from tokex_gguf.ui.panes import help_lines
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.layers import PROBABILITY
 from tokex_gguf.values.model_entry import ModelEntry
 
@@ -29,7 +29,7 @@ def names(play: Play) -> list[str]:
 
 
 def shown(play: Play, width: int = 130) -> list[str]:
-    return ["".join(text for _, text in line) for line in View().screen(play.session, width, 60)]
+    return ["".join(text for _, text in line) for line in ScreenRenderer().screen(play.session, width, 60)]
 
 
 def test_without_a_word_all_commands_are_there_in_the_order_of_the_help() -> None:
@@ -83,7 +83,7 @@ def test_a_word_that_nothing_has() -> None:
 def test_esc_goes_back_to_where_it_was_asked_for() -> None:
     play = started("hello").press(Action.TREE, Action.COMMANDS)
     assert "go there" in " ".join(command.label for command in registry.found(play.session))
-    assert isinstance(play.press(Action.CLOSE).session.screen, screens.Tree)
+    assert isinstance(play.press(Action.CLOSE).session.screen, screens.TreeScreen)
 
 
 def test_a_name_that_is_typed_in_full_is_the_first() -> None:

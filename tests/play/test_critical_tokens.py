@@ -21,8 +21,8 @@ from tokex_gguf.play.purposes import ForCritical
 from tokex_gguf.play.rules import critical
 from tokex_gguf.play.session import EngineStatus
 from tokex_gguf.sessions import codec
-from tokex_gguf.ui.screen import View
-from tokex_gguf.values.critical import End
+from tokex_gguf.ui.screen import ScreenRenderer
+from tokex_gguf.values.critical import RolloutEnd
 from tokex_gguf.values.fan_out import Budget
 from tokex_gguf.values.stops import AfterTokens
 from tokex_gguf.values.tree import Node
@@ -44,7 +44,7 @@ def opened(text: str = TEXT, each: int = 12, **settings: object) -> Play:
 
 
 def seen(play: Play, width: int = 130, height: int = 40) -> str:
-    return "\n".join("".join(text for _, text in line) for line in View().screen(play.session, width, height))
+    return "\n".join("".join(text for _, text in line) for line in ScreenRenderer().screen(play.session, width, height))
 
 
 def greedy(path: list[int], count: int) -> list[int]:
@@ -76,7 +76,7 @@ def is_right(play: Play) -> None:
         run, before = trial.run, base.path()[: trial.place.node.depth - 1]
         assert run.end is not None
         assert run.node.path() == greedy([*before, trial.place.second], run.greedy)
-        if run.end is End.LONG:
+        if run.end is RolloutEnd.LONG:
             assert run.greedy == critical.each
 
 
@@ -123,7 +123,7 @@ def test_with_the_lead_the_answer_is_what_comes_behind_it() -> None:
     is_right(play)
     found = one(play).found
     ends = [trial.run.end for trial in one(play).trials]
-    assert End.ANSWERED in ends and found.standing.end is End.ANSWERED
+    assert RolloutEnd.ANSWERED in ends and found.standing.end is RolloutEnd.ANSWERED
     screen = seen(play)
     flips = sum(bool(found.flips(trial)) for trial in one(play).trials)
     assert f"{flips} of 6 {'flips' if flips == 1 else 'flip'} it" in screen

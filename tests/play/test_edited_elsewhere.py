@@ -13,7 +13,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edited, Message, Prepared, Typed
 from tokex_gguf.play.session import EditState, Settings
 from tokex_gguf.sessions.codec import dump, load
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.model_ref import GgufFile
 
 
@@ -140,7 +140,7 @@ def test_beyond_the_context_the_table_of_another_path_does_not_stay() -> None:
     number = play.session.game.pending
     assert number
     play.take(Failed(number, "the context is full", 5))
-    shown = "\n".join("".join(text for _, text in line) for line in View().screen(play.session, 130, 40))
+    shown = "\n".join("".join(text for _, text in line) for line in ScreenRenderer().screen(play.session, 130, 40))
     assert (
         "no table: 5 tokens fit into the context" in shown and "0." not in shown.split("prob")[1].split("no table")[0]
     )

@@ -21,14 +21,14 @@ from tokex_gguf.play.messages import Edit, Edited, Go, Message, PointedAtToken, 
 from tokex_gguf.play.screens import PLAY
 from tokex_gguf.play.session import Settings
 from tokex_gguf.sessions.codec import dump, load
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.splice import by_ids, by_text, unspelled
 from tokex_gguf.values.tokens import Piece, label
 
 
 def screen(play: Play, width: int = 130) -> str:
-    return "\n".join("".join(part for _, part in line) for line in View().screen(play.session, width, 40))
+    return "\n".join("".join(part for _, part in line) for line in ScreenRenderer().screen(play.session, width, 40))
 
 
 def path(play: Play) -> list[int]:
@@ -480,7 +480,7 @@ def test_who_went_elsewhere_does_not_want_the_text_that_is_cut_anew() -> None:
         assert play.session.game.prompts == before
 
 
-def test_an_edit_says_where_the_seam_would_be_cut_otherwise() -> None:
+def test_an_edit_says_where_the_seam_would_be_split_otherwise() -> None:
     play = looking(depth=5)
     play.take(Action.DELETE_TOKEN)
     while play.asked:

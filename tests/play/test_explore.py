@@ -281,7 +281,7 @@ def searching(*text: str) -> Play:
 
 
 def rows_found(play: Play) -> tuple[Candidate, ...]:
-    rows = on(play.session, screens.Search).rows
+    rows = on(play.session, screens.SearchScreen).rows
     assert rows
     return rows
 
@@ -315,16 +315,16 @@ def test_only_the_newest_search_counts() -> None:
     first, second = play.asked
     assert isinstance(first, Search) and isinstance(second, Search)
     play.take(play.reply(first))  # type: ignore[arg-type]
-    assert on(play.session, screens.Search).rows is None
+    assert on(play.session, screens.SearchScreen).rows is None
     play.answer()
-    assert on(play.session, screens.Search).rows is not None
+    assert on(play.session, screens.SearchScreen).rows is not None
 
 
 def test_nothing_found_appends_nothing_and_escape_changes_nothing() -> None:
     play = searching("no such text")
     path = paths(play)
     play.press(Action.APPEND)
-    assert isinstance(play.session.screen, screens.Search) and "no token" in play.session.notice
+    assert isinstance(play.session.screen, screens.SearchScreen) and "no token" in play.session.notice
     play.press(Action.CLOSE)
     assert isinstance(play.session.screen, screens.Play) and paths(play) == path and play.session.line.text == ""
 
@@ -539,7 +539,7 @@ def test_the_tree_has_every_path_visited_and_the_latest_goes_on_at_its_level() -
     assert drawn(play)[1:] == [(first, 1, True), ([best[1]], 0, False)], "where the prompt is popped, it was there last"
 
 
-def test_the_tree_does_not_show_what_was_only_foreseen() -> None:
+def test_the_tree_does_not_show_what_was_only_looked_ahead_to() -> None:
     play = started("hello", lookahead=4)
     assert play.lookaheads == 4
     assert len(drawn(play)) == 1
@@ -631,7 +631,7 @@ def test_a_key_without_meaning_says_so(keys: tuple[Action, ...], way: str) -> No
 def test_pasting_where_text_is_not_wanted_says_so() -> None:
     play = started().press(Action.TREE)
     play.take(Typed("text"))
-    assert "not wanted here" in play.session.notice and isinstance(play.session.screen, screens.Tree)
+    assert "not wanted here" in play.session.notice and isinstance(play.session.screen, screens.TreeScreen)
 
 
 # --- what else there is to see

@@ -15,14 +15,14 @@ from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Lookahead, 
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import hints
-from tokex_gguf.play.fan import READ_MOST, Fan, FanState, Found, Row, in_order, read_on, rows, selected
+from tokex_gguf.play.fan import READ_MOST, Fan, FanLine, FanState, Unmatched, in_order, read_on, rows, selected
 from tokex_gguf.play.messages import FanFurther, Typed
 from tokex_gguf.play.purposes import ForFanOut, ForVerdicts
 from tokex_gguf.play.replies import WrongReply
-from tokex_gguf.play.rules.fan_out import AHEAD, BATCH
+from tokex_gguf.play.rules.fan_out import BATCH, PATHS_AHEAD
 from tokex_gguf.play.session import EngineStatus, Sampling
 from tokex_gguf.sessions import codec
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.fan_out import Budget, FanOut
 from tokex_gguf.values.layers import REACHABLE
@@ -47,7 +47,7 @@ def opened(text: str = "hello", tokens: int = 1000, coverage: float = 0.9, **set
 
 
 def seen(play: Play, width: int = 130, height: int = 40) -> str:
-    return "\n".join("".join(text for _, text in line) for line in View().screen(play.session, width, height))
+    return "\n".join("".join(text for _, text in line) for line in ScreenRenderer().screen(play.session, width, height))
 
 
 def saved(play: Play) -> int:
@@ -94,9 +94,9 @@ def test_the_likeliest_paths_are_asked_for_in_batches_and_two_are_under_way() ->
     while play.asked:
         asked = {tuple(branch) for one in play.asked if isinstance(one, Lookahead) for branch in one.branches}
         most = max(most, len(asked))
-        assert len(asked) == sum(len(one.branches) for one in play.asked if isinstance(one, Lookahead)) <= AHEAD
+        assert len(asked) == sum(len(one.branches) for one in play.asked if isinstance(one, Lookahead)) <= PATHS_AHEAD
         one_by_one(play)
-    assert most == AHEAD
+    assert most == PATHS_AHEAD
     assert fan(play).state is FanState.DONE and not play.session.game.waiting
     wanted = all_of_two(play.session.game.prompt.tip.path())
     there = {answer.text: answer.prob for answer in fan(play).out.ranked()}
@@ -351,7 +351,7 @@ def test_groups_have_the_probability_of_their_answers() -> None:
         "a",
         "b",
         "c",
-        Found.NOTHING,
+        Unmatched.NOTHING,
     }
     play.press(Action.DOWN, Action.GROUP)
     assert selected(fan(play)) == 0
@@ -380,7 +380,7 @@ def test_groups_are_sorted_by_what_was_found() -> None:
     keys = [line.key for line in rows(fan(play)).lines]
     numbers = [int(key) for key in keys if isinstance(key, str)]
     assert len(numbers) > 2 and numbers == sorted(numbers)
-    assert Found.NOTHING not in keys[:-1]
+    assert Unmatched.NOTHING not in keys[:-1]
     play.press(Action.SORT)
     probs = [line.prob for line in rows(fan(play)).lines]
     assert fan(play).grouped and probs == sorted(probs, reverse=True)
@@ -390,9 +390,9 @@ def test_groups_are_sorted_by_what_was_found() -> None:
 
 def test_what_was_found_stands_in_order() -> None:
     answer = rows(fan(opened(coverage=0.99).answer())).lines[0].answer
-    keys: list[str | Found] = ["b", "1,200", "9", Found.NOTHING, "-3", "a", "10.5", "inf"]
-    ordered = sorted((Row(key, 0.1, answer) for key in keys), key=in_order)
-    assert [row.key for row in ordered] == ["-3", "9", "10.5", "1,200", "a", "b", "inf", Found.NOTHING]
+    keys: list[str | Unmatched] = ["b", "1,200", "9", Unmatched.NOTHING, "-3", "a", "10.5", "inf"]
+    ordered = sorted((FanLine(key, 0.1, answer) for key in keys), key=in_order)
+    assert [row.key for row in ordered] == ["-3", "9", "10.5", "1,200", "a", "b", "inf", Unmatched.NOTHING]
 
 
 def test_one_number_is_one_group_however_it_is_written() -> None:
@@ -525,7 +525,7 @@ def test_whatever_comes_between_the_answers_are_the_same(number: int) -> None:
             play.take(FanFurther())
         for one in play.session.game.results.fans:
             assert abs(math.fsum(one.out.coverage) - 1) < 1e-12
-            assert one.out.taken <= AHEAD
+            assert one.out.taken <= PATHS_AHEAD
         if chance.random() < 0.1:
             seen(play, chance.randint(60, 140), chance.randint(16, 45))
     play.take(EngineDied("the last one"))

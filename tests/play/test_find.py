@@ -6,7 +6,7 @@ from tests.fake import Play, on, started
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edited, Typed
 from tokex_gguf.play.screens import PLAY, Find
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.outline import searchable
 from tokex_gguf.values.path_text import PathText
 
@@ -34,7 +34,7 @@ def piece(play: Play, number: int) -> str:
 
 
 def second_line(play: Play) -> str:
-    lines = ["".join(text for _, text in line).rstrip() for line in View().screen(play.session, 100, 30)]
+    lines = ["".join(text for _, text in line).rstrip() for line in ScreenRenderer().screen(play.session, 100, 30)]
     (line,) = [line for line in lines if line.startswith(" find in the prompt:")]
     return line
 

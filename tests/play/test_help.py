@@ -9,7 +9,7 @@ from tokex_gguf.play.commands.questions_and_signs import QUESTIONS
 from tokex_gguf.play.commands.registry import SCREENS, found, help_entries, help_found
 from tokex_gguf.play.messages import Typed
 from tokex_gguf.play.screens import PLAY, Screen
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.layers import PROBABILITY
 
 
@@ -22,7 +22,7 @@ def names(play: Play) -> list[str]:
 
 
 def shown(play: Play, width: int = 100, height: int = 40) -> list[str]:
-    return ["".join(text for _, text in line).rstrip() for line in View().screen(play.session, width, height)]
+    return ["".join(text for _, text in line).rstrip() for line in ScreenRenderer().screen(play.session, width, height)]
 
 
 def test_without_a_word_all_is_there() -> None:

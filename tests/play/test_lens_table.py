@@ -27,13 +27,13 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import JudgeFurther, Lit, Typed
 from tokex_gguf.play.session import Cost, Prompt, Sampling, selected_row, table
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
-from tokex_gguf.values.dice import MOST
+from tokex_gguf.values.dice import RANDOM_SEED
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.formatting import bias_text
 from tokex_gguf.values.layers import COST, REACHABLE
 from tokex_gguf.values.lens import Sampled, lens_of
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind, Sampler
-from tokex_gguf.values.view import KEPT, Standing, Verdict, View, by_final
+from tokex_gguf.values.view import NOT_CUT, Standing, Verdict, View, by_final
 
 CHAIN = Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.TEMPERATURE, 0.5)))
 
@@ -247,7 +247,7 @@ def test_a_seed_is_typed_and_draws_the_same_again() -> None:
     play = sampled(CHAIN).press(Action.COMMANDS, Typed("seed"), Action.ENTER)
     assert on(play.session, screens.Seed).line.text == "1" and on(play.session, screens.Seed).line.selected
     play.press(Typed("4294967294"), Action.ENTER)
-    assert play.session.game.sampling.seed == MOST - 1 and play.session.notice == "the seed is 4294967294"
+    assert play.session.game.sampling.seed == RANDOM_SEED - 1 and play.session.notice == "the seed is 4294967294"
     play.press(*typed("seed", "7")).press(*[Action.ROLL] * 4)
     again = sampled(CHAIN, seed=7).press(*[Action.ROLL] * 4)
     assert again.session.game.prompt.tip.path() == play.session.game.prompt.tip.path()
@@ -266,7 +266,7 @@ def test_an_empty_line_takes_a_new_seed_each_time() -> None:
     for _ in range(3):
         play.press(Action.COMMANDS, Typed("seed"), Action.ENTER, Action.ERASE_LINE, Action.ENTER)
         seeds.append(play.session.game.sampling.seed)
-    assert len(set(seeds)) == 4 and all(0 <= seed <= MOST for seed in seeds)
+    assert len(set(seeds)) == 4 and all(0 <= seed <= RANDOM_SEED for seed in seeds)
 
 
 def test_one_draws_as_often_as_one_types() -> None:
@@ -366,7 +366,7 @@ def constrained(costs: dict[int, float]) -> Play:
     assert isinstance(lens, Sampled)
     for depth, bits in costs.items():
         node = play.session.game.prompt.tip.ancestor(depth)
-        play.session.game.known.answers.attach_verdict(lens, node, Verdict(0.5, KEPT, 2.0**-bits))
+        play.session.game.known.answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT, 2.0**-bits))
     play.session.game.known.answers.look_on(lens, play.session.game.prompt.tip, 1000)
     play.session = replace(play.session, options=replace(play.session.options, layer=COST))
     return play

@@ -11,7 +11,7 @@ from tokex_gguf.play.messages import Listed, ListedModels, PointedAtRow, Typed, 
 from tokex_gguf.play.rules import list_search
 from tokex_gguf.play.screens import PLAY
 from tokex_gguf.play.session import Starter
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.samplers import NO_CHAIN, Kind
 
@@ -37,7 +37,7 @@ def found(play: Play) -> list[int]:
 
 
 def shown(play: Play, width: int = 80, height: int = 24) -> str:
-    return "\n".join("".join(part for _, part in line) for line in View().screen(play.session, width, height))
+    return "\n".join("".join(part for _, part in line) for line in ScreenRenderer().screen(play.session, width, height))
 
 
 def test_a_prompt_is_found_by_its_name_and_a_text_by_its_own() -> None:
@@ -130,7 +130,7 @@ def test_an_engine_that_dies_leaves_what_is_typed_and_escape_leads_to_the_key() 
 
 @pytest.mark.parametrize("size", [(60, 16), (80, 24), (130, 40)])
 def test_a_click_chooses_the_line_that_is_seen(size: tuple[int, int]) -> None:
-    play, view = prompts().press(Action.FILTER, Typed("woman")), View()
+    play, view = prompts().press(Action.FILTER, Typed("woman")), ScreenRenderer()
     lines = ["".join(part for _, part in line) for line in view.screen(play.session, *size)]
     (row,) = [index for index, line in enumerate(lines) if "tale.txt" in line]
     assert view.hit(play.session, *size, 6, row) == PointedAtRow(3)

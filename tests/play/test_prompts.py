@@ -13,7 +13,7 @@ from tokex_gguf.play.messages import Edited, Go, Listed, Message, Typed
 from tokex_gguf.play.purposes import ForNewPrompt
 from tokex_gguf.play.session import Starter
 from tokex_gguf.sessions.codec import dump, load
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 
 ROOT = fake.text_to_path("hello")
 
@@ -38,7 +38,7 @@ def row(play: Play) -> int:
 
 
 def text(play: Play, width: int = 100) -> str:
-    return "\n".join("".join(part for _, part in line) for line in View().screen(play.session, width, 24))
+    return "\n".join("".join(part for _, part in line) for line in ScreenRenderer().screen(play.session, width, 24))
 
 
 # --- names

@@ -76,17 +76,17 @@ from tokex_gguf.play.purposes import (
     ForVerdicts,
     ForView,
     ForWalk,
-    Part,
+    Positions,
     Purpose,
 )
 from tokex_gguf.play.replies import WrongReply
 from tokex_gguf.play.session import Session, shares
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.layers import REACHABLE
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
-from tokex_gguf.values.view import KEPT, Draw, Verdict
+from tokex_gguf.values.view import NOT_CUT, Draw, Verdict
 
 REASON = "the engine refuses this"
 TOLD = fake.distribution([1, 2], 5)
@@ -357,7 +357,7 @@ OF_LISTS = {ForFanOut, ForCritical}
 def test_nothing_is_ready_while_an_answer_is_awaited(state: Callable[[], Play]) -> None:
     play = state()
     purpose = play.session.game.asked[asked_for(play.session, ASKING[state])]
-    status = "".join(part for _, part in View().screen(play.session, 130, 40)[-4])
+    status = "".join(part for _, part in ScreenRenderer().screen(play.session, 130, 40)[-4])
     if purpose.awaited and type(purpose) not in OF_LISTS:
         assert "ready" not in status and "working" in status
 
@@ -376,7 +376,7 @@ def test_a_refused_request_leaves_nothing_waiting(state: Callable[[], Play]) -> 
     silent = kind in (ForLookahead, ForCheck, ForPhrase)  # nobody waits for these
     assert (REASON in play.session.notice) != silent
     if not silent:
-        assert REASON in "".join(text for line in View().screen(play.session, 150, 40) for _, text in line)
+        assert REASON in "".join(text for line in ScreenRenderer().screen(play.session, 150, 40) for _, text in line)
     asked = len(play.asked), len(play.checks)
     play.answer()
     assert not play.session.game.waiting and not play.session.game.newest(ForScore)
@@ -394,12 +394,12 @@ def test_a_refused_search_says_so_until_there_is_another_answer() -> None:
     play.take(Failed(asked_for(play.session, ForSearch), REASON))
     play.asked.clear()
     play.take(Action.DOWN)
-    assert on(play.session, screens.Search).rows == ()
-    assert REASON in "".join(text for line in View().screen(play.session, 150, 40) for _, text in line)
+    assert on(play.session, screens.SearchScreen).rows == ()
+    assert REASON in "".join(text for line in ScreenRenderer().screen(play.session, 150, 40) for _, text in line)
     play.press(Action.APPEND)
-    assert play.session.notice == REASON and isinstance(play.session.screen, screens.Search)
+    assert play.session.notice == REASON and isinstance(play.session.screen, screens.SearchScreen)
     play.press(Action.ERASE)
-    assert on(play.session, screens.Search).rows and not on(play.session, screens.Search).fault
+    assert on(play.session, screens.SearchScreen).rows and not on(play.session, screens.SearchScreen).fault
 
 
 def test_a_refused_text_appends_no_earlier_one() -> None:
@@ -467,7 +467,7 @@ def answers(number: int) -> list[Reply]:
         LookaheadKept(number, 0, 0.1),
         Checked(number, None),
         fake.applied(Apply(number, [1, 2], Sampled(Chain()), [], 5)),
-        Rolled(number, [Draw(1, 0.1, 0.0, 1.0)], [Verdict(1.0, KEPT)], PIECES, 0, 0.1),
+        Rolled(number, [Draw(1, 0.1, 0.0, 1.0)], [Verdict(1.0, NOT_CUT)], PIECES, 0, 0.1),
         Spelt(number, [1], PIECES),
         Constrained(number, -1),
         Forced(number, [1], False, PIECES),
@@ -499,7 +499,7 @@ def test_a_reply_of_the_wrong_kind_is_not_believed(state: Callable[[], Play]) ->
 def test_nor_is_one_to_what_two_engines_are_asked() -> None:
     play = started("hello")
     tip = play.session.game.prompt.tip
-    part = Part(tip, 0, 2)
+    part = Positions(tip, 0, 2)
     purposes = (ForExport(part), ForAgainst(part, True), ForStrictLookahead(), ForCompanion(tip), ForParting())
     assert {type(purpose) for purpose in purposes} == OF_TWO
     for purpose in purposes:
@@ -583,13 +583,13 @@ def test_a_phrase_that_cannot_follow_has_probability_0_and_is_drawn(
         for key in phrase:
             play.take(Typed(key))
             play.answer()
-            View().screen(play.session, 130, 40)
+            ScreenRenderer().screen(play.session, 130, 40)
         play.press(Action.SCORE)
         for size in ((130, 40), (80, 24), (60, 16)):
-            View().screen(play.session, *size)
+            ScreenRenderer().screen(play.session, *size)
     for _ in range(8):
         play.press(Action.CLOSE if not isinstance(play.session.screen, screens.Play) else Action.LAYER)
-        View().screen(play.session, 130, 40)
+        ScreenRenderer().screen(play.session, 130, 40)
     assert all(share is not None and 0 <= share <= 1 for share in shares(play.session.game.results.scores))
 
 

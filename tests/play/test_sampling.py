@@ -7,13 +7,13 @@ from tokex_gguf.engine.protocol import Apply, Continue, EngineDied, Evaluate, Fa
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Send, Typed
 from tokex_gguf.play.purposes import ForView
-from tokex_gguf.play.screens import Search
+from tokex_gguf.play.screens import SearchScreen
 from tokex_gguf.play.session import Sampling
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.layers import REACHABLE
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind, Sampler
-from tokex_gguf.values.view import KEPT, Verdict
+from tokex_gguf.values.view import NOT_CUT, Verdict
 
 CHAIN = Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.TEMPERATURE, 0.5)))
 
@@ -113,7 +113,7 @@ def test_the_view_of_a_place_inside_the_prompt() -> None:
 
 def test_what_is_found_is_told_of() -> None:
     play = sampled().press(Action.SEARCH, Typed("a"))
-    searching, view = on(play.session, Search), play.session.view
+    searching, view = on(play.session, SearchScreen), play.session.view
     assert searching.rows and view is not None
     assert {row.token for row in searching.rows} <= set(view.verdicts)
 
@@ -127,11 +127,11 @@ def test_autoplay_draws_through_the_chain_from_the_tip_on() -> None:
     path = [*tip.path(), 5]
     play.take(replace(continued(request, tip.path()), request=request.request))
     assert play.session.game.prompt.tip is tip, "its own table comes first"
-    play.take(replace(continued(request, path), verdicts=[Verdict(0.25, KEPT)]))
+    play.take(replace(continued(request, path), verdicts=[Verdict(0.25, NOT_CUT)]))
     node = tip.child(5)
     assert play.session.game.prompt.tip is node and play.session.game.pressed.autoplay
     lens = play.session.lens
-    assert isinstance(lens, Sampled) and play.session.game.known.answers.verdict(lens, node) == Verdict(0.25, KEPT)
+    assert isinstance(lens, Sampled) and play.session.game.known.answers.verdict(lens, node) == Verdict(0.25, NOT_CUT)
     play.take(replace(continued(request, path), tokens=[], distributions=[], end=9))
     assert not play.session.game.pressed.autoplay and "was drawn" in play.session.notice
 
@@ -192,6 +192,6 @@ def test_autoplay_without_samplers_ends_the_wait_for_a_view() -> None:
 
 def test_a_draw_is_not_shown_through_another_lens() -> None:
     play = sampled().press(Action.ROLL)
-    assert "drew 0." in "".join(text for line in View().screen(play.session, 130, 40) for _, text in line)
+    assert "drew 0." in "".join(text for line in ScreenRenderer().screen(play.session, 130, 40) for _, text in line)
     play.session = replace(play.session, notice="", game=replace(play.session.game, sampling=Sampling()))
-    assert "drew 0." not in "".join(text for line in View().screen(play.session, 130, 40) for _, text in line)
+    assert "drew 0." not in "".join(text for line in ScreenRenderer().screen(play.session, 130, 40) for _, text in line)

@@ -75,7 +75,7 @@ from tokex_gguf.sessions.columns import BadArchive
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.ui.cells import Line
 from tokex_gguf.ui.panes import PromptPane, table_lines
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.ui.screen import shown as looks
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.formatting import bits_text, number
@@ -219,7 +219,7 @@ class Two:
 
 
 def shown(two: Two) -> str:
-    return "\n".join("".join(text for _, text in line) for line in View().screen(two.session, 130, 40))
+    return "\n".join("".join(text for _, text in line) for line in ScreenRenderer().screen(two.session, 130, 40))
 
 
 def listed(two: Two) -> Two:
@@ -285,7 +285,7 @@ def test_both_models_are_loaded_at_the_start(seed: int) -> None:
     two.session = second_model.beside(session, other)
     two.take(Begin())
     assert sorted(two.files.values()) == ["fake.gguf", "other.gguf"]
-    View().screen(two.session, 130, 40)
+    ScreenRenderer().screen(two.session, 130, 40)
     assert two.run(random.Random(seed)).complete()
 
 
@@ -871,7 +871,7 @@ def test_models_of_different_vocabularies_are_compared_by_their_text() -> None:
     assert comparison.rates and comparison.rates.per_byte[0] == comparison.rates.per_byte[1]
     two.press(Action.APPEND)
     assert comparison.tip is two.session.game.prompt.tip
-    View().screen(two.session, 130, 40)
+    ScreenRenderer().screen(two.session, 130, 40)
     two.press(Action.SWAP, Action.APPEND)
     assert two.session.game.model == ELSEWHERE
     there = two.versus.way.comparison

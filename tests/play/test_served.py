@@ -31,13 +31,13 @@ from tokex_gguf.play.messages import Beat, Message, Resized, Send, Typed
 from tokex_gguf.play.purposes import ForWalk
 from tokex_gguf.play.requests import ON_A_LINE, WALKED
 from tokex_gguf.play.session import SILENT_AFTER, Score
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values import layers
 from tokex_gguf.values.tree import Node
 
 
 def screen(play: Play, width: int = 140) -> str:
-    return "\n".join("".join(text for _, text in line) for line in View().screen(play.session, width, 40))
+    return "\n".join("".join(text for _, text in line) for line in ScreenRenderer().screen(play.session, width, 40))
 
 
 def the_walk(play: Play) -> Walk:
@@ -356,7 +356,7 @@ def test_answers_that_come_late_in_any_order_or_never_are_made_up_for(seed: int)
             else:
                 for reply in play.replies(request):
                     play.take(reply)
-        View().screen(play.session, chance.choice([80, 130]), 40)
+        ScreenRenderer().screen(play.session, chance.choice([80, 130]), 40)
     # What never came is asked for again behind what is asked for next.
     play.answer()
     play.press(Action.CURSOR_TIP, Action.INPUT, Typed("and so on"), Action.ENTER)
@@ -407,7 +407,7 @@ def test_a_search_says_its_price_before_it_is_begun() -> None:
     play.take(Typed("a"))
     assert [type(request) for request in play.asked] == [Search] and "needs the whole" not in screen(play)
     play.answer()
-    assert on(play.session, screens.Search).rows
+    assert on(play.session, screens.SearchScreen).rows
     assert "needs the whole vocabulary" not in screen(fake.started().press(Action.SEARCH))
 
 
@@ -416,7 +416,7 @@ def test_a_search_with_an_empty_line_is_begun_by_enter() -> None:
     play.take(Action.APPEND)
     assert [type(request) for request in play.asked] == [Search]
     play.answer()
-    assert on(play.session, screens.Search).rows
+    assert on(play.session, screens.SearchScreen).rows
 
 
 # --- honest numbers
@@ -484,7 +484,7 @@ def test_scores_have_bounds_of_ranks() -> None:
 
 def test_uncoloured_tokens_get_their_colours_when_they_come() -> None:
     """Drawn lines are kept, but not those with tokens that are not known."""
-    play, view = walking("hello " * 60), View()
+    play, view = walking("hello " * 60), ScreenRenderer()
     play.session = replace(play.session, options=replace(play.session.options, layer=layers.PROBABILITY))
     view.screen(play.session, 130, 40)
     chance = random.Random(1)
@@ -494,8 +494,8 @@ def test_uncoloured_tokens_get_their_colours_when_they_come() -> None:
         for place in chance.sample(walk.places, len(walk.places)):
             play.take(one(walk, place))
             if chance.random() < 0.2:
-                assert view.screen(play.session, 130, 40) == View().screen(play.session, 130, 40)
-    assert view.screen(play.session, 130, 40) == View().screen(play.session, 130, 40)
+                assert view.screen(play.session, 130, 40) == ScreenRenderer().screen(play.session, 130, 40)
+    assert view.screen(play.session, 130, 40) == ScreenRenderer().screen(play.session, 130, 40)
 
 
 # --- the connection

@@ -25,19 +25,19 @@ from tokex_gguf.play.messages import (
     Typed,
 )
 from tokex_gguf.play.session import EngineStatus, Session
-from tokex_gguf.ui.screen import View
-from tokex_gguf.values.session_entry import Held, SessionEntry
+from tokex_gguf.ui.screen import ScreenRenderer
+from tokex_gguf.values.session_entry import PlayedBy, SessionEntry
 
 
-def entry(name: str, text: str, held: Held = Held.NOBODY, fault: str = "", called: str = "") -> SessionEntry:
+def entry(name: str, text: str, held: PlayedBy = PlayedBy.NOBODY, fault: str = "", called: str = "") -> SessionEntry:
     whole = f"{called} {text} today 12:00 Fake".casefold()
     return SessionEntry(name, called, name[-4:], text, 1.0, "today 12:00", 2, 7, 9, "Fake", "", held, fault, whole)
 
 
 ENTRIES = (
     entry("a-0001", "Once upon a time"),
-    entry("a-0002", "The cat sat", Held.HERE),
-    entry("tale", "The dog", Held.ELSEWHERE, called="tale"),
+    entry("a-0002", "The cat sat", PlayedBy.HERE),
+    entry("tale", "The dog", PlayedBy.ELSEWHERE, called="tale"),
     entry("a-0003", "", fault="it is damaged"),
 )
 
@@ -55,7 +55,7 @@ def names(play: Play) -> list[str]:
 
 
 def drawn(play: Play, width: int = 80) -> list[str]:
-    return ["".join(text for _, text in line) for line in View().screen(play.session, width, 24)]
+    return ["".join(text for _, text in line) for line in ScreenRenderer().screen(play.session, width, 24)]
 
 
 def other(text: str = "abc") -> Session:

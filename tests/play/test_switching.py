@@ -28,7 +28,7 @@ from tokex_gguf.play.messages import (
 )
 from tokex_gguf.play.screens import ListScreen
 from tokex_gguf.play.session import EngineStatus, Game, Sampling
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values import layers
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.model_entry import ModelEntry
@@ -98,7 +98,7 @@ def paths(play: Play) -> list[list[int]]:
 def test_the_list_shows_the_models_and_which_is_played() -> None:
     play = listed()
     assert isinstance(play.session.screen, screens.Models) and on(play.session, ListScreen).row == 0
-    lines = ["".join(text for _, text in line) for line in View().screen(play.session, 130, 40)]
+    lines = ["".join(text for _, text in line) for line in ScreenRenderer().screen(play.session, 130, 40)]
     assert any("› fake.gguf" in line and "Q8_0" in line and "500 MB" in line for line in lines)
     assert any("bad.gguf" in line and "unusable" in line for line in lines)
     play.take(Action.CLOSE)
@@ -238,7 +238,9 @@ def test_escape_while_loading_goes_back(moment: str) -> None:
     chosen(play)
     if moment == "while it loads":
         play.take(Loading(0.5))
-        assert "Esc goes back" in "".join(text for line in View().screen(play.session, 130, 40) for _, text in line)
+        assert "Esc goes back" in "".join(
+            text for line in ScreenRenderer().screen(play.session, 130, 40) for _, text in line
+        )
     play.asked.clear()
     play.take(Action.CURSOR_TIP)
     assert isinstance(play.asked[0], Load) and play.asked[0].path == "fake.gguf"

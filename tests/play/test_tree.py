@@ -16,7 +16,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Go, Message, PointedAtRow, Typed
 from tokex_gguf.play.rules import tree
 from tokex_gguf.play.session import EngineStatus
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.outline import Order, lines, outline, shared
 from tokex_gguf.values.tree import Node
 
@@ -52,7 +52,7 @@ def text_of(tokens: list[int]) -> str:
 
 
 def screen(play: Play) -> str:
-    return "\n".join("".join(part for _, part in line) for line in View().screen(play.session, 100, 30))
+    return "\n".join("".join(part for _, part in line) for line in ScreenRenderer().screen(play.session, 100, 30))
 
 
 def firsts() -> list[int]:
@@ -194,7 +194,7 @@ def test_a_part_of_its_text_finds_a_line_also_where_it_is_folded_away() -> None:
 
 def test_esc_leads_back_to_the_tree_with_the_found_line_in_sight() -> None:
     play = forked(30).press(Action.TREE, Action.FOLD, Action.FOLD, Action.FILTER, Typed(text_of(path(9))), Action.CLOSE)
-    assert isinstance(play.session.screen, screens.Tree) and selected(play) == path(9) and len(said(play)) == 31
+    assert isinstance(play.session.screen, screens.TreeScreen) and selected(play) == path(9) and len(said(play)) == 31
     before = selected(play)
     play.press(Action.FILTER, Typed("no such text"))
     assert "no line has this text" in screen(play)
@@ -227,11 +227,11 @@ def test_a_line_that_was_found_is_opened_as_a_prompt_of_its_own() -> None:
 def test_what_stands_before_a_found_line_has_all_room_that_is_left() -> None:
     play = forked(3).press(Action.TREE, Action.FILTER, Typed(text_of(path(1))))
     for width in (60, 80, 200):
-        (line,) = ["".join(part for _, part in line) for line in View().screen(play.session, width, 24)[6:7]]
+        (line,) = ["".join(part for _, part in line) for line in ScreenRenderer().screen(play.session, width, 24)[6:7]]
         assert f"{text_of([*ROOT, *path(1)]).strip()}" in line.replace("␣", " "), "nothing is cut where all fits"
     play = started("hello " * 60).press(Action.APPEND, Action.POP, Action.DOWN, Action.APPEND, Action.TREE)
     play.press(Action.FILTER, Typed(text_of(play.session.game.prompt.tip.path()[-1:])))
-    lines = ["".join(part for _, part in line) for line in View().screen(play.session, 80, 24)]
+    lines = ["".join(part for _, part in line) for line in ScreenRenderer().screen(play.session, 80, 24)]
     (cut,) = [line for line in lines if "…" in line and "0." in line]
     assert len(cut[4 : 80 - 19].strip()) >= 80 - 4 - 19 - 2, "the line is full"
 
@@ -243,7 +243,12 @@ def test_what_was_found_is_marked_in_a_long_line() -> None:
     play.press(Action.TREE, Action.FILTER, Typed(wanted))
     assert len(tree.found_lines(play.session)) == 1
     for width in (60, 80, 200):
-        marked = [part for line in View().screen(play.session, width, 24) for style, part in line if "taken" in style]
+        marked = [
+            part
+            for line in ScreenRenderer().screen(play.session, width, 24)
+            for style, part in line
+            if "taken" in style
+        ]
         assert marked == [wanted]
 
 
@@ -367,7 +372,7 @@ def test_whatever_is_pressed_in_the_tree_nothing_is_lost(seed: int) -> None:
         play.press(chance.choice(keys))
         tips = [prompt.tip for prompt in play.session.game.prompts]
         ever.update(node for tip in tips for node in tip.nodes())
-        assert len(View().screen(play.session, 80, 24)) == 24
+        assert len(ScreenRenderer().screen(play.session, 80, 24)) == 24
         assert not any(tip.descends_from(node) for tip in tips for node in play.session.game.hidden.pruned), (
             f"seed {seed}"
         )

@@ -110,7 +110,7 @@ def test_searches_have_a_history_of_their_own() -> None:
     play.press(Action.INPUT, Action.EARLIER)
     assert play.session.line.text == ""
     play.press(Action.CLOSE, Action.SEARCH, Action.EARLIER)
-    assert play.session.line.text == "a" and on(play.session, screens.Search).rows
+    assert play.session.line.text == "a" and on(play.session, screens.SearchScreen).rows
     assert play.press(Action.EARLIER).session.line.text == "k"
     assert play.press(Action.LATER).session.line.text == "a"
     play.press(Action.ERASE_LINE, Action.DOWN, Action.UP)
@@ -613,7 +613,7 @@ def test_no_word_is_lost_in_long_walks(figure: Figure) -> None:
 def test_a_search_from_before_is_replaced_by_typing_and_not_lost() -> None:
     play = typed("el", Action.SEARCH).press(Action.CLOSE, Action.SEARCH)
     assert play.session.line.text == "el"
-    assert on(play.session, screens.Search).rows is not None
+    assert on(play.session, screens.SearchScreen).rows is not None
     play.press(Typed("o"))
     assert play.session.line.text == "o"
     play.press(Action.EARLIER)

@@ -74,7 +74,7 @@ from tokex_gguf.play.purposes import ForEdited
 from tokex_gguf.play.session import EngineStatus, Game, Score, Session, Settings
 from tokex_gguf.play.update import update
 from tokex_gguf.ui.cells import width_of
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
@@ -343,7 +343,9 @@ class World:
         elif what < 0.975:
             self.settle()
         elif what < 0.985:
-            lines = View().screen(self.session, width := chance.randint(1, 150), height := chance.randint(1, 50))
+            lines = ScreenRenderer().screen(
+                self.session, width := chance.randint(1, 150), height := chance.randint(1, 50)
+            )
             assert [width_of(line) for line in lines] == [width] * height
         else:
             self.take(Beat() if chance.random() < 0.5 else Listed(()))

@@ -56,7 +56,7 @@ from tokex_gguf.play.session import (
     table,
 )
 from tokex_gguf.ui.cells import width_of
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values import layers
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
@@ -494,7 +494,7 @@ def test_when_nothing_is_asked_the_likeliest_tokens_are_gone_on_from() -> None:
     assert ahead(play).branches == [[token] for token in fake.ranked(path(play))[:3]]
 
 
-def test_a_foreseen_token_is_appended_without_a_decode() -> None:
+def test_a_token_that_was_looked_ahead_to_is_appended_without_a_decode() -> None:
     play = waiting().answer()
     play.press(Action.DOWN)
     decoded = play.decoded
@@ -1110,7 +1110,7 @@ def follows(moves: list[Any], lookahead: int, sizes: random.Random | None = None
             play.press(key)
             if sizes and sizes.random() < 0.02:
                 width, height = sizes.randint(1, 200), sizes.randint(1, 60)
-                lines = View().screen(play.session, width, height)
+                lines = ScreenRenderer().screen(play.session, width, height)
                 assert [width_of(line) for line in lines] == [width] * height
         oracle.press(move)
         agree(play.session, oracle)

@@ -32,7 +32,7 @@ from tokex_gguf.play.session import Sampling, Session, table
 from tokex_gguf.play.versus import ALONE, AgainstPrompt
 from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.ui.panes import table_lines
-from tokex_gguf.ui.screen import View, second_line
+from tokex_gguf.ui.screen import ScreenRenderer, second_line
 from tokex_gguf.values.alignment import aligned
 from tokex_gguf.values.comparison import Comparisons, PathComparison
 from tokex_gguf.values.formatting import number
@@ -96,7 +96,7 @@ def check(play: Play) -> None:
 
 
 def shown(play: Play, width: int = 130, height: int = 40) -> str:
-    return "\n".join("".join(text for _, text in line) for line in View().screen(play.session, width, height))
+    return "\n".join("".join(text for _, text in line) for line in ScreenRenderer().screen(play.session, width, height))
 
 
 # --- what is compared
@@ -686,7 +686,7 @@ def test_an_edit_in_the_middle_of_a_thousand_tokens_is_compared_as_it_is_evaluat
     """From the engine's last answer to the frame with all differences: what is more than the evaluation itself."""
     chance = random.Random(1)
     text = "".join(chance.choice("abcdefghijklmnop") for _ in range(1000))
-    play, view = two(f"{text[:500]}X{text[501:]}", text), View()
+    play, view = two(f"{text[:500]}X{text[501:]}", text), ScreenRenderer()
     tip = play.session.game.prompt.tip
     replies = [
         replace(fake.evaluated(Evaluate(0, tip.path(), 499, 30), start, min(start + 48, 1000)), strict=True)
@@ -755,7 +755,7 @@ def test_text_that_is_typed_beside_what_is_compared_is_drawn(keys: list[Action])
     play.press(Action.VERSUS, *keys, Action.INPUT)
     for text in ("a", "b", "c"):
         play.press(Typed(text))
-        screen = "\n".join("".join(part for _, part in line) for line in View().screen(play.session, 130, 40))
+        screen = "\n".join("".join(part for _, part in line) for line in ScreenRenderer().screen(play.session, 130, 40))
         assert "cannot be drawn" not in screen and text in screen
 
 

@@ -60,7 +60,7 @@ def test_the_worked_example(workers: list[RpcWorker], tmp_path: Path) -> None:
         test_play.test_the_worked_example(terminal)
 
 
-def test_what_is_foreseen_autoplay_and_a_restart(workers: list[RpcWorker], light: str) -> None:
+def test_what_is_looked_ahead_to_autoplay_and_a_restart(workers: list[RpcWorker], light: str) -> None:
     terminal = Terminal("--no-config", "--model", light, "--prompt", "Once upon", "--rpc", listed(workers), columns=80)
     terminal.shows("tokens: 2 .* ready")
     assert "⇄ 2 RPC workers" in terminal.text().splitlines()[0], "where there is no room for their names"

@@ -69,7 +69,7 @@ def test_text_is_put_in_and_typed_over_tokens(terminal: Terminal) -> None:
     assert "3 tokens in place of 3" in screen
 
 
-def test_a_seam_that_the_tokenizer_would_cut_otherwise_is_told_and_cut_anew(terminal: Terminal) -> None:
+def test_a_seam_that_the_tokenizer_would_split_otherwise_is_told_and_split_anew(terminal: Terminal) -> None:
     terminal.press("i", " eat", "\r")
     terminal.shows(r"tokens: 104 .* ready")
     terminal.press("i", " s", "\r")

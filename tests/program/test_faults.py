@@ -76,7 +76,7 @@ def decoding(player: Patient) -> None:
     player.press(Action.BOTTOM, Action.APPEND)
 
 
-def foreseeing(player: Patient) -> None:
+def looking_ahead(player: Patient) -> None:
     player.until(lambda session: session.game.ready and session.game.newest(ForLookahead))
 
 
@@ -90,7 +90,7 @@ def playing(player: Patient) -> None:
 def searching(player: Patient) -> None:
     player.ready()
     player.press(Action.SEARCH, Typed("c"), Typed("a"))
-    player.until(lambda session: on(session, screens.Search).rows)
+    player.until(lambda session: on(session, screens.SearchScreen).rows)
 
 
 def typing(player: Patient) -> None:
@@ -182,7 +182,7 @@ def broken_before(player: Patient) -> None:
 
 
 STATES: dict[State, str] = {
-    **dict.fromkeys((loading, loaded, ready, decoding, foreseeing, playing, searching, typing, entered), ""),
+    **dict.fromkeys((loading, loaded, ready, decoding, looking_ahead, playing, searching, typing, entered), ""),
     **dict.fromkeys((scoring, in_the_tree, among_the_prompts, opening, in_the_help, help_while_typing), ""),
     **dict.fromkeys((looking_back, coloured, two_prompts, popped, removed, broken_before), ""),
     evaluating: LONG,

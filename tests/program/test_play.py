@@ -101,7 +101,7 @@ def test_the_worked_example(natalia: Terminal) -> None:
 
 
 @pytest.mark.real_start
-def test_what_was_foreseen_costs_nothing_and_space_plays() -> None:
+def test_what_was_looked_ahead_to_costs_nothing_and_space_plays() -> None:
     terminal = Terminal("--prompt", "Once upon a time, there was a")
     terminal.shows("tokens: 8 .* ready")
     terminal.shows(r"· +1 ", timeout=20)

@@ -20,7 +20,7 @@ from tokex_gguf.play.messages import Message, Typed
 from tokex_gguf.play.screens import PLAY
 from tokex_gguf.play.session import EngineStatus, Game, Session, Settings
 from tokex_gguf.shell.runtime import Runtime
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.model_ref import ServerModel
 
 TEXT = "Once upon a time there was little girl who the and to of in that it"
@@ -111,7 +111,7 @@ def play(server: StandIn, folder: Path, fault: str, state: Callable[[Player], No
         player.settle(seconds)
         assert all(any(path[: len(one)] == one for path in player.played()) for one in before), "a prompt is lost"
         assert "\n" not in player.session.notice and "Traceback" not in player.session.notice
-        View().screen(player.session, 100, 30)
+        ScreenRenderer().screen(player.session, 100, 30)
         dead = player.session.game.engine is EngineStatus.DEAD
         if fault in HARMLESS:
             assert not dead, player.session.notice

@@ -34,7 +34,7 @@ from tokex_gguf.sessions import codec, columns, summary
 from tokex_gguf.sessions.codec import Encoder, dump, load, seal
 from tokex_gguf.sessions.columns import BadArchive
 from tokex_gguf.sessions.summary import Stamp
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values import layers
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Distribution, Taken
@@ -69,7 +69,7 @@ def resumed(session: Session) -> Play:
 
 def text(session: Session) -> list[str]:
     """The screen's lines, without what the last answer took."""
-    lines = ["".join(part for _, part in line) for line in View().screen(session, 130, 40)]
+    lines = ["".join(part for _, part in line) for line in ScreenRenderer().screen(session, 130, 40)]
     status = lines[-4]
     assert "ready" in status
     return [*lines[:-4], status[:60], *lines[-3:]]
@@ -77,7 +77,7 @@ def text(session: Session) -> list[str]:
 
 def screen(session: Session) -> list[Any]:
     """The screen with its styles, without the status line."""
-    lines = View().screen(replace(session, notice=""), 130, 40)
+    lines = ScreenRenderer().screen(replace(session, notice=""), 130, 40)
     return [*lines[:-4], *lines[-3:]]
 
 
@@ -602,11 +602,11 @@ def only_bad_archives(data: bytes) -> bool:
     if session.game.prompts:
         play = Play()
         play.session = session
-        View().screen(session, 130, 40)
+        ScreenRenderer().screen(session, 130, 40)
         play.take(session.game.model or LOADED)
         for key in (Action.CURSOR_BACK, Action.MORE_LAYERS, Action.TREE, Action.CLOSE, Action.BRING_BACK, Action.INPUT):
             play.take(key)
-            View().screen(play.session, 130, 40)
+            ScreenRenderer().screen(play.session, 130, 40)
     return True
 
 
@@ -868,7 +868,7 @@ def test_what_models_were_asked_for_as_comes_back() -> None:
         file: f"as {file}" for file in other_games
     }
     assert dump(again) == data
-    about = summary.parse(data[: summary.LENGTH])
+    about = summary.parse(data[: summary.SUMMARY_BYTES])
     assert about and len(about.asked) <= summary.NAME and about.asked.isprintable()
 
 
@@ -880,7 +880,7 @@ def test_files_that_do_not_say_what_was_asked_for_are_read() -> None:
     data = codec.seal(json.dumps(document, separators=(",", ":")).encode())
     again = load(data, Settings("", GgufFile("")))
     assert {game.settings.model.asked for game in (again.game, *again.other_games.values())} == {""}
-    about = summary.parse(data[: summary.LENGTH])
+    about = summary.parse(data[: summary.SUMMARY_BYTES])
     assert about and about.asked == "" and about.model == "Fake"
 
 
@@ -937,7 +937,7 @@ def test_a_file_of_version_0_1_0_comes_back() -> None:
 
 def test_the_summary_is_read_from_the_beginning_alone() -> None:
     data = b"".join(Encoder().encode(with_others(), Stamp(7, 1_700_000_000, 12)))
-    about = summary.parse(data[: summary.LENGTH])
+    about = summary.parse(data[: summary.SUMMARY_BYTES])
     assert about is not None and about.encoded() in data
     assert (about.sequence, about.saved, about.moves, about.games, about.model) == (7, 1_700_000_000, 12, 3, "Fake")
     session = with_others()
@@ -951,10 +951,10 @@ def test_a_summary_is_short_and_has_nothing_that_a_terminal_obeys(text: str) -> 
     session = started("hello").session
     session.game.known.pieces[session.game.prompt.tip.path()[0]] = Piece(text.encode())
     about = codec.summary_of(session)
-    assert len(about.encoded()) < summary.LENGTH - 200 and len(about.text) <= summary.TEXT + 1
+    assert len(about.encoded()) < summary.SUMMARY_BYTES - 200 and len(about.text) <= summary.TEXT + 1
     assert about.text.isprintable()
     data = dump(session)
-    assert summary.parse(data[: summary.LENGTH]) == replace(about, tokens=5)
+    assert summary.parse(data[: summary.SUMMARY_BYTES]) == replace(about, tokens=5)
 
 
 @given(st.binary(max_size=200))
@@ -1103,7 +1103,9 @@ def test_a_walked_session_comes_back_bit_for_bit_with_its_bounds() -> None:
         play.session = replace(after, options=replace(after.options, layer=layers.PLAIN))
         for key in keys:
             play.take(key)
-        assert "at least" in "".join(part for line in View().screen(play.session, 130, 40) for _, part in line)
+        assert "at least" in "".join(
+            part for line in ScreenRenderer().screen(play.session, 130, 40) for _, part in line
+        )
 
 
 def numbers_of(root: Node) -> dict[tuple[int, ...], tuple[Any, Taken | None, float | None]]:

@@ -203,7 +203,7 @@ class Growing:
                 self.tip = node
 
 
-@pytest.fixture(params=[1, 3, 7, columns.PART])
+@pytest.fixture(params=[1, 3, 7, columns.NODES_AT_ONCE])
 def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "PART", request.param)
 
@@ -408,7 +408,7 @@ def test_what_has_not_changed_is_not_encoded_again() -> None:
     second = encoder.encode(session, Stamp())
     before = {id(part) for part in first if len(part) > 10_000}
     after = {id(part) for part in second if len(part) > 10_000}
-    assert len(before & after) >= 2 * (5_000 // columns.PART - 1)
+    assert len(before & after) >= 2 * (5_000 // columns.NODES_AT_ONCE - 1)
 
 
 def test_pieces_are_told_once_each_as_they_come() -> None:

@@ -24,7 +24,7 @@ from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.sessions import autosave, codec, store, summary
 from tokex_gguf.sessions.autosave import Autosave, Kept, Lost, Rescued
 from tokex_gguf.sessions.codec import Encoder
-from tokex_gguf.sessions.store import NoSession, Refused, Slot
+from tokex_gguf.sessions.store import CannotChange, NoSession, Slot
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.system import files
 from tokex_gguf.values.model_ref import GgufFile
@@ -136,13 +136,13 @@ def state(session: Session) -> bytes:
 
 
 def loaded(data: bytes) -> tuple[Session, int, Encoder]:
-    about = summary.parse(data[: summary.LENGTH])
+    about = summary.parse(data[: summary.SUMMARY_BYTES])
     session, encoder = codec.read(data, Settings("", GgufFile("")))
     return session, about.moves if about else 0, encoder
 
 
 def weight(folder: Path, name: str) -> int:
-    about = summary.parse((folder / f"{name}.json").read_bytes()[: summary.LENGTH])
+    about = summary.parse((folder / f"{name}.json").read_bytes()[: summary.SUMMARY_BYTES])
     assert about is not None, f"{name} has no summary that is believed"
     return about.weight
 
@@ -261,7 +261,7 @@ class World:
         self.plays(program)
         session, slot = program.play.session, program.slot
         data = Encoder().encode(
-            session, Stamp(slot.sequence(), min(max(0, int(self.clock.time())), summary.MOST), program.moves)
+            session, Stamp(slot.sequence(), min(max(0, int(self.clock.time())), summary.MOST_COUNT), program.moves)
         )
         with self.disk.fails(self.chance.randrange(9), Killed, stays=True), suppress(Killed):
             slot.save(data)
@@ -293,13 +293,13 @@ class World:
         if free:
             name = self.chance.choice(free)
             (session, moves, _), _ = store.read(self.folder, name, loaded)
-            data = b"".join(Encoder().encode(session, Stamp(summary.MOST, 1_600_000_000, moves)))
+            data = b"".join(Encoder().encode(session, Stamp(summary.MOST_COUNT, 1_600_000_000, moves)))
             (self.folder / f"{name}.json").write_bytes(data)
 
     def removes(self) -> None:
         name = self.chance.choice(sorted(self.known))
         if any(program.slot.name == name for program in self.programs):
-            with pytest.raises(Refused):
+            with pytest.raises(CannotChange):
                 store.remove(self.folder, name)
             return
         store.remove(self.folder, name)

@@ -28,7 +28,7 @@ from tokex_gguf.sessions import autosave as autosave_module
 from tokex_gguf.sessions import codec, store, summary
 from tokex_gguf.sessions import writer as keeper_module
 from tokex_gguf.sessions.autosave import Autosave, Kept, Lost, Rescued, left
-from tokex_gguf.sessions.store import NoSession, Refused, Slot, claim, prune, read, sessions
+from tokex_gguf.sessions.store import CannotChange, NoSession, Slot, claim, prune, read, sessions
 from tokex_gguf.sessions.summary import Stamp, Summary
 from tokex_gguf.sessions.writer import Keeper
 from tokex_gguf.system import files as system_files
@@ -558,9 +558,9 @@ def test_a_name_that_leads_elsewhere_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "secret.json").write_bytes(document(1))
     with pytest.raises(NoSession, match="not a name"):
         read(tmp_path / "sessions", "../secret", number)
-    with pytest.raises(Refused, match="not a name"):
+    with pytest.raises(CannotChange, match="not a name"):
         store.remove(tmp_path, "../secret")
-    with pytest.raises(Refused, match="not a name"):
+    with pytest.raises(CannotChange, match="not a name"):
         store.rename(tmp_path, "../secret", "a")
 
 
@@ -700,16 +700,16 @@ def test_a_session_that_is_open_is_held(tmp_path: Path) -> None:
     assert slot is not None
     slot.save(document(1))
     assert claim(tmp_path, "one") is None and store.is_open(tmp_path, "one")
-    with pytest.raises(Refused, match="open in another program"):
+    with pytest.raises(CannotChange, match="open in another program"):
         store.remove(tmp_path, "one")
-    with pytest.raises(Refused, match="open in another program"):
+    with pytest.raises(CannotChange, match="open in another program"):
         store.rename(tmp_path, "one", "two")
     slot.close()
     assert not store.is_open(tmp_path, "one") and not list(tmp_path.glob("*.lock"))
     store.rename(tmp_path, "one", "two")
     assert files(tmp_path) == {"two.json": 1}
     store.remove(tmp_path, "two")
-    with pytest.raises(Refused, match="there is no session two"):
+    with pytest.raises(CannotChange, match="there is no session two"):
         store.remove(tmp_path, "two")
 
 
@@ -773,11 +773,11 @@ def test_renaming_takes_all_of_it_along(tmp_path: Path, keeper: Keeper) -> None:
     assert store.is_open(tmp_path, "two") and not store.is_open(tmp_path, "one")
     (tmp_path / "three.1.json").write_bytes(document(9))
     for name, why in (("three", "there is a session three already"), ("../x", "not a name")):
-        with pytest.raises(Refused, match=why):
+        with pytest.raises(CannotChange, match=why):
             keeper.rename(name, LONG)
     other = claim(tmp_path, "four")
     assert other is not None
-    with pytest.raises(Refused, match="open in another program"):
+    with pytest.raises(CannotChange, match="open in another program"):
         keeper.rename("four", LONG)
     other.close()
     assert save(keeper, 4) and read(tmp_path, "two", number) == (4, "")
@@ -916,7 +916,7 @@ def about(sequence: int, saved: int) -> bytes:
 
 
 def test_after_the_largest_number_sessions_are_still_believed(tmp_path: Path) -> None:
-    (tmp_path / "old.json").write_bytes(about(summary.MOST, 1))
+    (tmp_path / "old.json").write_bytes(about(summary.MOST_COUNT, 1))
     slot = claim(tmp_path, "new")
     assert slot is not None
     slot.save(about(slot.sequence(), 2))
@@ -1135,7 +1135,7 @@ def test_a_session_gets_its_name_in_other_letters_where_case_is_ignored(
     slot.rename("Mine")
     slot.save(document(3))
     assert slot.name == "Mine" and read(tmp_path, "Mine", number) == (3, "")
-    with pytest.raises(Refused):
+    with pytest.raises(CannotChange):
         slot.rename("MINE ")
     slot.close()
     store.rename(tmp_path, "Mine", "MINE")

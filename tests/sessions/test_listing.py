@@ -13,7 +13,7 @@ from tokex_gguf.sessions import codec, listing, store
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.ui.cells import cells_of
 from tokex_gguf.values.model_ref import GgufFile
-from tokex_gguf.values.session_entry import Held
+from tokex_gguf.values.session_entry import PlayedBy
 
 AUTO = "autosave-20260101-120000-{}"
 
@@ -34,11 +34,11 @@ def test_what_an_entry_says(folder: Path) -> None:
     assert (first.name, first.called, first.short) == (AUTO.format("0123456789ab"), "", "89ab")
     assert (second.name, second.called, second.short) == ("tale", "tale", "tale")
     assert (first.prompts, first.tokens, first.model) == (2, 75, "Fake") and first.when.startswith("today ")
-    assert second.held is Held.HERE and first.held is Held.NOBODY
+    assert second.held is PlayedBy.HERE and first.held is PlayedBy.NOBODY
     assert "not JSON" in third.fault and third.short == "third"
     slot = store.claim(folder, "tale")
     assert slot
-    assert [entry.held for entry in listing.listed(folder)] == [Held.NOBODY, Held.ELSEWHERE, Held.NOBODY]
+    assert [entry.held for entry in listing.listed(folder)] == [PlayedBy.NOBODY, PlayedBy.ELSEWHERE, PlayedBy.NOBODY]
     slot.close()
 
 

@@ -40,7 +40,7 @@ from tokex_gguf.sessions.autosave import Kept
 from tokex_gguf.sessions.store import Slot
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.resuming import opened, resumed, with_beside
-from tokex_gguf.shell.runtime import AT_ONCE, WAITING, Runtime, _Of
+from tokex_gguf.shell.runtime import MESSAGES_AT_ONCE, WAITING, Runtime, _Of
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.samplers import DEFAULT, Chain, Kind, Sampler
 
@@ -70,7 +70,7 @@ def game(tmp_path: Path) -> Runtime:
 def test_a_turn_takes_some_of_many_messages_and_asks_for_another(game: Runtime) -> None:
     calls = []
     game.notify = lambda: calls.append(1)
-    for _ in range(AT_ONCE + 5):
+    for _ in range(MESSAGES_AT_ONCE + 5):
         game._listen(Pong(), 1)
     assert calls == [1], "told once, and not for each"
     game._clock = lambda: 0.0
@@ -111,7 +111,7 @@ def test_an_engine_that_floods_has_to_wait_and_ending_it_does_not(game: Runtime)
 
 
 def test_the_limits_are_those_of_a_turn_that_is_not_felt() -> None:
-    assert game_module.TURN <= 0.02 and WAITING >= AT_ONCE
+    assert game_module.TURN <= 0.02 and WAITING >= MESSAGES_AT_ONCE
 
 
 def test_an_engine_that_cannot_be_started_again_has_died(game: Runtime) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tokex_gguf.cli.inputs import starting_text
 from tokex_gguf.play.messages import ReadText, TextNotRead, TextRead
 from tokex_gguf.play.session import Game, Session, Settings
-from tokex_gguf.shell.reading import LARGEST, Unreadable, text_of_file
+from tokex_gguf.shell.reading import MOST_BYTES, Unreadable, text_of_file
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.shell.starters import starters
 from tokex_gguf.values.model_ref import GgufFile
@@ -40,7 +40,12 @@ def test_starters_are_read_as_files_of_the_command_line_are(tmp_path: Path) -> N
         "mixed.txt": b"One\r\nTwo\n\r\n",
         "utf-16.txt": "é\n".encode("utf-16"),
     }
-    others = {"bytes.txt": b"\xff\xff\xff", "empty.txt": b"\r\n", "large.txt": b"a" * (LARGEST + 1), "notes.md": b"a"}
+    others = {
+        "bytes.txt": b"\xff\xff\xff",
+        "empty.txt": b"\r\n",
+        "large.txt": b"a" * (MOST_BYTES + 1),
+        "notes.md": b"a",
+    }
     for name, data in (files | others).items():
         (tmp_path / name).write_bytes(data)
     listed = starters(tmp_path, "an example")
@@ -53,7 +58,7 @@ def test_starters_are_read_as_files_of_the_command_line_are(tmp_path: Path) -> N
 
 
 def test_what_has_no_text_says_why(tmp_path: Path) -> None:
-    (tmp_path / "large").write_bytes(b"a" * (LARGEST + 1))
+    (tmp_path / "large").write_bytes(b"a" * (MOST_BYTES + 1))
     (tmp_path / "bytes").write_bytes(b"\xff\xff\xff")
     (tmp_path / "zero").write_bytes(b"a\0b")
     told = {

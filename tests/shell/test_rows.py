@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tokex_gguf.shell.rows import Rows
+from tokex_gguf.shell.rows import RowsFolder
 from tokex_gguf.system import locks
 
 
@@ -21,7 +21,7 @@ def everything(folder: Path) -> list[Path]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes are others there")
 def test_it_is_this_users_alone(tmp_path: Path) -> None:
-    rows = Rows(tmp_path / "rows")
+    rows = RowsFolder(tmp_path / "rows")
     file = rows.file()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600 and stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     assert file.stat().st_size == 0
@@ -30,7 +30,7 @@ def test_it_is_this_users_alone(tmp_path: Path) -> None:
 
 
 def test_a_newer_one_takes_its_place(tmp_path: Path) -> None:
-    rows = Rows(tmp_path)
+    rows = RowsFolder(tmp_path)
     first, second = rows.file(), rows.file()
     assert first != second and not first.exists() and second.exists()
     rows.close()
@@ -41,14 +41,14 @@ def test_a_newer_one_takes_its_place(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_program_left_is_removed_and_what_is_used_stays(tmp_path: Path) -> None:
-    here = Rows(tmp_path)
+    here = RowsFolder(tmp_path)
     used = here.file()
     code = "import os, pathlib, sys; from tokex_gguf.shell.rows import Rows; "
     code += "print(Rows(pathlib.Path(sys.argv[1])).file()); sys.stdout.flush(); os._exit(9)"
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
     left = Path(done.stdout.strip())
     assert left.exists()
-    again = Rows(tmp_path)
+    again = RowsFolder(tmp_path)
     again.file()
     assert not left.parent.exists() and used.exists()
     again.close()
@@ -59,7 +59,7 @@ def test_what_a_killed_program_left_is_removed_and_what_is_used_stays(tmp_path: 
 def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
     (tmp_path / "rows").write_text("a file")
     with pytest.raises(OSError):
-        Rows(tmp_path / "rows").file()
+        RowsFolder(tmp_path / "rows").file()
 
 
 def test_without_locks_no_program_takes_anothers_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_without_locks_no_program_takes_anothers_rows(tmp_path: Path, monkeypatc
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr(locks, "_try", none)
-    first, second, third = Rows(tmp_path), Rows(tmp_path), Rows(tmp_path)
+    first, second, third = RowsFolder(tmp_path), RowsFolder(tmp_path), RowsFolder(tmp_path)
     used = first.file()
     second.file()
     assert used.exists()
@@ -84,7 +84,7 @@ def test_without_locks_no_program_takes_anothers_rows(tmp_path: Path, monkeypatc
 
 
 def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
-    rows = Rows(tmp_path)
+    rows = RowsFolder(tmp_path)
     shutil.rmtree(rows.file().parent)
     assert rows.file().exists()
     rows.close()

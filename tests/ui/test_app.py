@@ -22,8 +22,8 @@ from tests.play import test_critical_tokens, test_fan_out
 from tests.play.test_switching import HEADER
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.protocol import Apply, EngineDied, Evaluate, Load, Loaded, Request, Tokenize, Tokenized, Walk
-from tokex_gguf.models.catalogue import Entry
-from tokex_gguf.models.discovery import Place
+from tokex_gguf.models.catalogue import CatalogueEntry
+from tokex_gguf.models.discovery import ModelOnDisk
 from tokex_gguf.play import update as update_module
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import FanFurther, Typed
@@ -40,7 +40,7 @@ from tokex_gguf.values.layers import COST
 from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.tokens import label
-from tokex_gguf.values.view import KEPT, Verdict
+from tokex_gguf.values.view import NOT_CUT, Verdict
 
 KEYS = {"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D", "esc": "\x1b", "ctrl-q": "\x11"}
 
@@ -366,7 +366,9 @@ def test_a_fault_in_a_thread_ends_what_it_did_with_a_line(
 
 
 def test_a_fault_while_a_model_is_looked_at_ends_that(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(game_module, "catalogue", lambda _: (Entry(Place("a", "", Path("/a.gguf")), 5, HEADER),))
+    monkeypatch.setattr(
+        game_module, "catalogue", lambda _: (CatalogueEntry(ModelOnDisk("a", "", Path("/a.gguf")), 5, HEADER),)
+    )
     monkeypatch.setattr(game_module, "prepare", lambda *_, **__: 1 / 0)
 
     async def scenario(player: Player) -> None:
@@ -529,7 +531,7 @@ def test_parts_of_an_answer_about_a_layer_are_drawn_as_they_come(
             await asyncio.sleep(2 * app_module.PLAYING)
             frames: list[object] = []
             player.app.application.after_render += frames.append
-            part = replace(fake.evaluated(request, place, place + 1), verdicts=[Verdict(0.5, KEPT, 0.5)])
+            part = replace(fake.evaluated(request, place, place + 1), verdicts=[Verdict(0.5, NOT_CUT, 0.5)])
             FakeEngine.latest.deliver(part)
             await player.until(lambda _: frames)  # noqa: B023
             player.app.application.after_render -= frames.append

@@ -13,8 +13,8 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken, Typed
 from tokex_gguf.play.rules import chain as rules
 from tokex_gguf.ui.chain import missing_entries, missing_lines
-from tokex_gguf.ui.screen import View
-from tokex_gguf.values.answers import Answers
+from tokex_gguf.ui.screen import ScreenRenderer
+from tokex_gguf.values.answers import LensResults
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import CREATIVE, DEFAULT, KINDS, Chain, Kind, Sampler
 
@@ -146,7 +146,7 @@ def test_a_fault_of_llama_cpp_is_marked_and_told() -> None:
     lens, view = play.session.lens, play.session.view
     assert view and isinstance(lens, Sampled)
     last = view.stages[-1]._replace(note="undefined here")
-    answers = Answers()
+    answers = LensResults()
     answers.attach(lens, play.session.game.prompt.tip, replace(view, stages=(*view.stages[:-1], last)))
     play.session = replace(
         play.session, game=replace(play.session.game, known=replace(play.session.game.known, answers=answers))
@@ -166,7 +166,7 @@ def test_biased_tokens_and_a_long_value_have_room() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(130, 40), (80, 24)])
 def test_a_click_selects_a_line_of_the_chain_and_none_of_the_table(width: int, height: int) -> None:
-    play, view = sampled(), View()
+    play, view = sampled(), ScreenRenderer()
     lines = ["".join(part for _, part in line) for line in view.screen(play.session, width, height)]
     y = next(index for index, line in enumerate(lines) if line.startswith(" min-p"))
     meant = view.hit(play.session, width, height, 3, y)

@@ -9,7 +9,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Typed
 from tokex_gguf.ui.cells import cells_of, width_of
 from tokex_gguf.ui.constraint import constraint_lines, rows_of, text_lines
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.text_field import TextField
 
 
@@ -20,12 +20,12 @@ def plain(session_lines: list[list[tuple[str, str]]]) -> list[str]:
 def test_a_schema_has_the_width_there_is() -> None:
     schema = '{"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}'
     play = started().press(Action.CONSTRAINT, Typed(schema), Action.KIND)
-    shown = plain(View().screen(play.session, 80, 24))
+    shown = plain(ScreenRenderer().screen(play.session, 80, 24))
     (at,) = [index for index, line in enumerate(shown) if line.startswith(' {"type": "object"')]
     assert shown[at][1:] + shown[at + 1][1:] == schema
     assert "json-schema" in shown[at - 1] and "@schema.json" in shown[at + 3]
     play.press(Action.ERASE_LINE)
-    assert "→ takes this example" in "\n".join(plain(View().screen(play.session, 80, 24)))
+    assert "→ takes this example" in "\n".join(plain(ScreenRenderer().screen(play.session, 80, 24)))
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -30,7 +30,7 @@ from tokex_gguf.play.session import Options, Prompt, Score, Starter
 from tokex_gguf.sessions import codec
 from tokex_gguf.ui import panes
 from tokex_gguf.ui.cells import width_of
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.ui.screen import shown as shown_path
 from tokex_gguf.values import layers
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
@@ -45,7 +45,7 @@ from tokex_gguf.values.stops import AfterTokens
 from tokex_gguf.values.text_field import TextField
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node, entropy_before
-from tokex_gguf.values.view import KEPT, Verdict
+from tokex_gguf.values.view import NOT_CUT, Verdict
 
 SEED = int(os.environ.get("COST_SEED", "1"))
 SIZES = [(80, 24), (130, 40)]
@@ -73,7 +73,7 @@ def steps(work: Callable[[], object]) -> int:
     return count
 
 
-def frame(play: Play, view: View, size: tuple[int, int]) -> int:
+def frame(play: Play, view: ScreenRenderer, size: tuple[int, int]) -> int:
     """The steps of one frame, which is whole."""
     lines: list[Any] = []
     count = steps(lambda: lines.extend(view.screen(play.session, *size)))
@@ -95,11 +95,11 @@ TEXTS = {
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", few(TEXTS, of=2))
-@pytest.mark.parametrize("screen", [screens.Input, screens.Search, screens.Name, screens.NewPrompt])
+@pytest.mark.parametrize("screen", [screens.Input, screens.SearchScreen, screens.Name, screens.NewPrompt])
 def test_a_line_of_any_length_is_drawn_by_what_is_seen_of_it(
     screen: type[Screen], kind: str, size: tuple[int, int]
 ) -> None:
-    play, view, text = started(), View(), TEXTS[kind]
+    play, view, text = started(), ScreenRenderer(), TEXTS[kind]
     for caret in (0, len(text) // 2, len(text)):
         play.session = replace(play.session, screen=screen_of(play.session, screen, TextField(text, caret)))
         assert frame(play, view, size) < STEPS
@@ -156,7 +156,7 @@ def test_the_list_of_long_prompts_costs_no_more_than_that_of_short_ones(size: tu
     starters = tuple(Starter(f"text {index}", "a text" * 10_000) for index in range(1000))
     for row in (0, 98, 500, 1098):
         play = with_prompts(*tips, screen=screens.Prompts, row=row, starters=starters)
-        view = View()
+        view = ScreenRenderer()
         frame(play, view, size)  # lays out a prompt once
         assert frame(play, view, size) < STEPS
 
@@ -167,7 +167,7 @@ def test_a_list_that_is_searched_costs_no_more_than_all_of_it(size: tuple[int, i
     trunk = grown(Node(None, -1), 10_000)
     tips = [grown(trunk.ancestor(10_000 - 50 * (seed % 7)), 3, seed) for seed in range(2, 101)]
     starters = tuple(Starter(f"text {index}", "a text" * 10_000) for index in range(1000))
-    play, view = with_prompts(*tips, screen=screens.Prompts, starters=starters), View()
+    play, view = with_prompts(*tips, screen=screens.Prompts, starters=starters), ScreenRenderer()
     play.take(Action.FILTER)
     play.take(Typed("a"))
     view.screen(play.session, *size)
@@ -183,7 +183,7 @@ def test_a_tree_is_walked_once_and_not_in_every_frame(size: tuple[int, int], ord
     trunk = grown(Node(None, -1), 2000)
     for depth in range(1, 2000):
         grown(trunk.ancestor(depth), 3, 7 + depth % 5)
-    view, play = View(), with_prompts(trunk, screen=screens.Tree, options=Options(order=order))
+    view, play = ScreenRenderer(), with_prompts(trunk, screen=screens.TreeScreen, options=Options(order=order))
     play.take(Action.UP)
     view.screen(play.session, *size)
     for key in [Action.UP, Action.PAGE_UP, Action.DOWN, Action.TOP, Action.DOWN, Action.FOLD, Action.DOWN]:
@@ -198,7 +198,7 @@ def test_finding_and_folding_in_a_large_tree_cost_by_its_forks_and_not_by_its_to
     trunk = grown(root, 20_000)
     for depth in range(1, 20_000, 20):
         grown(trunk.ancestor(depth), 20, 7 + depth % 5)
-    view, play = View(), with_prompts(trunk, screen=screens.Tree)
+    view, play = ScreenRenderer(), with_prompts(trunk, screen=screens.TreeScreen)
     view.screen(play.session, 130, 40)  # 40,000 tokens, 1,000 places where they part
     lines = len(tree.tree_lines(play.session).lines)
     assert lines > 1900
@@ -235,7 +235,7 @@ def test_a_visit_costs_no_more_in_a_long_path() -> None:
 def test_phrases_of_any_number_and_length_are_compared_at_little_cost(size: tuple[int, int]) -> None:
     base = grown(Node(None, -1), 5)
     scores = tuple(Score(base, grown(base, 400, seed)) for seed in range(1, 51))
-    play, view = with_prompts(base, screen=screens.Input), View()
+    play, view = with_prompts(base, screen=screens.Input), ScreenRenderer()
     play.session = replace(
         play.session, game=replace(play.session.game, results=replace(play.session.game.results, scores=scores))
     )
@@ -328,10 +328,10 @@ def test_a_prompt_of_absurd_tokens_is_drawn_by_what_is_seen_of_it(kind: str, fig
 def holds_for(kind: str) -> None:
     """Counts the steps of the frames of a short and a long prompt of these tokens."""
     first, later, written = [], [], []
-    short = 3 * panes.BLOCK
-    for length in (short,) if kind == "marked" else (short, short + 4 * panes.BLOCK):
+    short = 3 * panes.TOKENS_TOGETHER
+    for length in (short,) if kind == "marked" else (short, short + 4 * panes.TOKENS_TOGETHER):
         tip = path_of(KINDS[kind], length)
-        view, play = View(), with_prompts(tip)
+        view, play = ScreenRenderer(), with_prompts(tip)
         play.session = replace(
             play.session, game=replace(play.session.game, known=replace(play.session.game.known, pieces=PIECES))
         )
@@ -396,11 +396,11 @@ def drawn_at_any_size(seeds: range, most: int, figure: Figure) -> None:
     worst = 0.0
     for seed in seeds:
         chance = random.Random(seed)
-        play, view = any_game(chance, most), View()
+        play, view = any_game(chance, most), ScreenRenderer()
         size = chance.randint(60, 250), chance.randint(16, 70)
         view.screen(play.session, *size)
         # A list is spelled anew for each frame, and thousands of tokens that take a cell or none are seen at once.
-        lists = screens.Tree | screens.TreeSearch | screens.Prompts | screens.PromptName | screens.Input
+        lists = screens.TreeScreen | screens.TreeSearch | screens.Prompts | screens.PromptName | screens.Input
         limit = (4 if isinstance(play.session.screen, lists) else 2) * STEPS
         share = frame(play, view, size) / (limit * max(1.0, size[0] * size[1] / (130 * 40)))
         assert share < 1, f"seed {seed}"
@@ -548,7 +548,7 @@ LOOKS = [
 @pytest.mark.parametrize("key", few(LOOKS, of=3))
 def test_the_first_look_back_in_a_long_prompt_costs_no_more_than_in_a_short_one(key: Action) -> None:
     play = with_prompts(grown(Node(None, -1), 6_000))
-    view = View()
+    view = ScreenRenderer()
     play.session.game.prompt.tip.path()  # as it was sent to the engine
     frame(play, view, (130, 40))
     assert steps(lambda: play.take(key)) < 4000
@@ -564,7 +564,7 @@ EDITS = (Action.REPLACE, Action.DELETE_TOKEN, Action.ENTER)
 @pytest.mark.parametrize("behind", few([0, 100, LONG // 2], of=2))
 def test_an_edit_in_a_long_prompt_costs_by_what_is_behind_it(edit: Action, behind: int) -> None:
     tip = unlike(LONG)
-    play, view = with_prompts(tip), View()
+    play, view = with_prompts(tip), ScreenRenderer()
     tip.path()  # as it was sent to the engine
     play.take(PointedAtToken(tip.depth - 1 - behind))
     view.screen(play.session, 130, 40)
@@ -643,7 +643,7 @@ def lens_in(play: Play) -> Sampled:
     return play.session.lens
 
 
-def every_key_costs_little(play: Play, view: View, *keys: Action) -> None:
+def every_key_costs_little(play: Play, view: ScreenRenderer, *keys: Action) -> None:
     """Holds keys, what is computed behind them, and their frames, against the limits of the other layers."""
     for key in keys:
         assert steps(lambda key=key: play.take(key)) < 3800, key  # type: ignore[misc]
@@ -659,7 +659,7 @@ JUMPS = (Action.NEXT_SURPRISAL, Action.PREVIOUS_SURPRISAL)
 def test_the_layer_of_a_lens_costs_no_more_in_a_long_prompt() -> None:
     """Also on another way, through another lens, and for each key of all that leads there."""
     tip = unlike(LONG)
-    play, view = with_prompts(tip), View()
+    play, view = with_prompts(tip), ScreenRenderer()
     tip.path()  # as it was sent to the engine
     through(play, DECIDED, layers.SURPRISAL)
     view.screen(play.session, 130, 40)
@@ -682,7 +682,7 @@ def test_the_layer_of_a_lens_costs_no_more_in_a_long_prompt() -> None:
 
 def test_a_jump_waits_while_the_prompt_is_still_looked_at() -> None:
     tip = unlike(LONG)
-    play, view = with_prompts(tip), View()
+    play, view = with_prompts(tip), ScreenRenderer()
     tip.path()
     view.screen(through(play, DECIDED, layers.SURPRISAL).session, 130, 40)
     while play.session.options.layer is not layers.REACHABLE:
@@ -704,19 +704,19 @@ def test_a_jump_waits_while_the_prompt_is_still_looked_at() -> None:
 def test_what_a_constraint_cost_is_jumped_through_in_a_long_prompt_at_no_more_cost() -> None:
     """The verdicts come from the engine here, and are sorted in as they come."""
     chance, tip = random.Random(SEED), unlike(LONG)
-    play, view = with_prompts(tip), View()
+    play, view = with_prompts(tip), ScreenRenderer()
     tip.path()
     through(play, Chain(), layers.COST, REGEX)
     lens, answers = lens_in(play), play.session.game.known.answers
     nodes = tip.nodes(1)
     for node in nodes[: LONG // 2]:
-        answers.attach_verdict(lens, node, Verdict(0.5, KEPT, chance.choice([1.0, chance.random()])))
+        answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT, chance.choice([1.0, chance.random()])))
     while not answers.look_on(lens, tip, 1000):
         pass
 
     def sorted_in() -> None:
         for node in nodes[LONG // 2 :]:
-            answers.attach_verdict(lens, node, Verdict(0.5, KEPT, chance.choice([1.0, chance.random()])))
+            answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT, chance.choice([1.0, chance.random()])))
 
     assert steps(sorted_in) < 100 * LONG / 2
     view.screen(play.session, 130, 40)
@@ -726,7 +726,7 @@ def test_what_a_constraint_cost_is_jumped_through_in_a_long_prompt_at_no_more_co
 
 
 def test_the_layer_of_a_lens_costs_no_more_where_a_session_is_gone_on_with() -> None:
-    play, view = with_prompts(unlike(LONG)), View()
+    play, view = with_prompts(unlike(LONG)), ScreenRenderer()
     through(play, DECIDED, layers.REACHABLE)
     data = codec.dump(play.session)
     resumed = started()
@@ -751,7 +751,7 @@ WALKED = [
 @pytest.mark.parametrize("length", [1_000, 10_000])
 def test_a_long_prompt_that_is_walked_costs_no_more_than_a_short_one(length: int) -> None:
     """Keys, answers and frames, while most of its tokens have no numbers."""
-    play, view = fake.walking("h" * length, lookahead=3), View()
+    play, view = fake.walking("h" * length, lookahead=3), ScreenRenderer()
     play.take(Resized(30))
     view.screen(play.session, 130, 40)
     costs: list[int] = []
@@ -784,7 +784,7 @@ def strictly(trunk: Node, tokens: list[int], chance: random.Random) -> Node:
     return node
 
 
-def versus_costs_little(play: Play, view: View, *keys: Action) -> None:
+def versus_costs_little(play: Play, view: ScreenRenderer, *keys: Action) -> None:
     """The same as `every_key_costs_little`, with what is compared behind the keys."""
     for key in keys:
         assert steps(lambda key=key: play.take(key)) < 3500, key  # type: ignore[misc]
@@ -800,7 +800,7 @@ def test_comparing_costs_no_more_in_a_long_prompt() -> None:
     root, rest = Node(None, -1), [chance.randrange(fake.VOCAB) for _ in range(LONG)]
     trunk = strictly(root, [chance.randrange(fake.VOCAB) for _ in range(LONG)], chance)
     a, b = (strictly(trunk, [token, *rest], chance) for token in (1, 2))
-    play, view = with_prompts(a, b), View()
+    play, view = with_prompts(a, b), ScreenRenderer()
     a.path()
     view.screen(play.session, 130, 40)
     versus_costs_little(play, view, Action.VERSUS)
@@ -817,7 +817,7 @@ def test_comparing_costs_no_more_in_a_long_prompt() -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_thousands_of_answers_cost_by_those_that_are_seen(size: tuple[int, int]) -> None:
     """Also where they are sorted anew, or grouped, as more were found."""
-    play, view = started("hello", stop=AfterTokens(2), budget=Budget(10_000, 0.0, 1.0)), View()
+    play, view = started("hello", stop=AfterTokens(2), budget=Budget(10_000, 0.0, 1.0)), ScreenRenderer()
     play.press(Action.ANSWERS)
     fan = play.session.game.results.fans[-1]
     assert fan.out.answers > 2000
@@ -837,7 +837,7 @@ def test_critical_tokens_of_a_long_text_cost_by_those_that_are_seen(size: tuple[
     """Its places are looked at in parts, and so is what is gone on from them."""
     play, view = (
         started("hello " * 1000, stop=AfterTokens(2), budget=Budget(1), critical=64, critical_tokens=40),
-        View(),
+        ScreenRenderer(),
     )
     play.press(Action.ANSWERS)
     view.screen(play.session, *size)

@@ -15,7 +15,7 @@ from tests.recorded import Answers
 from tests.sampling import few
 from tests.ui.test_view import STATES, session_of
 from tokex_gguf.ui.cells import Line, cells_of
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 
 GOLDEN = Path(__file__).parent / "golden"
 SIZES = [(130, 40), (80, 24)]
@@ -37,7 +37,7 @@ def drawn(name: str) -> str:
     """A state's screen in each of the sizes."""
     parts = []
     for width, height in SIZES:
-        lines = View().screen(session_of(name), width, height)
+        lines = ScreenRenderer().screen(session_of(name), width, height)
         parts += [f"{width}x{height}", *map(told, lines), ""]
     return "\n".join(parts)
 

@@ -20,13 +20,13 @@ from tokex_gguf.ui.terminal_input import parser as parser_module
 from tokex_gguf.ui.terminal_input.parser import (
     Attributes,
     Background,
-    Event,
     Key,
+    KeyParser,
     Mouse,
     OversizedPaste,
-    Parser,
     Paste,
-    Text,
+    TerminalEvent,
+    TypedText,
 )
 
 SEED = int(os.environ.get("KEYBOARD_SEED", "1"))
@@ -224,10 +224,10 @@ TYPED: dict[bytes, str] = {
 }
 
 
-def events(*reads: bytes | None) -> list[Event]:
+def events(*reads: bytes | None) -> list[TerminalEvent]:
     """What is read one after the other, and a silence at the end."""
-    parser = Parser()
-    found: list[Event] = []
+    parser = KeyParser()
+    found: list[TerminalEvent] = []
     for data in (*reads, SILENCE):
         if data == MOMENT and parser.wait is not None and parser.wait < 0.1:
             found += parser.silence()
@@ -239,7 +239,7 @@ def events(*reads: bytes | None) -> list[Event]:
     return found
 
 
-def pressed(*reads: bytes | None) -> list[Event]:
+def pressed(*reads: bytes | None) -> list[TerminalEvent]:
     """The same, without the mouse."""
     return [event for event in events(*reads) if not isinstance(event, Mouse | Background | Attributes)]
 
@@ -252,8 +252,8 @@ def name_of(*reads: bytes | None) -> str:
 
 def typed(*reads: bytes | None) -> str:
     found = events(*reads)
-    assert all(isinstance(event, Text) for event in found), found
-    return "".join(event.text for event in found if isinstance(event, Text))
+    assert all(isinstance(event, TypedText) for event in found), found
+    return "".join(event.text for event in found if isinstance(event, TypedText))
 
 
 def cuts(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -267,7 +267,7 @@ def test_what_a_terminal_answers_presses_no_key_wherever_it_is_cut(name: str) ->
     assert pressed(*(answer[at : at + 1] for at in range(len(answer)))) == []
     for first, second in cuts(answer):
         assert pressed(first, second) == [], (first, second)
-        assert pressed(b"a" + first, second + b"b") == [Text("a"), Text("b")], (first, second)
+        assert pressed(b"a" + first, second + b"b") == [TypedText("a"), TypedText("b")], (first, second)
         if first != b"\x1b":
             assert pressed(first, MOMENT, second) == [], (first, second)
 
@@ -315,11 +315,11 @@ COLOURS = {
 
 @pytest.mark.parametrize("answer", COLOURS)
 def test_the_background_is_told_wherever_the_answer_is_cut(answer: bytes) -> None:
-    told: list[Event] = [Background(COLOURS[answer])]
+    told: list[TerminalEvent] = [Background(COLOURS[answer])]
     assert events(answer) == told
     assert events(*(answer[at : at + 1] for at in range(len(answer)))) == told
     for first, second in cuts(answer):
-        assert events(b"a" + first, second + b"b") == [Text("a"), *told, Text("b")], (first, second)
+        assert events(b"a" + first, second + b"b") == [TypedText("a"), *told, TypedText("b")], (first, second)
 
 
 @pytest.mark.parametrize(
@@ -342,8 +342,8 @@ def test_the_answer_of_every_terminal_is_told() -> None:
 
 
 def test_escape_and_later_a_key_are_two_keys() -> None:
-    assert events(b"\x1b", SILENCE, b"b") == [Key("escape"), Text("b")]
-    assert events(b"\x1b", SILENCE, b"[") == [Key("escape"), Text("[")]
+    assert events(b"\x1b", SILENCE, b"b") == [Key("escape"), TypedText("b")]
+    assert events(b"\x1b", SILENCE, b"[") == [Key("escape"), TypedText("[")]
     assert events(b"\x1b", SILENCE, b"\x1b[A") == [Key("escape"), Key("up")]
     assert events(b"\x1b", SILENCE, b"\x1b") == [Key("escape"), Key("escape")]
     assert events(b"\x1b\x1b") == [Key("escape"), Key("escape")]
@@ -351,21 +351,21 @@ def test_escape_and_later_a_key_are_two_keys() -> None:
 
 
 def test_alt_and_a_character_ends_where_the_character_does() -> None:
-    assert pressed(b"\x1b\xc3\xa9\x9d11;rgb:0/0/0\x07q") == [Key("a-é"), Text("q")]
-    assert pressed(b"\x1b\x9b?1;2cq") == [Text("q")]
+    assert pressed(b"\x1b\xc3\xa9\x9d11;rgb:0/0/0\x07q") == [Key("a-é"), TypedText("q")]
+    assert pressed(b"\x1b\x9b?1;2cq") == [TypedText("q")]
 
 
 def test_escape_before_an_answer_is_escape() -> None:
     assert pressed(b"\x1b\x1b[?1;2c") == [Key("escape")]
-    assert pressed(b"\x1b\x1b]11;rgb:0/0/0\x07q") == [Key("escape"), Text("q")]
+    assert pressed(b"\x1b\x1b]11;rgb:0/0/0\x07q") == [Key("escape"), TypedText("q")]
 
 
 def test_alt_and_a_character_that_begins_sequences_is_a_key_after_a_pause() -> None:
     for character in "[]OP_^X":
         alt = b"\x1b" + character.encode()
         assert events(alt) == [Key(f"a-{character}")]
-        assert events(alt, SILENCE, b"q") == [Key(f"a-{character}"), Text("q")]
-    assert events(b"\x1bP", MOMENT, b"h") == [Key("a-P"), Text("h")], "too slow for an answer, and not like one"
+        assert events(alt, SILENCE, b"q") == [Key(f"a-{character}"), TypedText("q")]
+    assert events(b"\x1bP", MOMENT, b"h") == [Key("a-P"), TypedText("h")], "too slow for an answer, and not like one"
 
 
 def test_no_key_with_alt_is_bound_that_could_be_the_beginning_of_an_answer() -> None:
@@ -375,16 +375,16 @@ def test_no_key_with_alt_is_bound_that_could_be_the_beginning_of_an_answer() -> 
 
 def test_what_breaks_an_answer_off_is_itself() -> None:
     assert events(b"\x1b]11;rgb:", b"\x1b[A") == [Key("up")]
-    assert events(b"\x1b]11;rgb:\x18a") == [Text("a")]
+    assert events(b"\x1b]11;rgb:\x18a") == [TypedText("a")]
     assert events(b"\x1b[1;\x1b[A") == [Key("up")]
     assert events(b"\x1b[1;\x03") == [Key("c-c")]
-    assert events(b"\x1b[1;\xc3\xa9") == [Text("é")]
+    assert events(b"\x1b[1;\xc3\xa9") == [TypedText("é")]
 
 
 @pytest.mark.parametrize("unfinished", [b"\x1b]11;rgb:", b"\x1bP1+r", b"\x1b_G", b"\x1b[200~half", b"\x1b[M "])
 def test_what_has_no_end_swallows_no_keys_after_a_pause(unfinished: bytes) -> None:
-    assert pressed(unfinished, SILENCE, b"q")[-1:] == [Text("q")]
-    assert pressed(unfinished, SILENCE, "é".encode())[-1:] == [Text("é")]
+    assert pressed(unfinished, SILENCE, b"q")[-1:] == [TypedText("q")]
+    assert pressed(unfinished, SILENCE, "é".encode())[-1:] == [TypedText("é")]
     assert pressed(unfinished, SILENCE, b"\x1b[A")[-1:] == [Key("up")]
     if not unfinished.startswith(b"\x1b[M"):
         assert pressed(unfinished, b"\x11")[-1:] == [Key("c-q")], "the way out is always open"
@@ -393,7 +393,7 @@ def test_what_has_no_end_swallows_no_keys_after_a_pause(unfinished: bytes) -> No
 def test_the_end_of_an_answer_is_never_a_key() -> None:
     for end in (b"\x1b\\", b"\x07"):
         for first, second in [(b"", end), *cuts(end)]:
-            assert events(b"\x1b]11;rgb:" + first, SILENCE, second, b"q") == [Text("q")]
+            assert events(b"\x1b]11;rgb:" + first, SILENCE, second, b"q") == [TypedText("q")]
 
 
 PASTED = "a\x1b[99zb\n\x03\x1b]11;x\x07é"
@@ -401,10 +401,10 @@ PASTED = "a\x1b[99zb\n\x03\x1b]11;x\x07é"
 
 def test_a_paste_is_one_event_wherever_it_is_cut() -> None:
     data = b"x\x1b[200~" + PASTED.encode() + b"\x1b[201~y"
-    whole = [Text("x"), Paste(PASTED), Text("y")]
+    whole = [TypedText("x"), Paste(PASTED), TypedText("y")]
     assert events(data) == whole
     for first, second in cuts(data):
-        assert events(first, second) in (whole, [Text("x"), Paste(PASTED), Text("y")]), (first, second)
+        assert events(first, second) in (whole, [TypedText("x"), Paste(PASTED), TypedText("y")]), (first, second)
     # Byte by byte, ctrl+c would be the way out.
     without = data.replace(b"\x03", b"")
     assert events(*(without[at : at + 1] for at in range(len(without))))[1] == Paste(PASTED.replace("\x03", ""))
@@ -413,8 +413,14 @@ def test_a_paste_is_one_event_wherever_it_is_cut() -> None:
 def test_the_end_of_a_paste_that_was_taken_for_ended_is_nothing() -> None:
     end = b"\x1b[201~"
     for first, second in [(b"", end), *cuts(end)]:
-        assert events(b"\x1b[200~text" + first, SILENCE, second + b"b") == [Paste("text"), Text("b")], (first, second)
-        assert events(b"\x1b[200~text" + first, SILENCE, second, b"b") == [Paste("text"), Text("b")], (first, second)
+        assert events(b"\x1b[200~text" + first, SILENCE, second + b"b") == [Paste("text"), TypedText("b")], (
+            first,
+            second,
+        )
+        assert events(b"\x1b[200~text" + first, SILENCE, second, b"b") == [Paste("text"), TypedText("b")], (
+            first,
+            second,
+        )
 
 
 def test_two_pastes_in_one_read() -> None:
@@ -427,8 +433,8 @@ def test_a_paste_of_what_is_no_utf_8() -> None:
 
 def test_bytes_that_are_no_utf_8_are_one_key_that_nobody_knows() -> None:
     assert events(b"\xff\xfe\xfd") == [Key("")]
-    assert events(b"caf\xe9", b" au") == [Text("caf"), Key(""), Text(" au")]
-    assert events(b"\xf8\xc3\xa9") == [Key(""), Text("é")]
+    assert events(b"caf\xe9", b" au") == [TypedText("caf"), Key(""), TypedText(" au")]
+    assert events(b"\xf8\xc3\xa9") == [Key(""), TypedText("é")]
 
 
 def test_the_mouse() -> None:
@@ -444,7 +450,7 @@ def test_the_mouse() -> None:
 
 def looked_at(size: int, data: bytes, read: int = 4096) -> int:
     """Bytes that are still kept after many reads; and the parser must not look at what it has seen again."""
-    parser = Parser()
+    parser = KeyParser()
     parser.feed(data)
     for _ in range(0, size, read):
         parser.feed(b"x" * read)
@@ -458,33 +464,33 @@ def test_a_string_without_an_end_keeps_nothing(begun: bytes) -> None:
 
 
 def test_a_sequence_without_an_end_keeps_little() -> None:
-    parser = Parser()
+    parser = KeyParser()
     parser.feed(b"\x1b[")
     for _ in range(1000):
         assert parser.feed(b"1;" * 2000) == []
         assert len(parser._held) <= parser_module.LONGEST_SEQUENCE
-    assert parser.feed(b"cq") == [Text("q")]
+    assert parser.feed(b"cq") == [TypedText("q")]
 
 
 def test_a_paste_of_ten_megabytes_is_whole_and_one_that_is_larger_is_dropped_and_told() -> None:
     text = b"0123456789abcdef" * 256
-    parser = Parser()
+    parser = KeyParser()
     parser.feed(b"\x1b[200~")
     for _ in range((10 << 20) // len(text)):
         assert parser.feed(text) == []
-    assert parser.feed(b"\x1b[201~q") == [Paste(text.decode() * ((10 << 20) // len(text))), Text("q")]
+    assert parser.feed(b"\x1b[201~q") == [Paste(text.decode() * ((10 << 20) // len(text))), TypedText("q")]
     parser.feed(b"\x1b[200~")
     for _ in range((17 << 20) // len(text)):
         assert parser.feed(text) == []
     assert not parser._paste
-    assert parser.feed(b"\x1b[201~q") == [OversizedPaste(), Text("q")]
+    assert parser.feed(b"\x1b[201~q") == [OversizedPaste(), TypedText("q")]
     assert parser.feed(b"\x1b[200~a\x1b[201~") == [Paste("a")]
 
 
-def scrambled(chance: random.Random) -> tuple[list[bytes | None], list[Event]]:
+def scrambled(chance: random.Random) -> tuple[list[bytes | None], list[TerminalEvent]]:
     """Answers, keys and text one after the other, cut anywhere, with silences where they change nothing; and what
     they are."""
-    data, marks, expected = b"", [0], list[Event]()
+    data, marks, expected = b"", [0], list[TerminalEvent]()
     for _ in range(chance.randint(1, 8)):
         kind = chance.random()
         if kind < 0.6:
@@ -496,7 +502,7 @@ def scrambled(chance: random.Random) -> tuple[list[bytes | None], list[Event]]:
         else:
             sequence, text = chance.choice(list(TYPED.items()))
             data += sequence
-            expected += [Text(character) for character in text]
+            expected += [TypedText(character) for character in text]
         marks.append(len(data))
     places = sorted({chance.randrange(len(data) + 1) for _ in range(chance.randint(0, 6))} | {0, len(data)})
     reads: list[bytes | None] = []
@@ -512,9 +518,9 @@ def runs(numbers: range, figure: Figure) -> None:
         reads, expected = scrambled(random.Random(f"{SEED}-{number}"))
         if any(read in (b"\x03", b"\x11") for read in reads):
             continue  # the way out of what is unfinished
-        found: list[Event] = []
+        found: list[TerminalEvent] = []
         for event in pressed(*reads):
-            found += [Text(character) for character in event.text] if isinstance(event, Text) else [event]
+            found += [TypedText(character) for character in event.text] if isinstance(event, TypedText) else [event]
         assert found == expected, (SEED, number, reads)
     figure(len(numbers), "mixtures of answers, keys and text, cut into reads", seed=SEED)
 
@@ -565,7 +571,7 @@ def noise(numbers: range, figure: Figure) -> None:
     ]
     for number in numbers:
         chance = random.Random(f"{SEED}-noise-{number}")
-        parser = Parser()
+        parser = KeyParser()
         for _ in range(chance.randint(1, 40)):
             data = chance.choice(pieces) if chance.random() < 0.6 else chance.randbytes(chance.randint(1, 9))
             parser.feed(data)

@@ -11,7 +11,7 @@ from tests.sampling import few
 from tests.tiny_models import MODELS
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker.evaluator import Evaluator
-from tokex_gguf.engine.worker.llama import Entry, Interrupted, Llama
+from tokex_gguf.engine.worker.llama import BatchEntry, Interrupted, Llama
 from tokex_gguf.engine.worker.logit_math import Logits
 
 EQUAL = 1e-3
@@ -146,7 +146,7 @@ def test_foresight_is_right_when_all_sequences_are_taken(name: str, tiny: dict[s
     for token, distribution in zip(wanted, lookaheads, strict=False):
         assert difference(distribution, alone.probabilities([*path, token])) < EQUAL
     following, decoded = tip(evaluator, [*path, wanted[0], 5], 30)
-    assert decoded == 1, "the first is cached, though others were foreseen after it"
+    assert decoded == 1, "the first is cached, though others were looked ahead to after it"
     assert difference(following, alone.probabilities([*path, wanted[0], 5])) < EQUAL
 
 
@@ -165,7 +165,7 @@ def test_branches_of_any_depth_are_right(
     batches: list[int] = []
     decode = model.decode
 
-    def counted(entries: list[Entry], threads: int = 0) -> Logits:
+    def counted(entries: list[BatchEntry], threads: int = 0) -> Logits:
         batches.append(len(entries))
         return decode(entries, threads)
 

@@ -22,13 +22,13 @@ from tokex_gguf.play.versus import ByDistributions, Pair
 from tokex_gguf.ui import chain, second, theme
 from tokex_gguf.ui.cells import Line, cells_of, width_of
 from tokex_gguf.ui.lens_lines import chances, expected_match, looked_through, match_of, percent, view_lines
-from tokex_gguf.ui.screen import View as Drawing
+from tokex_gguf.ui.screen import ScreenRenderer as Drawing
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.layers import COST, REACHABLE, Layer
 from tokex_gguf.values.lens import RAW, Sampled, as_sampled
 from tokex_gguf.values.model_comparison import ModelComparison, Sums
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind, Sampler
-from tokex_gguf.values.view import KEPT, Draw, Stage, Standing, Verdict, View
+from tokex_gguf.values.view import NOT_CUT, Draw, Stage, Standing, Verdict, View
 
 CHAIN = Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.TEMPERATURE, 0.5)))
 REGEX = Constraint(ConstraintKind.REGEX, "a*")
@@ -261,7 +261,7 @@ def test_under_a_constraint_the_status_line_says_where_one_stands(standing: Stan
     play.session = replace(play.session, game=replace(play.session.game, sampling=sampling))
     lens = play.session.lens
     assert isinstance(lens, Sampled) and looked_through(play.session)[0] == "grammar · T 0.5"
-    rows = array("i", [3]), array("d", [1.0]), array("b", [KEPT])
+    rows = array("i", [3]), array("d", [1.0]), array("b", [NOT_CUT])
     view = View(1, 0.031, 0.0, 0.031, (), standing, broken, *rows)
     play.session.game.known.answers.attach(lens, play.session.game.prompt.tip, view)
     assert looked_through(play.session)[0] == told and told in text(play)
@@ -277,10 +277,10 @@ def test_an_end_that_the_model_gives_next_to_nothing_costs_what_it_costs(mass: f
     play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling(NO_CHAIN, REGEX, 0)))
     lens, tip = play.session.lens, play.session.game.prompt.tip
     assert isinstance(lens, Sampled)
-    view = View(1, mass, 0.0, mass, (), Standing.ENDED, -1, array("i", [3]), array("d", [1.0]), array("b", [KEPT]))
+    view = View(1, mass, 0.0, mass, (), Standing.ENDED, -1, array("i", [3]), array("d", [1.0]), array("b", [NOT_CUT]))
     play.session.game.known.answers.attach(lens, tip, view)
     assert f"must end here, {told}" in looked_through(play.session)[0]
-    play.session.game.known.answers.attach_verdict(lens, tip, Verdict(1.0, KEPT, mass))
+    play.session.game.known.answers.attach_verdict(lens, tip, Verdict(1.0, NOT_CUT, mass))
     play.take(Action.CURSOR_BACK)
     assert f"cost {told[1:]}" in text(play)
 
@@ -293,14 +293,14 @@ def test_the_total_cost_stands_beside_the_perplexity() -> None:
     assert isinstance(lens, Sampled) and lens.start == 1
     nodes = play.session.game.prompt.tip.nodes(1)
     for node in nodes[1:]:
-        play.session.game.known.answers.attach_verdict(lens, node, Verdict(0.5, KEPT, 0.25))
+        play.session.game.known.answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT, 0.25))
     assert " bits  grammar" not in text(play), "not known for all of it"
-    play.session.game.known.answers.attach_verdict(lens, nodes[0], Verdict(0.5, KEPT, 0.5))
+    play.session.game.known.answers.attach_verdict(lens, nodes[0], Verdict(0.5, NOT_CUT, 0.5))
     assert f"cost {2 * (len(nodes) - 1) + 1}.00 bits" in text(play)
     tip = play.session.game.prompt.tip
     for standing in (Standing.COMPLETE, Standing.ENDED):
         assert "must end" not in text(play), "it may go on"
-        view = View(1, 0.25, 0.0, 0.25, (), standing, -1, array("i", [3]), array("d", [1.0]), array("b", [KEPT]))
+        view = View(1, 0.25, 0.0, 0.25, (), standing, -1, array("i", [3]), array("d", [1.0]), array("b", [NOT_CUT]))
         play.session.game.known.answers.attach(lens, tip, view)
     total = f"cost {2 * (len(nodes) - 1) + 1}.00 bits"
     for width in (80, 130):
@@ -361,7 +361,7 @@ def test_a_frame_of_a_long_prompt_costs_what_is_seen_of_it(layer: Layer) -> None
         )
         lens = as_sampled(play.session.lens)
         for node in play.session.game.prompt.tip.nodes(1):
-            play.session.game.known.answers.attach_verdict(lens, node, Verdict(0.5, KEPT, 0.5))
+            play.session.game.known.answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT, 0.5))
         frame(play, drawing, (130, 40))
         return frame(play, drawing, (130, 40))
 

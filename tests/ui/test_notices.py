@@ -17,7 +17,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import SCREENS
 from tokex_gguf.play.messages import Typed
 from tokex_gguf.ui.cells import cells_of
-from tokex_gguf.ui.screen import SMALLEST, View
+from tokex_gguf.ui.screen import SMALLEST, ScreenRenderer
 
 PLAY = Path(__file__).parent.parent.parent / "tokex_gguf" / "play"
 LONGEST = 2 * 78 - 12
@@ -83,7 +83,7 @@ WORDS = "from the other end again: " + " ".join(f"word{number}" for number in ra
 
 
 def drawn(play: Play, width: int, height: int) -> list[str]:
-    return ["".join(part for _, part in line) for line in View().screen(play.session, width, height)]
+    return ["".join(part for _, part in line) for line in ScreenRenderer().screen(play.session, width, height)]
 
 
 @pytest.mark.parametrize("size", [SMALLEST, (80, 24), (80, 20)])
@@ -128,7 +128,7 @@ def test_a_notice_that_needs_more_lines_than_the_keys_have_is_whole(size: tuple[
 
 
 def test_what_a_long_notice_covers_is_not_clicked() -> None:
-    play, view = started(), View()
+    play, view = started(), ScreenRenderer()
     hit = [view.hit(play.session, 60, 16, 5, y) for y in range(16) if view.screen(play.session, 60, 16)]
     play.session = replace(play.session, notice=WORDS + WORDS)
     view.screen(play.session, 60, 16)

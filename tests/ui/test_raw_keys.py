@@ -26,8 +26,8 @@ from tests.play.test_switching import HEADER
 from tests.play.test_update import MOVES, Oracle, agree, has_true_numbers, keys_of
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.protocol import Check, Checked, Reply, Request
-from tokex_gguf.models.catalogue import Entry
-from tokex_gguf.models.discovery import Place
+from tokex_gguf.models.catalogue import CatalogueEntry
+from tokex_gguf.models.discovery import ModelOnDisk
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import SCREENS
 from tokex_gguf.play.events import PLAYERS
@@ -192,7 +192,9 @@ def games(numbers: range, length: int, folder: Path, patch: pytest.MonkeyPatch, 
     # How many rows there are then depends on the sizes that a place was seen in: the plain rules do not know these.
     patch.setattr("tokex_gguf.ui.app.rows_of", lambda *_: 0)
     # An empty list would close itself, sooner or later.
-    patch.setattr(game_module, "catalogue", lambda _: (Entry(Place("a", "", Path("/a.gguf")), 5, HEADER),))
+    patch.setattr(
+        game_module, "catalogue", lambda _: (CatalogueEntry(ModelOnDisk("a", "", Path("/a.gguf")), 5, HEADER),)
+    )
     pressed = 0
     for number in numbers:
         chance = random.Random(f"{SEED}-{number}")

@@ -32,7 +32,7 @@ from tokex_gguf.engine.worker.llama import Llama
 from tokex_gguf.play.session import EngineStatus, Game, Prompt, Session, Settings
 from tokex_gguf.sessions import codec
 from tokex_gguf.ui.cells import cells_of
-from tokex_gguf.ui.screen import View
+from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.model_ref import GgufFile
 
@@ -198,7 +198,7 @@ def only_text(raw: bytes) -> None:
 
 def meant(session: Session) -> list[str]:
     """The lines between header and status, as they are to stand on the screen."""
-    lines = View().screen(session, COLUMNS, ROWS)[1:-4]
+    lines = ScreenRenderer().screen(session, COLUMNS, ROWS)[1:-4]
     return [normal("".join(text for _, text in line)) for line in lines]
 
 

@@ -19,8 +19,8 @@ from tests.play.test_versus import compared, lax, two
 from tests.sampling import few, some
 from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, EvaluateStrictly, Failed, Loading, Walk
 from tokex_gguf.models import catalogue
-from tokex_gguf.models.catalogue import Entry
-from tokex_gguf.models.discovery import Place
+from tokex_gguf.models.catalogue import CatalogueEntry
+from tokex_gguf.models.discovery import ModelOnDisk
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import SCREENS, help_entries, hints, keys_of
@@ -34,7 +34,7 @@ from tokex_gguf.ui import panes, second, theme
 from tokex_gguf.ui.cells import Line, cells_of, width_of
 from tokex_gguf.ui.lens_lines import percent
 from tokex_gguf.ui.panes import bar, bar_scale
-from tokex_gguf.ui.screen import GREETING, View, rows_of, shown
+from tokex_gguf.ui.screen import GREETING, ScreenRenderer, rows_of, shown
 from tokex_gguf.ui.theme import styles
 from tokex_gguf.values import layers
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
@@ -43,7 +43,7 @@ from tokex_gguf.values.formatting import number
 from tokex_gguf.values.layers import Layer
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import DEFAULT, GREEDY, NO_CHAIN, Chain, Kind, Sampler
-from tokex_gguf.values.session_entry import Held, SessionEntry
+from tokex_gguf.values.session_entry import PlayedBy, SessionEntry
 from tokex_gguf.values.stops import AfterTokens
 from tokex_gguf.values.tokens import Piece, label
 from tokex_gguf.values.tree import Node
@@ -55,7 +55,7 @@ KNOWN = {*theme.styles("standard"), "reverse", "bold"}
 
 
 def draw(play: Play, width: int = 130, height: int = 40) -> list[Line]:
-    return View().screen(play.session, width, height)
+    return ScreenRenderer().screen(play.session, width, height)
 
 
 def text(play: Play, width: int = 130, height: int = 40) -> str:
@@ -155,7 +155,7 @@ def sessions() -> Play:
     """The list of sessions, more than fit; one is played here, one elsewhere, one is damaged."""
     play = started()
     play.take(Action.SESSIONS)
-    held = {1: Held.HERE, 2: Held.ELSEWHERE}
+    held = {1: PlayedBy.HERE, 2: PlayedBy.ELSEWHERE}
     entries = [
         SessionEntry(
             name=f"autosave-{index}",
@@ -169,7 +169,7 @@ def sessions() -> Play:
             visited=300 * index,
             model="Fake 135M",
             asked="fake",
-            held=held.get(index, Held.NOBODY),
+            held=held.get(index, PlayedBy.NOBODY),
             fault="not JSON" if index == 3 else "",
         )
         for index in range(40)
@@ -365,7 +365,7 @@ def session_of(name: str) -> Session:
     some([(name, *size) for name in STATES for size in [*SIZES, (1, 1), (59, 40), (130, 15)]], of=3),
 )
 def test_every_state_fills_the_screen_exactly(name: str, width: int, height: int) -> None:
-    lines = View().screen(session_of(name), width, height)
+    lines = ScreenRenderer().screen(session_of(name), width, height)
     assert len(lines) == height
     for line in lines:
         assert sum(cells_of(part) for _, part in line) == width
@@ -380,7 +380,7 @@ def test_names_that_others_give_are_never_obeyed(name: str, tmp_path: Path) -> N
     """A model's, a session's, a file's: whatever says them, a download, a session or the file system."""
     session = session_of(name)
     about = replace(HEADER, architecture=WILD, name=WILD, quantization=WILD)
-    place = Place(WILD, WILD, tmp_path / "a.gguf")
+    place = ModelOnDisk(WILD, WILD, tmp_path / "a.gguf")
     session = replace(
         session,
         game=replace(
@@ -394,11 +394,11 @@ def test_names_that_others_give_are_never_obeyed(name: str, tmp_path: Path) -> N
         ),
         name=WILD,
         notice=WILD,
-        models=tuple(catalogue.listed(Entry(place, 5, each)) for each in (about, WILD)),
+        models=tuple(catalogue.listed(CatalogueEntry(place, 5, each)) for each in (about, WILD)),
         starters=(Starter(WILD, WILD),),
     )
     for width, height in SIZES:
-        for line in View().screen(session, width, height):
+        for line in ScreenRenderer().screen(session, width, height):
             assert sum(cells_of(part) for _, part in line) == width
             assert all(part.isprintable() for _, part in line)
 
@@ -426,7 +426,7 @@ def test_below_60x16_the_screen_says_so() -> None:
     for width, height in ((59, 40), (80, 15)):
         lines = text(started(), width, height).splitlines()
         assert lines[0].startswith("tokex-gguf needs 60x16 cells,"[: width - 1])
-        assert not any(View().hit(started().session, width, height, 5, y) for y in range(height))
+        assert not any(ScreenRenderer().hit(started().session, width, height, 5, y) for y in range(height))
         assert [line.strip() for line in lines[1:3]] == [f"not {width}x{height}.", "ctrl+q quits"]
         assert not any(line.strip() for line in lines[3:])
 
@@ -669,9 +669,9 @@ def test_the_help_shows_every_key() -> None:
     ("kind", "width", "height"),
     few(
         [
-            *((screens.Play, 80, 24), (screens.Input, 60, 16), (screens.Tree, 130, 40)),
-            *((screens.Input, 80, 24), (screens.Tree, 60, 16), (screens.Play, 130, 40)),
-            *((screens.Tree, 80, 24), (screens.Play, 60, 16), (screens.Input, 130, 40)),
+            *((screens.Play, 80, 24), (screens.Input, 60, 16), (screens.TreeScreen, 130, 40)),
+            *((screens.Input, 80, 24), (screens.TreeScreen, 60, 16), (screens.Play, 130, 40)),
+            *((screens.TreeScreen, 80, 24), (screens.Play, 60, 16), (screens.Input, 130, 40)),
         ],
         of=9,
     ),
@@ -679,7 +679,7 @@ def test_the_help_shows_every_key() -> None:
 def test_every_key_moves_the_help_and_its_selection_is_on_the_screen(
     kind: type[Screen], width: int, height: int
 ) -> None:
-    opened = {screens.Input: (Action.INPUT,), screens.Tree: (Action.TREE,)}
+    opened = {screens.Input: (Action.INPUT,), screens.TreeScreen: (Action.TREE,)}
     play = started().press(*opened.get(kind, ()), Action.HELP)
     entries = [(entry.name, entry.text) for entry in help_entries(kind)]
 
@@ -971,7 +971,7 @@ def test_the_table_stays_while_a_search_begins() -> None:
     play = started("hello")
     before = [line.split("│")[1] for line in text(play).splitlines()[2:31]]
     play.take(Action.SEARCH)
-    assert on(play.session, screens.Search).rows is None
+    assert on(play.session, screens.SearchScreen).rows is None
     assert [line.split("│")[1].replace("·", " ") for line in text(play).splitlines()[2:31]] == [
         line.replace("·", " ") for line in before
     ]

@@ -14,7 +14,7 @@ from tokex_gguf.play.commands.registry import help_found
 from tokex_gguf.play.messages import Listed, ListedModels, PointedAtRow
 from tokex_gguf.play.session import Starter
 from tokex_gguf.ui.panes import help_lines
-from tokex_gguf.ui.screen import View, help_page
+from tokex_gguf.ui.screen import ScreenRenderer, help_page
 from tokex_gguf.ui.window import window
 from tokex_gguf.values.model_entry import ModelEntry
 
@@ -42,7 +42,7 @@ def test_no_entry_of_a_list_that_fits_is_scrolled_away() -> None:
         play = started().press(Action.PROMPTS)
         play.take(Listed(tuple(Starter(f"text {index}", "text") for index in range(entries))))
         for row in range(1 + entries):
-            screen = View().screen(play.session, 130, 40)
+            screen = ScreenRenderer().screen(play.session, 130, 40)
             told = ["".join(text for _, text in line) for line in screen]
             assert any(("+ text " in line and f"+ text {row - 1} " in line) or f" {1} " in line for line in told)
             shown = [index for index in range(entries) if any(f"+ text {index} " in line for line in told)]
@@ -76,7 +76,7 @@ def test_each_list_says_how_many_lines_are_above_and_below(kind: str, size: tupl
 
     def told() -> list[int]:
         """The lines that are said to be above and below."""
-        text = "\n".join("".join(part for _, part in line) for line in View().screen(play.session, *size))
+        text = "\n".join("".join(part for _, part in line) for line in ScreenRenderer().screen(play.session, *size))
         return [int(found[1]) if (found := re.search(rf"{arrow} (\d+) more", text)) else 0 for arrow in "↑↓"]
 
     # A list opens where the player is: the top is reached by keys.
@@ -102,7 +102,7 @@ def test_the_help_is_turned_by_pages_and_nothing_is_passed_unseen(size: tuple[in
     body = size[1] - (5 if size[1] >= 24 else 4)
 
     def page() -> list[str]:
-        lines = ["".join(part for _, part in line).rstrip() for line in View().screen(play.session, *size)]
+        lines = ["".join(part for _, part in line).rstrip() for line in ScreenRenderer().screen(play.session, *size)]
         return [line for line in lines[1 : 1 + body] if not re.match(" +[↑↓] [0-9]+ more", line)]
 
     def turn() -> list[str]:
@@ -121,4 +121,4 @@ def test_the_help_is_turned_by_pages_and_nothing_is_passed_unseen(size: tuple[in
 
 def test_a_list_that_fits_says_nothing_of_more() -> None:
     play = started().press(Action.COPY, Action.PROMPTS)
-    assert " more" not in "".join(part for line in View().screen(play.session, 80, 24) for _, part in line)
+    assert " more" not in "".join(part for line in ScreenRenderer().screen(play.session, 80, 24) for _, part in line)

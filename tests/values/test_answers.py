@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import fake
-from tokex_gguf.values.answers import LENSES, Answers
+from tokex_gguf.values.answers import LENSES, LensResults
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.lens import Sampled, lens_of
 from tokex_gguf.values.reachability import cut_by, decidable
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
 from tokex_gguf.values.tree import Node
-from tokex_gguf.values.view import KEPT, Standing, Verdict, View
+from tokex_gguf.values.view import NOT_CUT, Standing, Verdict, View
 
 
 def sampled(top_k: int) -> Sampled:
@@ -24,31 +24,31 @@ def sampled(top_k: int) -> Sampled:
 
 
 def view(final: float) -> View:
-    rows = array("i", [7]), array("d", [final]), array("b", [KEPT])
+    rows = array("i", [7]), array("d", [final]), array("b", [NOT_CUT])
     return View(1, 1.0, 0.0, 1.0, (), Standing.FREE, -1, *rows)
 
 
 def test_each_lens_has_answers_of_its_own() -> None:
-    answers, node = Answers(), Node(None, -1).child(1)
+    answers, node = LensResults(), Node(None, -1).child(1)
     one, other = view(0.5), view(0.25)
     answers.attach(sampled(5), node, one)
     assert answers.view(sampled(5), node) is one, "an equal lens is the same question"
     assert answers.view(sampled(6), node) is None
     answers.attach(sampled(6), node, other)
     assert answers.view(sampled(5), node) is one
-    assert answers.verdict(sampled(5), node.child(7)) == Verdict(0.5, KEPT), "a table tells of the tokens after it"
+    assert answers.verdict(sampled(5), node.child(7)) == Verdict(0.5, NOT_CUT), "a table tells of the tokens after it"
     assert answers.verdict(sampled(5), node.child(8)) is None
 
 
 def test_the_first_verdict_stays() -> None:
-    answers, node = Answers(), Node(None, -1).child(1).child(2)
-    answers.attach_verdict(sampled(5), node, Verdict(0.5, KEPT))
+    answers, node = LensResults(), Node(None, -1).child(1).child(2)
+    answers.attach_verdict(sampled(5), node, Verdict(0.5, NOT_CUT))
     answers.attach_verdict(sampled(5), node, Verdict(0.0, 0))
-    assert answers.verdict(sampled(5), node) == Verdict(0.5, KEPT)
+    assert answers.verdict(sampled(5), node) == Verdict(0.5, NOT_CUT)
 
 
 def test_of_many_lenses_the_latest_are_kept() -> None:
-    answers, node = Answers(), Node(None, -1).child(1)
+    answers, node = LensResults(), Node(None, -1).child(1)
     for top_k in range(1, LENSES + 2):
         answers.attach(sampled(top_k), node, view(0.5))
     assert answers.view(sampled(1), node) is None
@@ -71,7 +71,11 @@ class Counted(float):
 
 
 def test_a_chain_of_very_many_biases_is_hashed_and_sorted_once() -> None:
-    chain, answers, node = Chain(bias=tuple((token, Counted(1)) for token in range(9000))), Answers(), Node(None, -1)
+    chain, answers, node = (
+        Chain(bias=tuple((token, Counted(1)) for token in range(9000))),
+        LensResults(),
+        Node(None, -1),
+    )
     lens = lens_of(chain)
     assert isinstance(lens, Sampled)
     answers.attach(lens, node, view(0.5))
@@ -86,11 +90,11 @@ def test_a_chain_of_very_many_biases_is_hashed_and_sorted_once() -> None:
 
 
 def test_only_what_is_new_of_a_path_is_looked_at_again() -> None:
-    answers, lens = Answers(), sampled(5)
+    answers, lens = LensResults(), sampled(5)
     tip = Node(None, -1).descend(list(range(100)))
     for node in tip.nodes(1):
         node.attach_taken(Taken(-1.0, 2))
-        answers.attach_verdict(lens, node, Verdict(0.5, KEPT))
+        answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT))
     assert answers.look_on(lens, tip, 1000) and answers.first_unjudged(lens, tip) is None
     longer = tip.descend([7, 8])
     for node in longer.nodes(100):
@@ -98,7 +102,7 @@ def test_only_what_is_new_of_a_path_is_looked_at_again() -> None:
     assert answers.look_on(lens, longer, 1000)
     assert answers.first_unjudged(lens, longer) == 99, "the distribution behind the hundredth token"
     for node in longer.nodes(100):
-        answers.attach_verdict(lens, node, Verdict(0.5, KEPT))
+        answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT))
     assert answers.look_on(lens, longer, 1000) and answers.first_unjudged(lens, longer) is None
     other = tip.ancestor(50).child(9)
     other.attach_taken(Taken(-1.0, 2))
@@ -106,18 +110,18 @@ def test_only_what_is_new_of_a_path_is_looked_at_again() -> None:
 
 
 def test_the_cost_of_a_path_is_that_of_its_tokens() -> None:
-    answers, lens = Answers(), lens_of(Chain(bias=((3, 1.0),)))
+    answers, lens = LensResults(), lens_of(Chain(bias=((3, 1.0),)))
     assert isinstance(lens, Sampled)
     tip = Node(None, -1).descend(list(range(300)))
     for node in tip.nodes(2):
-        answers.attach_verdict(lens, node, Verdict(0.5, KEPT, 0.5))
+        answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT, 0.5))
     assert answers.cost(lens, tip) is None, "one is not known"
-    answers.attach_verdict(lens, tip.ancestor(2), Verdict(0.5, KEPT, 0.25))
+    answers.attach_verdict(lens, tip.ancestor(2), Verdict(0.5, NOT_CUT, 0.25))
     assert answers.cost(lens, tip) == 300.0
     assert answers.cost(lens, tip.ancestor(50)) == 50.0
     further = tip.child(7)
     assert answers.cost(lens, further) is None
-    answers.attach_verdict(lens, further, Verdict(0.5, KEPT, 0.0))
+    answers.attach_verdict(lens, further, Verdict(0.5, NOT_CUT, 0.0))
     assert answers.cost(lens, further) == math.inf
 
 
@@ -125,7 +129,7 @@ def test_the_cost_of_a_path_is_that_of_its_tokens() -> None:
 
 
 def test_a_path_is_looked_at_in_pieces() -> None:
-    answers, lens = Answers(), sampled(5)
+    answers, lens = LensResults(), sampled(5)
     tip = Node(None, -1).descend(list(range(100)))
     for node in tip.nodes(1):
         node.attach_taken(Taken(-1.0, 2))
@@ -136,7 +140,7 @@ def test_a_path_is_looked_at_in_pieces() -> None:
 
 
 def test_what_the_model_has_not_said_yet_is_looked_at_later() -> None:
-    answers, lens = Answers(), sampled(5)
+    answers, lens = LensResults(), sampled(5)
     tip = Node(None, -1).descend(list(range(10)))
     for node in tip.nodes(1):
         answers.attach_verdict(lens, node, Verdict(0.0, 0))
@@ -148,11 +152,11 @@ def test_what_the_model_has_not_said_yet_is_looked_at_later() -> None:
     assert answers.look_on(lens, tip, 100) and len(answers.judged(lens, tip).cut(tip)) == 9
 
 
-def plain(answers: Answers, lens: Sampled, tip: Node) -> tuple[list[int], list[int], list[int]]:
+def plain(answers: LensResults, lens: Sampled, tip: Node) -> tuple[list[int], list[int], list[int]]:
     """The depths of the tokens of a path that are unknown, that were cut, and that cost most, by going through it."""
     verdicts = [(node.depth, answers.verdict(lens, node)) for node in tip.nodes(1)]
     unknown = [depth for depth, verdict in verdicts if verdict is None]
-    cut = [depth for depth, verdict in verdicts if verdict and verdict.cut_by != KEPT]
+    cut = [depth for depth, verdict in verdicts if verdict and verdict.cut_by != NOT_CUT]
     costs = [(verdict.cost_bits, depth) for depth, verdict in verdicts if verdict and verdict.cost_bits > 0]
     least = sorted(costs, reverse=True)[: math.ceil(len(costs) / 10)][-1:]
     return unknown, cut, [depth for bits, depth in costs if least and bits >= least[0][0]]
@@ -162,7 +166,7 @@ def plain(answers: Answers, lens: Sampled, tip: Node) -> tuple[list[int], list[i
 @settings(max_examples=30)
 def test_what_is_kept_sorted_is_what_a_walk_along_the_path_finds(seed: int) -> None:
     """On any way through a tree, through two lenses, whenever and from wherever a verdict comes."""
-    chance, answers = random.Random(seed), Answers()
+    chance, answers = random.Random(seed), LensResults()
     asked = lens_of(Chain(bias=((3, 1.0),)))
     assert isinstance(asked, Sampled) and not decidable(asked) and decidable(sampled(2))
     tips = [Node(None, -1).child(0)]
@@ -199,7 +203,7 @@ def true(lens: Sampled, node: Node, seed: int) -> Verdict:
     """What a lens makes of a token, always the same."""
     assert node.parent is not None and node.parent.distribution is not None and node.taken is not None
     chance = random.Random(f"{seed} {node.path()} {lens}")
-    cut, mass = chance.choice([KEPT, KEPT, 0]), chance.choice([1.0, 0.5, 0.25, chance.random(), 0.0])
+    cut, mass = chance.choice([NOT_CUT, NOT_CUT, 0]), chance.choice([1.0, 0.5, 0.25, chance.random(), 0.0])
     if decidable(lens):
         decided = cut_by(lens, node.parent.distribution, node.taken)
         cut, mass = cut if decided is None else decided, 1.0
@@ -215,7 +219,7 @@ def told(lens: Sampled, node: Node, seed: int) -> View:
 
 
 def test_a_path_that_ends_earlier_has_what_comes_before_its_end() -> None:
-    answers, lens = Answers(), sampled(5)
+    answers, lens = LensResults(), sampled(5)
     tip = Node(None, -1).descend(list(range(300)))
     for node in tip.nodes(1):
         node.attach_taken(Taken(-1.0, 2))

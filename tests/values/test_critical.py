@@ -8,10 +8,20 @@ from collections.abc import Callable
 import pytest
 
 from tests.sampling import few
-from tokex_gguf.values.critical import LONGEST, MOST, Critical, End, Place, Rule, Run, lead_of, place_of
+from tokex_gguf.values.critical import (
+    LONGEST_LEAD,
+    MOST_PLACES,
+    Critical,
+    DoubtfulPlace,
+    Rollout,
+    RolloutEnd,
+    Rule,
+    lead_of,
+    place_of,
+)
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.grouping import FIRST_NUMBER, found, found_last, pattern_of
-from tokex_gguf.values.stops import AfterTokens, AtEnd, AtLine, AtSentence, AtText, Stop, told
+from tokex_gguf.values.stops import AfterTokens, AtEnd, AtLine, AtSentence, AtText, StopRule, told
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 
@@ -25,7 +35,7 @@ PIECES = [
 ]
 """A lead that is spelled in several ways and has the answer in its token, numbers, stops, a cut character, an end."""
 LEADS = [b"Ans:", b":", b"s", b"", b"nowhere"]
-STOPS: list[Stop] = [AtLine(), AtSentence(), AtEnd(), AfterTokens(1), AfterTokens(3), AtText("x "), AtText("2.")]
+STOPS: list[StopRule] = [AtLine(), AtSentence(), AtEnd(), AfterTokens(1), AfterTokens(3), AtText("x "), AtText("2.")]
 
 
 class Model:
@@ -79,21 +89,21 @@ class Plain:
                 self.ended = end
         self.standing = self.run(base, len(data(base)) if self.lead_ends is None else None)
 
-    def run(self, path: list[int], new: int | None) -> tuple[End, str | None, list[int]]:
+    def run(self, path: list[int], new: int | None) -> tuple[RolloutEnd, str | None, list[int]]:
         """How a path goes on greedily; `new`: bytes before which no lead may end; None: the path's own lead counts."""
         path, given = list(path), len(path)
         while True:
             answer = self.answer(path, new)
             if answer is not None:
-                return End.ANSWERED, answer, path
+                return RolloutEnd.ANSWERED, answer, path
             if len(path) - given >= self.each:
-                return End.LONG, None, path
+                return RolloutEnd.LONG, None, path
             token = self.model.ranked(path)[0]
             if PIECES[token].ends:
                 behind = self.behind(path, new)
                 if behind is not None:
-                    return End.ANSWERED, behind.decode("utf-8", "replace").strip(), path
-                return End.ENDED, None, path
+                    return RolloutEnd.ANSWERED, behind.decode("utf-8", "replace").strip(), path
+                return RolloutEnd.ENDED, None, path
             path.append(token)
 
     def behind(self, path: list[int], new: int | None) -> bytes | None:
@@ -163,8 +173,8 @@ def doubts(base: Node, begin: int) -> list[tuple[float, int, int]]:
 
 @pytest.mark.parametrize("stop", STOPS, ids=told)
 @pytest.mark.parametrize("lead", few(LEADS, of=3))
-def test_all_ways_are_those_of_a_plain_greedy_search(stop: Stop, lead: bytes) -> None:
-    ended = set[End | None]()
+def test_all_ways_are_those_of_a_plain_greedy_search(stop: StopRule, lead: bytes) -> None:
+    ended = set[RolloutEnd | None]()
     for number in range(12):
         seed = f"{SEED} {number} {stop} {lead!r}"
         print("seed", seed)
@@ -173,7 +183,7 @@ def test_all_ways_are_those_of_a_plain_greedy_search(stop: Stop, lead: bytes) ->
         path = [chance.randrange(13) for _ in range(chance.randint(2, 14))]
         base, rule, each = grown(model, path), Rule(lead, stop), chance.choice((1, 5, 25))
         out = Critical(base, rule, PIECES.__getitem__)
-        through(out, model, MOST, each, chance)
+        through(out, model, MOST_PLACES, each, chance)
         text = data(path)
         ends = [at + len(lead) for at in range(len(text)) if lead and text.startswith(lead, at)]
         begin = 0
@@ -183,18 +193,20 @@ def test_all_ways_are_those_of_a_plain_greedy_search(stop: Stop, lead: bytes) ->
         last = out.standing.node.depth if isinstance(stop, AtSentence) else plain.ended
         places = [one for one in doubts(base, begin) if one[1] <= last]
         if len(lead) != 1:
-            assert [(-one.place.doubt, one.place.node.depth, one.place.second) for one in out.trials(MOST)] == places
+            assert [
+                (-one.place.doubt, one.place.node.depth, one.place.second) for one in out.trials(MOST_PLACES)
+            ] == places
         if isinstance(stop, AtSentence):
             continue  # where a sentence ends depends on where tokens do: by hand, below
         same(out, out.standing, plain, plain.standing)
-        for trial in out.trials(MOST):
+        for trial in out.trials(MOST_PLACES):
             place = trial.place
             before = path[: place.node.depth - 1]
             given = len(data(before))
             new = None if plain.lead_ends is not None and given >= plain.lead_ends else given
             if PIECES[place.second].ends:
                 if new is None:
-                    assert trial.run.end is End.ANSWERED or data(before)[plain.lead_ends :].strip()
+                    assert trial.run.end is RolloutEnd.ANSWERED or data(before)[plain.lead_ends :].strip()
                 continue
             if new is None and plain.answer(before, None) is not None:
                 continue  # it ended before the place
@@ -204,20 +216,20 @@ def test_all_ways_are_those_of_a_plain_greedy_search(stop: Stop, lead: bytes) ->
         print(ended)
 
 
-def same(out: Critical, run: Run, plain: Plain, wanted: tuple[End, str | None, list[int]]) -> None:
+def same(out: Critical, run: Rollout, plain: Plain, wanted: tuple[RolloutEnd, str | None, list[int]]) -> None:
     """Whether a way is told as it is."""
     end, answer, path = wanted
     if run is out.standing and plain.lead_ends is not None and plain.answer(plain.base, None) is not None:
         # It has ended within the path.
-        assert run.end is End.ANSWERED and run.node.depth <= len(plain.base)
+        assert run.end is RolloutEnd.ANSWERED and run.node.depth <= len(plain.base)
         return
     assert run.end is end
     assert run.node.path() == path
-    if end is End.ANSWERED:
+    if end is RolloutEnd.ANSWERED:
         assert run.said == answer
         assert run.number == found(pattern_of(FIRST_NUMBER), answer or "")
         assert run.node.depth - run.last.depth in (0, 1)
-    elif end is End.ENDED:
+    elif end is RolloutEnd.ENDED:
         assert run.number == found_last(pattern_of(FIRST_NUMBER), data(path).decode("utf-8", "replace"))
         assert run.last is run.node
     assert data(path).endswith(run.text)
@@ -228,19 +240,19 @@ def same(out: Critical, run: Run, plain: Plain, wanted: tuple[End, str | None, l
 )
 def test_a_long_lead_begins_with_a_character(text: str) -> None:
     lead = lead_of(Node(None, -1).descend(list(range(len(text)))), lambda token: Piece(text[token].encode()))
-    assert text.endswith(lead.decode()) and LONGEST - 3 <= len(lead) <= LONGEST
+    assert text.endswith(lead.decode()) and LONGEST_LEAD - 3 <= len(lead) <= LONGEST_LEAD
 
 
 def test_the_second_choice_is_the_likeliest_token_that_does_not_stand_there() -> None:
     root = Node(None, -1).child(0)
     root.attach(Distribution.of(1.0, [3, 1, 2], [math.log(0.5), math.log(0.3), math.log(0.2)]))
-    assert place_of(root.child(3)) == Place(math.log(0.3), root.child(3), 1, math.log(0.3))
-    assert place_of(root.child(1)) == Place(math.log(0.3), root.child(1), 3, math.log(0.5))
-    assert place_of(root.child(2)) == Place(math.log(0.2), root.child(2), 3, math.log(0.5))
+    assert place_of(root.child(3)) == DoubtfulPlace(math.log(0.3), root.child(3), 1, math.log(0.3))
+    assert place_of(root.child(1)) == DoubtfulPlace(math.log(0.3), root.child(1), 3, math.log(0.5))
+    assert place_of(root.child(2)) == DoubtfulPlace(math.log(0.2), root.child(2), 3, math.log(0.5))
     unlikely = root.child(9)
     assert place_of(unlikely) is None, "not known yet"
     unlikely.attach_taken(Taken(-20.0, 900))
-    assert place_of(unlikely) == Place(-20.0, unlikely, 3, math.log(0.5))
+    assert place_of(unlikely) == DoubtfulPlace(-20.0, unlikely, 3, math.log(0.5))
     sure = root.child(1)
     sure.attach(Distribution.of(0.0, [4, 5], [0.0, -math.inf]))
     assert place_of(sure.child(4)) is None, "nothing else can stand there"
@@ -267,14 +279,14 @@ def test_places_without_numbers_are_told_and_come_along_once_they_are_known() ->
         model.attach(node)
     out = Critical(base, Rule(b"nowhere", AtLine()), PIECES.__getitem__)
     assert out.look_on(100)
-    assert (out.lacking, len(out.trials(MOST))) == (2, 2)
+    assert (out.lacking, len(out.trials(MOST_PLACES))) == (2, 2)
     model.attach(nodes[2])
     assert out.look_on(0)
-    assert (out.lacking, len(out.trials(MOST))) == (1, 3)
+    assert (out.lacking, len(out.trials(MOST_PLACES))) == (1, 3)
     model.attach(nodes[1])
     out.look_on(0)
     assert out.lacking == 0
-    assert [one.place.node.depth for one in out.trials(MOST)] == [depth for _, depth, _ in doubts(base, 0)]
+    assert [one.place.node.depth for one in out.trials(MOST_PLACES)] == [depth for _, depth, _ in doubts(base, 0)]
 
 
 def test_what_came_before_an_earlier_answer_is_left_out() -> None:
@@ -284,7 +296,7 @@ def test_what_came_before_an_earlier_answer_is_left_out() -> None:
     base = grown(model, path)
     out = Critical(base, Rule(b"Ans:", AtLine()), PIECES.__getitem__)
     assert out.look_on(100)
-    assert sorted(one.place.node.depth for one in out.trials(MOST)) == [5, 6, 7, 8, 9, 10]
+    assert sorted(one.place.node.depth for one in out.trials(MOST_PLACES)) == [5, 6, 7, 8, 9, 10]
     assert out.begin == 4
 
 
@@ -308,14 +320,14 @@ def by_hand(said: dict[tuple[int, ...], str]) -> Callable[[Node], None]:
 @pytest.mark.parametrize(
     ("said", "answer", "end"),
     [
-        (" 72.", "72", End.ANSWERED),
-        ("\n\n72\n", "72", End.ANSWERED),
-        ("72.2\n", "72.2", End.ANSWERED),
-        ("", "", End.ANSWERED),
-        ("A\n", "A", End.ANSWERED),
+        (" 72.", "72", RolloutEnd.ANSWERED),
+        ("\n\n72\n", "72", RolloutEnd.ANSWERED),
+        ("72.2\n", "72.2", RolloutEnd.ANSWERED),
+        ("", "", RolloutEnd.ANSWERED),
+        ("A\n", "A", RolloutEnd.ANSWERED),
     ],
 )
-def test_the_answer_as_it_stands(said: str, answer: str, end: End) -> None:
+def test_the_answer_as_it_stands(said: str, answer: str, end: RolloutEnd) -> None:
     path = [5]
     attach = by_hand({tuple(path): said})
     out = Critical(Node(None, -1).descend(path), Rule(b"Ans:", AtSentence()), PIECES.__getitem__)
@@ -349,7 +361,7 @@ def test_without_the_lead_the_last_number_is_the_answer_where_the_model_ends() -
     while out.advance(8, 100, 100) and (wanted := out.wanted(8)):
         attach(wanted)
     (trial,) = out.trials(8)
-    assert (out.answer(out.standing), out.answer(trial.run), trial.run.end) == ("7", "72", End.ENDED)
+    assert (out.answer(out.standing), out.answer(trial.run), trial.run.end) == ("7", "72", RolloutEnd.ENDED)
     assert out.flips(trial) is True
     assert [node.token for node in trial.run.last.nodes()] == [9, 10, 6, 8, 9]
 
@@ -367,7 +379,7 @@ def test_without_a_lead_in_the_text_its_own_last_number_is_the_answer_as_it_stan
     (trial,) = out.trials(8)
     assert (out.answer(out.standing), out.answer(trial.run), out.flips(trial)) == ("7", "2", True)
     empty = Critical(Node(None, -1).descend([9, 15]), Rule(b"Ans:", AtLine()), PIECES.__getitem__)
-    empty.standing.stop(End.ENDED)
+    empty.standing.stop(RolloutEnd.ENDED)
     assert empty.answer(empty.standing) is None, "the number is another turn's"
 
 
@@ -397,7 +409,7 @@ def test_where_the_model_ends_all_of_the_text_may_have_the_number(
     while out.advance(8, 100, 100) and (wanted := out.wanted(8)):
         attach(wanted)
     (trial,) = out.trials(8)
-    assert trial.run.end is End.ENDED
+    assert trial.run.end is RolloutEnd.ENDED
     assert (out.answer(out.standing), out.answer(trial.run)) == (stands, answer)
     assert out.flips(trial) is (None if answer is None else answer != stands)
 
@@ -436,11 +448,11 @@ def test_what_is_too_long_has_no_answer_and_may_go_on() -> None:
     chance = random.Random(SEED)
     through(out, model, 2, 3, chance)
     runs = [trial.run for trial in out.trials(2)]
-    assert End.LONG in {run.end for run in runs}
-    assert all(out.flips(trial) is None for trial in out.trials(2) if trial.run.end is End.LONG)
+    assert RolloutEnd.LONG in {run.end for run in runs}
+    assert all(out.flips(trial) is None for trial in out.trials(2) if trial.run.end is RolloutEnd.LONG)
     assert out.resume()
     through(out, model, 2, 1000, chance)
-    assert {run.end for run in runs} <= {End.ENDED, End.FULL}
+    assert {run.end for run in runs} <= {RolloutEnd.ENDED, RolloutEnd.FULL}
     assert all(run.node.depth <= 40 for run in runs)
 
 

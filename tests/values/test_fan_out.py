@@ -13,7 +13,18 @@ from tests.sampling import few
 from tokex_gguf.values import fan_out as module
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.fan_out import Answer, ExactSum, FanOut, end_of, tokens_of, weakest
-from tokex_gguf.values.stops import AfterTokens, AtEnd, AtLine, AtSentence, AtText, Finder, Stop, stop_of, told, written
+from tokex_gguf.values.stops import (
+    AfterTokens,
+    AtEnd,
+    AtLine,
+    AtSentence,
+    AtText,
+    Finder,
+    StopRule,
+    stop_of,
+    told,
+    written,
+)
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 
@@ -26,7 +37,7 @@ PIECES = [
     Piece(b"<end>", control=True, ends=True),
 ]
 """Texts that are spelled in several ways, stops inside of them and across them, a character in two parts, an end."""
-STOPS: list[Stop] = [
+STOPS: list[StopRule] = [
     *(AtLine(), AtSentence(), AtEnd(), AfterTokens(1), AfterTokens(2), AfterTokens(3)),
     *(AtText("ab"), AtText("aba"), AtText("\n\n"), AtText("b\nb"), AtText("…")),
 ]
@@ -49,7 +60,7 @@ class Model:
         return Distribution.of(1.0, order, [scores[token] - total for token in order])
 
 
-def cut(text: bytes, ends: bool, stop: Stop, tokens: int) -> bytes | None:
+def cut(text: bytes, ends: bool, stop: StopRule, tokens: int) -> bytes | None:
     """The answer in a text that is looked at as a whole; None: it goes on. Its last token is that by which it ended."""
     found: int | None = None
     match stop:
@@ -64,7 +75,7 @@ def cut(text: bytes, ends: bool, stop: Stop, tokens: int) -> bytes | None:
     return text[:found] if found is not None else text if ends else None
 
 
-def by_tokens(base: Piece, pieces: list[Piece], stop: Stop) -> bytes | None:
+def by_tokens(base: Piece, pieces: list[Piece], stop: StopRule) -> bytes | None:
     """The same by the program's own search: sentences depend on where tokens end."""
     finder, text = Finder(stop), b""
     begun = finder.begin(base.data)
@@ -80,7 +91,7 @@ def by_tokens(base: Piece, pieces: list[Piece], stop: Stop) -> bytes | None:
 class Enumerated:
     """All paths of a model behind a prompt, followed by recursion and added up as fractions."""
 
-    def __init__(self, model: Model, base: list[int], stop: Stop, cut_off: float, longest: int) -> None:
+    def __init__(self, model: Model, base: list[int], stop: StopRule, cut_off: float, longest: int) -> None:
         self.answers: dict[bytes, list[tuple[list[int], float]]] = defaultdict(list)
         self.cut = Fraction(0)
         self._model, self._base, self._stop, self._cut_off, self._longest = model, base, stop, cut_off, longest
@@ -137,7 +148,7 @@ def lucky(chance: random.Random, out: FanOut, model: Model, steps: int, check: C
 @pytest.mark.parametrize("stop", STOPS, ids=told)
 @pytest.mark.parametrize("candidates", few([len(PIECES), 5], of=3))
 def test_all_answers_and_the_coverage_are_those_of_an_enumeration(
-    stop: Stop, candidates: int, monkeypatch: pytest.MonkeyPatch
+    stop: StopRule, candidates: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LISTED", 3)
     for number in range(2):
@@ -277,7 +288,7 @@ def test_a_sum_loses_no_digit() -> None:
         (["aa", "aa", "bc"], AtText("aabc"), b"aa"),
     ],
 )
-def test_where_an_answer_ends(texts: list[str], stop: Stop, answer: bytes | None) -> None:
+def test_where_an_answer_ends(texts: list[str], stop: StopRule, answer: bytes | None) -> None:
     finder, begun, before = Finder(stop), b"", b""
     for index, text in enumerate(texts):
         looked = finder.look(begun, index, Piece(text.encode()))

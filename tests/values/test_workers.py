@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokex_gguf.values.workers import MOST, workers_of
+from tokex_gguf.values.workers import MOST_WORKERS, workers_of
 
-MANY = [f"10.0.0.{index}:50052" for index in range(1, MOST + 2)]
+MANY = [f"10.0.0.{index}:50052" for index in range(1, MOST_WORKERS + 2)]
 
 
 @given(st.text(max_size=60))
@@ -26,8 +26,8 @@ def test_any_text_is_a_list_of_workers_or_refused(text: str) -> None:
 
 
 def test_as_many_as_llama_cpp_takes() -> None:
-    assert len(workers_of(",".join(MANY[:MOST]))) == MOST
-    with pytest.raises(ValueError, match=rf"^{MOST + 1} workers: llama.cpp takes {MOST} at the most$"):
+    assert len(workers_of(",".join(MANY[:MOST_WORKERS]))) == MOST_WORKERS
+    with pytest.raises(ValueError, match=rf"^{MOST_WORKERS + 1} workers: llama.cpp takes {MOST_WORKERS} at the most$"):
         workers_of(",".join(MANY))
 
 

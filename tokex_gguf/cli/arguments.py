@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tokex_gguf import __version__, config
-from tokex_gguf.system.console import USAGE, Exit, Parser
+from tokex_gguf.system.console import USAGE, CommandParser, Exit
 from tokex_gguf.values.sampler_text import OPTIONS, seed_of
 from tokex_gguf.values.tokens import visible
 from tokex_gguf.values.workers import workers_of
@@ -127,7 +127,7 @@ def _start(text: str) -> int:
     return _count(text, least=0)
 
 
-class _Told(argparse.Action):
+class _SamplerFlag(argparse.Action):
     """Notes a sampler's flag, by its first name, and its value, in the order in which they come."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, *, repeats: bool, **options: Any) -> None:
@@ -158,7 +158,7 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
     )
     for one in OPTIONS:
         group.add_argument(
-            *one.names, metavar=one.value, dest="sampling", action=_Told, repeats=one.repeats, help=one.help
+            *one.names, metavar=one.value, dest="sampling", action=_SamplerFlag, repeats=one.repeats, help=one.help
         )
     group.add_argument(
         "-s", "--seed", metavar="N", type=_seed, help="the seed of all draws; -1, the default: a random one"
@@ -226,7 +226,7 @@ def _add_answers(parser: argparse.ArgumentParser) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """The options of `tokex-gguf`; docs/reference/command-line.md is generated from it."""
-    parser = Parser(
+    parser = CommandParser(
         prog=PROGRAM,
         description="See what a language model would say next, token by token, and be its sampler.",
         epilog=f"Commands: {PROGRAM} models, pull NAME, sessions, cache, doctor, completion SHELL, help (each has "

@@ -7,7 +7,7 @@ from tokex_gguf.system.console import FAILED, USAGE, Exit, say, show
 from tokex_gguf.values.formatting import counted, size_of, system_reason
 from tokex_gguf.values.tokens import visible
 
-LEAST = 12
+LEAST_CELLS = 12
 """Cells that a model's name keeps, where a terminal is narrow."""
 
 
@@ -43,7 +43,7 @@ def line(one: kv_folder.Content, width: int | None) -> str:
 
     name, bracket, kind = visible(one.model).rpartition(" (")
     name, kind = (name, bracket + kind) if bracket else (kind, "")
-    return clip(before + clip(name, max(LEAST, width - cells_of(before + kind))) + kind, width)
+    return clip(before + clip(name, max(LEAST_CELLS, width - cells_of(before + kind))) + kind, width)
 
 
 def clear() -> int:

@@ -10,7 +10,7 @@ from tokex_gguf.cli import cache, completion, doctor
 from tokex_gguf.cli.arguments import make_parser
 from tokex_gguf.cli.tables import parser_of, tables
 from tokex_gguf.models import resolve
-from tokex_gguf.models.catalogue import Entry, catalogue
+from tokex_gguf.models.catalogue import CatalogueEntry, catalogue
 from tokex_gguf.sessions import listing, store
 from tokex_gguf.system.console import FAILED, USAGE, Exit, dumps, say, show
 from tokex_gguf.values.formatting import system_reason
@@ -37,7 +37,7 @@ def _models(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _as_json(entry: Entry) -> dict[str, object]:
+def _as_json(entry: CatalogueEntry) -> dict[str, object]:
     place, size, about = entry
     told: dict[str, object] = {
         "name": place.name,
@@ -100,7 +100,7 @@ def _each(names: Sequence[str], change: Callable[[str], None]) -> int:
     for name in names:
         try:
             change(name)
-        except store.Refused as error:
+        except store.CannotChange as error:
             say(str(error))
             code = code or USAGE
         except OSError as error:

@@ -19,11 +19,11 @@ from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import remote
 from tokex_gguf.engine.protocol import ConnectServer, EngineDied, Failed, Loaded
 from tokex_gguf.models import discovery, hub_cache, resolve
-from tokex_gguf.models.discovery import Place
+from tokex_gguf.models.discovery import ModelOnDisk
 from tokex_gguf.models.gguf import metadata
 from tokex_gguf.models.gguf.metadata import BadHeader
-from tokex_gguf.models.memory import BYTES, TooLarge, WorkerMemory, layers_on, over_workers
-from tokex_gguf.models.preflight import Unusable, prepare
+from tokex_gguf.models.memory import CELL_BYTES, TooLarge, WorkerMemory, layers_on, over_workers
+from tokex_gguf.models.preflight import UnusableModel, prepare
 from tokex_gguf.system import machine
 from tokex_gguf.system.limits import limits
 from tokex_gguf.values.formatting import size_of, system_reason
@@ -33,7 +33,7 @@ from tokex_gguf.values.workers import workers_of
 PACKAGES = ("llama-cpp-python", "prompt_toolkit", "numpy", "huggingface_hub")
 WIDTH = 80
 """Columns of the report."""
-PATIENCE = 30.0
+SERVER_WAIT = 30.0
 """Seconds that a server has to say what it is."""
 SETTINGS = (
     "HF_HOME",
@@ -152,16 +152,16 @@ def _workers(report: Report, workers: tuple[str, ...]) -> list[WorkerMemory]:
 def _shares(report: Report, path: Path, devices: list[WorkerMemory], engine: config.EngineOptions) -> None:
     """What each device of RPC workers gets of a model. Raises Unusable."""
     try:
-        layers = metadata.tensor_bytes(Place("", "", path).parts)
+        layers = metadata.tensor_bytes(ModelOnDisk("", "", path).parts)
     except (BadHeader, OSError) as error:
-        raise Unusable(f"{path}: {error}") from None
+        raise UnusableModel(f"{path}: {error}") from None
     for device, own in zip(devices, layers_on(len(layers), [one.free for one in devices]), strict=True):
         weights = size_of(sum(layers[own.start : own.stop]))
         report.tell("", f"{device.worker}: {len(own)} of {len(layers)} layers, {weights}")
     try:
         over_workers(metadata.glance(path), layers, devices, context=engine.context, kv=engine.kv)
     except TooLarge as error:
-        raise Unusable(f"{path}: {error}") from None
+        raise UnusableModel(f"{path}: {error}") from None
 
 
 def _model(report: Report, name: str | None, rpc: tuple[str, ...] | None) -> None:
@@ -200,11 +200,11 @@ def _model(report: Report, name: str | None, rpc: tuple[str, ...] | None) -> Non
         about = metadata.glance(path)
         if any(device.free for device in devices):
             _shares(report, path, devices, engine)
-    except Unusable as error:
+    except UnusableModel as error:
         report.wrong(str(error))
         return
-    cells = size_of(4096 * about.kv_bytes_per_token(BYTES[engine.kv]))
-    size = size_of(Place("", "", path).size)
+    cells = size_of(4096 * about.kv_bytes_per_token(CELL_BYTES[engine.kv]))
+    size = size_of(ModelOnDisk("", "", path).size)
     report.tell("", f"{about.architecture} {about.quantization}, {size}; 4,096 tokens take {cells}")
     if notice:
         report.wrong(notice)
@@ -240,7 +240,7 @@ def _asked(connect: ConnectServer) -> Loaded | str:
         return system_reason(error)
     try:
         engine.send(connect)
-        match replies.get(timeout=PATIENCE):
+        match replies.get(timeout=SERVER_WAIT):
             case Loaded() as loaded:
                 return loaded
             case Failed(reason=reason) | EngineDied(reason):
@@ -248,7 +248,7 @@ def _asked(connect: ConnectServer) -> Loaded | str:
             case _:
                 return "the server's answer makes no sense"
     except queue.Empty:
-        return f"the server has not answered for {PATIENCE:.0f} seconds"
+        return f"the server has not answered for {SERVER_WAIT:.0f} seconds"
     finally:
         engine.close()
 

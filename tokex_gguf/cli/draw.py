@@ -7,7 +7,7 @@ from typing import Any
 from tokex_gguf.cli.report import EvaluationFailed
 from tokex_gguf.engine.protocol import GOES_ON, Capability, Continue, Continued, EngineDied, Failed
 from tokex_gguf.shell.runtime import Runtime
-from tokex_gguf.values.dice import MOST
+from tokex_gguf.values.dice import RANDOM_SEED
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.lens import as_sampled
 
@@ -26,7 +26,7 @@ def samples(game: Runtime, count: int, most: int) -> Iterator[dict[str, Any]]:
     while game.session.game.owed:  # what is still to come would end a sample
         game.wait()
     for index in range(count):
-        yield _sample(game, _FIRST + index, (game.session.game.sampling.seed + index) % MOST, most)
+        yield _sample(game, _FIRST + index, (game.session.game.sampling.seed + index) % RANDOM_SEED, most)
 
 
 def _sample(game: Runtime, number: int, seed: int, most: int) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from tokex_gguf.values import text_files
 from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.text_files import NotText
 
-LARGEST = 16 * 2**20
+MOST_BYTES = 16 * 2**20
 """Bytes of a starting text, at the most."""
-PATIENCE = 3.0
+SILENT_PIPE = 3.0
 """Seconds to wait for a pipe that nobody asked to read, before a line says what is waited for."""
 
 _SUBSTITUTED = re.compile(r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+")
@@ -91,8 +91,8 @@ def limit(options: argparse.Namespace, flag: str, name: str) -> str:
             raise Exit(f"{flag} {name}: a folder; it takes a file", USAGE)
         else:
             with Path(name).open("rb") as file:
-                data = file.read(LARGEST + 1)
-        if len(data) > LARGEST:
+                data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
             raise Exit(f"{flag} {name}: larger than 16 MiB", USAGE)
         return text_files.decode(data).text
     except OSError as error:
@@ -123,7 +123,7 @@ def _read(name: str, *, waited_for: bool) -> bytes:
             # Whoever opens a pipe waits for its other end, and devices may have none.
             raise Exit(f"{name}: not a plain file; - reads standard input", USAGE)
         with path.open("rb") as file:
-            return _bounded(name, file.read(LARGEST + 1))
+            return _bounded(name, file.read(MOST_BYTES + 1))
     except FileNotFoundError as error:
         raise Exit(f"{name}: cannot be read: {system_reason(error)}{_hint(name)}", USAGE) from None
     except OSError as error:
@@ -143,13 +143,13 @@ def _standard_input(waited_for: bool) -> bytes:
     if sys.stdin is None or sys.stdin.closed:
         raise Exit("standard input is closed", USAGE)
     waiting = threading.Timer(
-        PATIENCE, say, ["waiting for a text on standard input; a file's name, or --prompt, gives one instead"]
+        SILENT_PIPE, say, ["waiting for a text on standard input; a file's name, or --prompt, gives one instead"]
     )
     waiting.daemon = True
     if waited_for:
         waiting.start()
     try:
-        return sys.stdin.buffer.read(LARGEST + 1)
+        return sys.stdin.buffer.read(MOST_BYTES + 1)
     finally:
         waiting.cancel()
 
@@ -157,7 +157,7 @@ def _standard_input(waited_for: bool) -> bytes:
 def _bounded(name: str, data: bytes) -> bytes:
     if data.startswith(b"GGUF"):
         raise Exit(f"{name}: a model, not a text: --model takes it", USAGE)
-    if len(data) > LARGEST:
+    if len(data) > MOST_BYTES:
         raise Exit(f"{name}: larger than 16 MiB: no model's context holds that", USAGE)
     return data
 

@@ -30,7 +30,7 @@ from tokex_gguf.engine.process import SERVER_KEY
 from tokex_gguf.engine.protocol import ConnectServer, Load
 from tokex_gguf.models import resolve
 from tokex_gguf.models.memory import Fit
-from tokex_gguf.models.preflight import Unusable, prepare
+from tokex_gguf.models.preflight import UnusableModel, prepare
 from tokex_gguf.models.resolve import Resolved
 from tokex_gguf.play.session import ALL, Game, Options, Palette, Sampling, Session, Settings
 from tokex_gguf.sessions import store
@@ -47,7 +47,7 @@ from tokex_gguf.values.layers import REACHABLE
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 from tokex_gguf.values.names import valid_name
 from tokex_gguf.values.sampler_text import read_flags
-from tokex_gguf.values.stops import Stop, stop_of
+from tokex_gguf.values.stops import StopRule, stop_of
 
 if TYPE_CHECKING:
     from tokex_gguf.sessions.codec import Encoder
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 LARGEST_LOG = 1 << 20
 """Bytes from which a log is put aside at the next start. Two are kept: the engine's process writes there, too."""
 
-PATIENCE = 60.0
+LAST_SAVE_WAIT = 60.0
 """Seconds that a slow disk has at the end for what was played."""
 PATIENCE_FOR_SIGNALS = 0.4
 """The same where a signal ends the program: whoever sent it waits, or ends it by force."""
@@ -326,7 +326,7 @@ def _begun(
         else:
             code = _print(game, said, options, second, connect or local())
     finally:
-        kept_whole = _leave(game, patience=PATIENCE_FOR_SIGNALS if code >= 128 else PATIENCE)
+        kept_whole = _leave(game, patience=PATIENCE_FOR_SIGNALS if code >= 128 else LAST_SAVE_WAIT)
     return code or (0 if kept_whole else FAILED)
 
 
@@ -402,7 +402,7 @@ def _check_for_answers(options: argparse.Namespace) -> None:
         raise Exit("--answers are one model's: leave --versus out", USAGE)
 
 
-def _answers(options: argparse.Namespace, settings: config.Config) -> tuple[Stop, Budget]:
+def _answers(options: argparse.Namespace, settings: config.Config) -> tuple[StopRule, Budget]:
     """Where answers end, and what may be spent on them: as the command line says, else as it is configured."""
     own = settings.answers
     return stop_of(options.until or own.until), Budget(
@@ -582,11 +582,11 @@ def _unknown(theme: str) -> bool:
     return os.environ.get("TERM", "") not in ("", "dumb", "linux")
 
 
-def _configuration(options: argparse.Namespace) -> config.Found:
+def _configuration(options: argparse.Namespace) -> config.FoundConfig:
     try:
         if options.no_config:
-            return config.Found(config.Config())
-        return config.Found(config.load(options.config), options.config) if options.config else config.find()
+            return config.FoundConfig(config.Config())
+        return config.FoundConfig(config.load(options.config), options.config) if options.config else config.find()
     except config.ConfigError as error:
         raise Exit(str(error), USAGE) from None
 
@@ -623,7 +623,7 @@ def _played(model: GgufFile, name: str, notices: list[str], *, at_once: bool) ->
 def _prepared(model: Path, context: int, kv: str, rpc: str) -> Fit:
     try:
         return prepare(model, context=context, kv=kv, rpc=rpc)
-    except Unusable as error:
+    except UnusableModel as error:
         raise Exit(str(error), USAGE) from None
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tokex_gguf.models.catalogue import Entry, row
+from tokex_gguf.models.catalogue import CatalogueEntry, row
 from tokex_gguf.ui.cells import cells_of, clip, pad
 from tokex_gguf.values.tokens import visible
 
@@ -12,11 +12,11 @@ BRIEF = ("name", "from", "arch", "quant", "params", "size", "context")
 TEXTS = 4
 """Columns that are texts; those behind them are numbers."""
 NAME, ARCHITECTURE, QUANTIZATION = 0, 2, 3
-LEAST = 12
+LEAST_CELLS = 12
 """Cells that these keep, where a terminal is narrow; they give way in this order."""
 
 
-def model_lines(found: Sequence[Entry], width: int | None) -> list[str]:
+def model_lines(found: Sequence[CatalogueEntry], width: int | None) -> list[str]:
     """A heading and a line for each model.
 
     The lines have at most `width` cells. Without a width nothing is cut off.
@@ -26,7 +26,7 @@ def model_lines(found: Sequence[Entry], width: int | None) -> list[str]:
     if width is not None and _over(widths, width) > 0:
         head, widths = BRIEF, _widths([BRIEF, *rows])
         for column in (NAME, ARCHITECTURE, QUANTIZATION):
-            widths[column] -= max(0, min(_over(widths, width), widths[column] - LEAST))
+            widths[column] -= max(0, min(_over(widths, width), widths[column] - LEAST_CELLS))
 
     def line(cells: Sequence[str]) -> str:
         padded = (

@@ -14,7 +14,7 @@ from tokex_gguf.values.layers import LENS_LAYERS
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import label, offsets, visible
 from tokex_gguf.values.tree import Node
-from tokex_gguf.values.view import KEPT, Verdict, View
+from tokex_gguf.values.view import NOT_CUT, Verdict, View
 
 
 class EvaluationFailed(Exception):
@@ -168,7 +168,7 @@ def _rows(session: Session) -> list[Candidate]:
 
 def cut(lens: Raw | Sampled, verdict: Verdict) -> str | None:
     """The name of what cut a token; None where nothing did."""
-    return None if verdict.cut_by == KEPT or isinstance(lens, Raw) else lens.stages[verdict.cut_by]
+    return None if verdict.cut_by == NOT_CUT or isinstance(lens, Raw) else lens.stages[verdict.cut_by]
 
 
 def final(view: View, token: int) -> float:
@@ -189,7 +189,7 @@ def _judged(session: Session, node: Node) -> dict[str, Any]:
         return {}
     lens, verdict = seen
     told = {
-        "reachable": None if verdict is None else verdict.cut_by == KEPT,
+        "reachable": None if verdict is None else verdict.cut_by == NOT_CUT,
         "cut_by": None if verdict is None else cut(lens, verdict),
     }
     return {**told, "cost_bits": None if verdict is None else _cost(verdict)} if lens.constraint else told

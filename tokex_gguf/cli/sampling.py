@@ -8,7 +8,7 @@ from tokex_gguf.cli import inputs
 from tokex_gguf.play.session import Sampling
 from tokex_gguf.system.console import USAGE, Exit
 from tokex_gguf.values.constraint import Constraint, ConstraintKind, choices
-from tokex_gguf.values.dice import MOST
+from tokex_gguf.values.dice import RANDOM_SEED
 from tokex_gguf.values.sampler_text import RANDOM, read_options
 
 
@@ -27,9 +27,9 @@ def sampling_of(options: argparse.Namespace, before: Sampling | None) -> tuple[S
     if options.predict is not None and options.draw is None:
         raise Exit("--predict is for --draw", USAGE)
     told: tuple[str, ...] = ()
-    made = Sampling(seed=secrets.randbelow(MOST)) if before is None else before
+    made = Sampling(seed=secrets.randbelow(RANDOM_SEED)) if before is None else before
     if options.seed is not None:
-        made = replace(made, seed=secrets.randbelow(MOST) if options.seed == RANDOM else options.seed)
+        made = replace(made, seed=secrets.randbelow(RANDOM_SEED) if options.seed == RANDOM else options.seed)
     if options.sampling:
         try:
             reading = read_options(options.sampling)

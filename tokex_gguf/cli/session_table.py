@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from tokex_gguf.sessions.store import when
 from tokex_gguf.ui.cells import cells_of, clip, pad
-from tokex_gguf.values.session_entry import Held, SessionEntry
+from tokex_gguf.values.session_entry import PlayedBy, SessionEntry
 
 
 class _Column(NamedTuple):
@@ -24,7 +24,7 @@ WHOLE = (
     *(_TEXT, _Column("saved", lambda entry: when(entry.saved)), _PROMPTS, _TOKENS, _MODEL),
     *(_Column("asked for as", lambda entry: entry.asked), _Column("name", lambda entry: entry.name)),
 )
-LEAST = 12
+LEAST_CELLS = 12
 """Cells that a name, a model's name and a text keep, where a terminal is narrow; they give way in this order."""
 
 
@@ -40,7 +40,7 @@ def session_lines(found: Sequence[SessionEntry], width: int | None) -> list[str]
     if width is not None:
         over = number + sum(widths.values()) + 2 * len(columns) - 1 - width
         for column in (_NAME, _MODEL, _TEXT):
-            less = max(0, min(over, widths[column] - LEAST))
+            less = max(0, min(over, widths[column] - LEAST_CELLS))
             widths[column], over = widths[column] - less, over - less
 
     def line(mark: str, cells: Sequence[str]) -> str:
@@ -52,9 +52,9 @@ def session_lines(found: Sequence[SessionEntry], width: int | None) -> list[str]
 
     lines = [line("", [one.title for one in columns])]
     for place, entry in enumerate(found, 1):
-        mark = f"{place}{' ' if entry.held is Held.NOBODY else '*'}"
+        mark = f"{place}{' ' if entry.held is PlayedBy.NOBODY else '*'}"
         if entry.fault:
-            name = entry.name if width is None else clip(entry.short, LEAST)
+            name = entry.name if width is None else clip(entry.short, LEAST_CELLS)
             lines.append(_cut(f"{mark:>{number}} {name}: cannot be read: {entry.fault}", width))
         else:
             lines.append(line(mark, [one.cell(entry) for one in columns]))

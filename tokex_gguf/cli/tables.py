@@ -9,19 +9,19 @@ from typing import NamedTuple
 
 from tokex_gguf import COMMANDS, config
 from tokex_gguf.cli.arguments import PROGRAM, make_parser, name_of, workers
-from tokex_gguf.system.console import Parser
+from tokex_gguf.system.console import CommandParser
 
 SHELLS = ("bash", "zsh", "fish")
 
 
-def _models(prog: str) -> Parser:
-    parser = Parser(prog=prog, description="List the models on this machine.")
+def _models(prog: str) -> CommandParser:
+    parser = CommandParser(prog=prog, description="List the models on this machine.")
     parser.add_argument("--json", action="store_true", help="as JSON")
     return parser
 
 
-def _pull(prog: str) -> Parser:
-    parser = Parser(prog=prog, description="Fetch a model from the hub, if it is not here yet.")
+def _pull(prog: str) -> CommandParser:
+    parser = CommandParser(prog=prog, description="Fetch a model from the hub, if it is not here yet.")
     parser.add_argument(
         "name",
         metavar="NAME",
@@ -33,8 +33,8 @@ def _pull(prog: str) -> Parser:
     return parser
 
 
-def _sessions(prog: str) -> Parser:
-    parser = Parser(
+def _sessions(prog: str) -> CommandParser:
+    parser = CommandParser(
         prog=prog,
         description="List the sessions that can be gone on with, the last first; * marks one that is being played.",
     )
@@ -48,8 +48,8 @@ def _sessions(prog: str) -> Parser:
     return parser
 
 
-def _cache(prog: str) -> Parser:
-    parser = Parser(
+def _cache(prog: str) -> CommandParser:
+    parser = CommandParser(
         prog=prog,
         description="Tell what is kept on disk of prompts, so that nothing is computed twice, and how much of it.",
     )
@@ -58,8 +58,8 @@ def _cache(prog: str) -> Parser:
     return parser
 
 
-def _doctor(prog: str) -> Parser:
-    parser = Parser(prog=prog, description="Tell what this program runs on, and what is wrong.")
+def _doctor(prog: str) -> CommandParser:
+    parser = CommandParser(prog=prog, description="Tell what this program runs on, and what is wrong.")
     parser.add_argument(
         "-m", "--model", metavar="MODEL", type=name_of, help="the model to look at (default: the configured one)"
     )
@@ -67,8 +67,8 @@ def _doctor(prog: str) -> Parser:
     return parser
 
 
-def _completion(prog: str) -> Parser:
-    parser = Parser(
+def _completion(prog: str) -> CommandParser:
+    parser = CommandParser(
         prog=prog,
         description="Print a script that lets a shell complete options, commands and files.",
         epilog=f'bash: eval "$({PROGRAM} completion bash)" in ~/.bashrc. '
@@ -79,13 +79,13 @@ def _completion(prog: str) -> Parser:
     return parser
 
 
-def _help(prog: str) -> Parser:
-    parser = Parser(prog=prog, description="Show the help of the program, or of a command.")
+def _help(prog: str) -> CommandParser:
+    parser = CommandParser(prog=prog, description="Show the help of the program, or of a command.")
     parser.add_argument("command", choices=COMMANDS, nargs="?", help="the command")
     return parser
 
 
-_MADE: dict[str, Callable[[str], Parser]] = dict(
+_MADE: dict[str, Callable[[str], CommandParser]] = dict(
     zip(COMMANDS, (_models, _pull, _sessions, _cache, _doctor, _completion, _help), strict=True)
 )
 

@@ -34,9 +34,9 @@ from tokex_gguf.engine.protocol import (
     Tokenize,
     Tokenized,
 )
-from tokex_gguf.models.preflight import Unusable, memory_of
+from tokex_gguf.models.preflight import UnusableModel, memory_of
 from tokex_gguf.play.session import Prompt, Session
-from tokex_gguf.shell.rows import Rows
+from tokex_gguf.shell.rows import RowsFolder
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system.console import say
 from tokex_gguf.system.files import create_private
@@ -49,11 +49,11 @@ from tokex_gguf.values.record import record
 from tokex_gguf.values.tokens import offsets
 from tokex_gguf.values.tree import Node
 
-PART = 32
+POSITIONS_AT_ONCE = 32
 """Positions whose rows go from one engine to the other together: of a vocabulary of 152,000, they are 19 MB."""
-MARGIN = 200_000_000
+FREE_DISK = 200_000_000
 """Bytes of the disk that are left to others."""
-SPARE = 512
+SPARE_CELLS = 512
 """KV cells beside those of a prompt, at the most."""
 FLOAT = 4
 """Bytes of a log-probability in a row."""
@@ -95,7 +95,7 @@ class OtherVocabulary:
 
 
 @record
-class Versus:
+class VersusResult:
     """What came of it."""
 
     session: Session
@@ -111,7 +111,7 @@ class Versus:
     """What should be known of the numbers."""
 
 
-def compare(game: Runtime, session: Session, second: Second, connect: Connect) -> Versus:
+def compare(game: Runtime, session: Session, second: Second, connect: Connect) -> VersusResult:
     """Compares the evaluated prompt of a game with what B says of it. Raises EvaluationFailed.
 
     `connect` makes engines for models' files. The game's own may be gone afterwards.
@@ -126,7 +126,7 @@ def compare(game: Runtime, session: Session, second: Second, connect: Connect) -
         say(f"memory has no room for both models at once: {Path(second.load.path).name} runs after the other one")
         game.close()
     # Not where files for a moment are, which is memory on some machines: what waits here may be more than that.
-    with closing(Rows(config.state_folder() / "rows")) as rows, ExitStack() as engines:
+    with closing(RowsFolder(config.state_folder() / "rows")) as rows, ExitStack() as engines:
         try:
             folder = rows.folder()
         except OSError as error:
@@ -145,16 +145,16 @@ def _both_fit(session: Session, first: Load, second: Second) -> bool:
     if not second.free or first.rpc:
         return True
     # What is computed strictly has cells of its own, for twice the prompt and some.
-    cells = max(session.game.context, second.load.context) + 2 * session.game.prompt.tip.depth + SPARE
+    cells = max(session.game.context, second.load.context) + 2 * session.game.prompt.tip.depth + SPARE_CELLS
     try:
         each = [memory_of(Path(load.path), cells=cells, kv=load.kv) for load in (first, second.load)]
-    except Unusable as error:
+    except UnusableModel as error:
         raise EvaluationFailed(str(error), usage=True) from None
     log.info("both models take %s, %s were available", size_of(sum(each)), size_of(second.free))
     return sum(each) <= second.free
 
 
-def _compared(session: Session, other: "_Engine", way: "_AtOnce | _InTurn") -> Versus:
+def _compared(session: Session, other: "_Engine", way: "_AtOnce | _InTurn") -> VersusResult:
     """What B says, beside A."""
     a, b = session.game.model, other.loaded()
     assert a is not None
@@ -166,7 +166,7 @@ def _compared(session: Session, other: "_Engine", way: "_AtOnce | _InTurn") -> V
         cut_a = _cut(pieces, [one and one.a for one in taken], text)
         cut_b = _cut(pieces, [one and one.b for one in taken], text)
         begins = f"{other.called}begins texts with other special tokens: it is given those of the first model"
-        return Versus(
+        return VersusResult(
             session,
             other.path,
             b,
@@ -183,7 +183,7 @@ def _compared(session: Session, other: "_Engine", way: "_AtOnce | _InTurn") -> V
     stretches = align(cut, _cut(others_pieces, others, text))
     deltas = {token: one.delta_bits for token, one in single(cut, stretches).items() if one.delta_bits is not None}
     found = OtherVocabulary(deltas, (perplexity(own), perplexity(others)))
-    return Versus(session, other.path, b, found, rates(stretches, text))
+    return VersusResult(session, other.path, b, found, rates(stretches, text))
 
 
 # --- rows, from one engine to the other
@@ -212,7 +212,7 @@ class _InTurn:
 
     def differences(self, other: "_Engine", path: list[int], vocab_size: int) -> tuple[list[Difference], float]:
         """As `_AtOnce` has it. Raises EvaluationFailed where the disk has no room for them."""
-        size, free = len(path) * vocab_size * FLOAT, shutil.disk_usage(self._folder).free - MARGIN
+        size, free = len(path) * vocab_size * FLOAT, shutil.disk_usage(self._folder).free - FREE_DISK
         if size > free:
             why = f"its numbers take {size_of(size)} on the disk meanwhile, and there are {size_of(max(0, free))} at"
             raise EvaluationFailed(f"{other.called}{why} {self._folder.parent}: take a shorter text", usage=False)
@@ -228,7 +228,7 @@ class _InTurn:
 
 def _parts(path: list[int]) -> list[tuple[int, int]]:
     """Positions that are compared together: the first, and the one behind the last."""
-    return [(start, min(start + PART, len(path))) for start in range(0, len(path), PART)]
+    return [(start, min(start + POSITIONS_AT_ONCE, len(path))) for start in range(0, len(path), POSITIONS_AT_ONCE)]
 
 
 def _export(other: "_Engine", path: list[int], start: int, end: int, folder: Path) -> Path:

@@ -4,13 +4,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tokex_gguf.cli.versus import OtherVocabulary, SameVocabulary, Versus
+from tokex_gguf.cli.versus import OtherVocabulary, SameVocabulary, VersusResult
 from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.figures import FLOOR_BITS, Figures
 from tokex_gguf.values.tokens import visible
 
 
-def with_versus(told: Mapping[str, Any], versus: Versus) -> dict[str, Any]:
+def with_versus(told: Mapping[str, Any], versus: VersusResult) -> dict[str, Any]:
     """The numbers of A's prompt with what B makes of it; docs/reference/json.md describes the fields."""
     found = versus.found
     rows = [{**token, **more} for token, more in zip(told["tokens"], _of_tokens(versus), strict=True)]
@@ -24,7 +24,7 @@ def with_versus(told: Mapping[str, Any], versus: Versus) -> dict[str, Any]:
     }
 
 
-def _of_tokens(versus: Versus) -> list[dict[str, Any]]:
+def _of_tokens(versus: VersusResult) -> list[dict[str, Any]]:
     """What is told of each token of the prompt."""
     depth = versus.session.game.prompt.tip.depth
     found = versus.found
@@ -44,7 +44,7 @@ def _of_place(difference: Difference | None) -> dict[str, Any]:
     return {"kl_bits": _number(difference.kl_bits), "flip": difference.flip}
 
 
-def _versus(versus: Versus) -> dict[str, Any]:
+def _versus(versus: VersusResult) -> dict[str, Any]:
     model, found, rates = versus.model, versus.found, versus.rates
     same = isinstance(found, SameVocabulary)
     figures = found.figures if isinstance(found, SameVocabulary) else None
@@ -91,7 +91,7 @@ def _number(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def column(versus: Versus) -> list[str]:
+def column(versus: VersusResult) -> list[str]:
     """What stands beside the tokens of the prompt: a heading, and then a text for each."""
     rows = [f"{'Δ bits':>8} {'KL':>8}  flip"]
     for one in _of_tokens(versus):
@@ -101,7 +101,7 @@ def column(versus: Versus) -> list[str]:
     return rows
 
 
-def lines(versus: Versus) -> list[str]:
+def lines(versus: VersusResult) -> list[str]:
     """The figures in llama-perplexity's words: its base is A, and its Q is B."""
     model, found, rates = versus.model, versus.found, versus.rates
     about = ", ".join(filter(None, (model.architecture, model.quantization)))

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator
 
-BYTES = 16
+TOKEN_BYTES = 16
 """Bytes of a token, generously: most texts have three to five. Shorter texts are simply tokenised."""
-MARGIN = 1024
+EXTRA_TOKENS = 1024
 """Tokens above the context's that a text may have: the end of a prompt that is a little too long can be popped."""
 
 
@@ -22,7 +22,7 @@ class TooLong(Exception):
 
 def beginnings(text: str, limit: int) -> Iterator[str]:
     """Parts of a long text that tell enough, each four times the one before; none of it for a short text."""
-    characters = BYTES * limit
+    characters = TOKEN_BYTES * limit
     while characters < len(text):
         yield text[:characters]
         characters *= 4
@@ -35,7 +35,7 @@ def check_text(text: str, limit: int, count: Callable[[str], int]) -> None:
     """
     for beginning in beginnings(text, limit):
         tokens = count(beginning)
-        if tokens > limit + MARGIN:
+        if tokens > limit + EXTRA_TOKENS:
             raise TooLong(
                 f"this text is too long: {len(beginning):,} of its {len(text):,} characters have {tokens:,} tokens "
                 f"already, and the context can hold {limit:,}"
@@ -44,5 +44,5 @@ def check_text(text: str, limit: int, count: Callable[[str], int]) -> None:
 
 def check_tokens(tokens: int, limit: int) -> None:
     """Raises TooLong where a text's tokens are far more than `limit`."""
-    if tokens > 2 * limit + MARGIN:
+    if tokens > 2 * limit + EXTRA_TOKENS:
         raise TooLong(f"this text is too long: it has {tokens:,} tokens, and the context can hold {limit:,}")

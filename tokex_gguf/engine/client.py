@@ -24,18 +24,18 @@ from tokex_gguf.engine.protocol import (
     Load,
     Loaded,
     Lookahead,
-    Message,
     Pong,
     ProtocolError,
     Reply,
     Request,
     Walk,
+    WireMessage,
     decode,
 )
 
 log = logging.getLogger(__name__)
 
-LONGEST = 2**24
+MOST_REPLY_BYTES = 2**24
 """Bytes of a reply, at the most. While one is read nothing else is done, and what the engine says is bounded by
 its context: a path of a million tokens has half of it."""
 
@@ -50,7 +50,7 @@ LEAVE = 2.0
 """Seconds that an engine on RPC workers has at its end, to finish what they compute. A worker that answers an engine
 which is gone is ended by that, unless it ignores SIGPIPE."""
 
-QUIET = 0.02
+HELD_BACK = 0.02
 """Seconds that what nobody waits for is held back."""
 MANY = 8
 """Branches of a lookahead that follows an answer, and no key."""
@@ -160,7 +160,7 @@ class EngineClient:
             sender, ahead_of = Sender(), list[int]()
             is_open = True
             while is_open:
-                came = self._queued(QUIET if held else None)
+                came = self._queued(HELD_BACK if held else None)
                 held += came
                 if came and all(_can_wait(request, ahead_of) for request in came):
                     continue
@@ -204,10 +204,10 @@ class EngineClient:
         failed = False
         try:
             with pipe:
-                while line := pipe.readline(LONGEST):
+                while line := pipe.readline(MOST_REPLY_BYTES):
                     if line.count(b",") > MOST_ITEMS:
                         raise ProtocolError(f"{len(line)} bytes are more than any reply has")
-                    message: Message = decode(line)
+                    message: WireMessage = decode(line)
                     if not isinstance(message, Reply):
                         raise ProtocolError(f"{type(message).__name__} is no reply")
                     self._loaded = self._loaded or isinstance(message, Loaded)

@@ -15,7 +15,7 @@ from tokex_gguf.engine.path_delta import OutOfStep, Receiver
 from tokex_gguf.engine.protocol import Failed, Ping, Pong, ProtocolError, Reply, Request, encode, number_of
 from tokex_gguf.engine.queue import Queue
 
-PATIENCE = 2
+LAST_REPLY_WAIT = 2
 """Seconds that this process has for what it is doing, once nobody is there to be answered."""
 
 
@@ -61,7 +61,7 @@ class Inbox:
 
         def read() -> None:
             self.read()
-            confinement.end_soon(PATIENCE)
+            confinement.end_soon(LAST_REPLY_WAIT)
 
         threading.Thread(target=read, daemon=True).start()
         try:

@@ -26,7 +26,7 @@ from tokex_gguf.values.distribution import Distribution, Taken
 
 MAGIC = b"tokexkv\n"
 VERSION = 2
-LARGEST = 1 << 28
+MOST_BYTES = 1 << 28
 """Bytes of what stands before the cells, at the most."""
 _HEAD = struct.Struct("<8sIIIIIIIIQ32sI")
 _DIGEST = 32
@@ -36,11 +36,11 @@ _PIECE = 1 << 20
 """Bytes that are read or written at once."""
 
 
-class Unusable(Exception):
+class UnusablePart(Exception):
     """A file that is damaged, cut off, or of another form. The message says which."""
 
 
-class Foreign(Unusable):
+class Foreign(UnusablePart):
     """A file that is somebody else's, or of another model: it may be sound."""
 
 
@@ -74,7 +74,7 @@ class RawRow(NamedTuple):
     strict: bool
 
 
-class Part(NamedTuple):
+class KvPart(NamedTuple):
     """Consecutive tokens of a path, and what is kept of them beside their cells."""
 
     start: int
@@ -93,7 +93,7 @@ def digest(tokens: Sequence[int]) -> bytes:
     return hashlib.sha256(array("i", tokens).tobytes()).digest()
 
 
-def write(file: BinaryIO, identity: str, parent: bytes, part: Part, cells: "memoryview | bytes") -> None:
+def write(file: BinaryIO, identity: str, parent: bytes, part: KvPart, cells: "memoryview | bytes") -> None:
     """Writes a part, its file being empty. `parent`: the digest of the tokens before it. Raises OSError."""
     about = identity.encode()
     body = [about, array("i", part.tokens).tobytes(), answers := _packed(part.answers), row := _packed_row(part.row)]
@@ -119,7 +119,7 @@ def write(file: BinaryIO, identity: str, parent: bytes, part: Part, cells: "memo
         left = left[_PIECE:]
 
 
-class Reader:
+class PartReader:
     """A file of a part, open for reading: what stands before the cells is read and checked, the cells when asked."""
 
     def __init__(self, path: Path, identity: str) -> None:
@@ -131,19 +131,19 @@ class Reader:
                 _HEAD.unpack(head)
             )
             if magic != MAGIC:
-                raise Unusable("no file of this program")
+                raise UnusablePart("no file of this program")
             if version != VERSION:
                 raise Foreign("the form of another version of this program")
             size = about + 4 * count + answers_size + row
-            if size > LARGEST or os.fstat(self._file.fileno()).st_size != _HEAD.size + size + _DIGEST + cells:
-                raise Unusable("not of the size that it tells")
+            if size > MOST_BYTES or os.fstat(self._file.fileno()).st_size != _HEAD.size + size + _DIGEST + cells:
+                raise UnusablePart("not of the size that it tells")
             body = self._read(size)
             if self._read(_DIGEST) != hashlib.sha256(head + body).digest():
-                raise Unusable("its checksum is not what it tells")
+                raise UnusablePart("its checksum is not what it tells")
             if body[:about] != identity.encode():
                 raise Foreign("of another model, or computed in another way")
             if not count > 0 or strict > count or answers > count:
-                raise Unusable("it makes no sense")
+                raise UnusablePart("it makes no sense")
         except BaseException:
             self._file.close()
             raise
@@ -191,11 +191,11 @@ class Reader:
         while left:
             count = self._file.readinto(left[:_PIECE])
             if not count:
-                raise Unusable("cut off")
+                raise UnusablePart("cut off")
             checksum = zlib.crc32(left[:count], checksum)
             left = left[count:]
         if checksum != self._checksum:
-            raise Unusable("the cells' checksum is not what it tells")
+            raise UnusablePart("the cells' checksum is not what it tells")
         return found
 
     def _read(self, count: int) -> bytes:
@@ -203,7 +203,7 @@ class Reader:
         while len(data) < count:
             more = self._file.read(count - len(data))
             if not more:
-                raise Unusable("cut off")
+                raise UnusablePart("cut off")
             data += more
         return data
 
@@ -213,7 +213,7 @@ def model_of(path: Path) -> str:
     try:
         with _opened(path) as file:
             head = file.read(_HEAD.size + 4096)
-    except (OSError, Unusable):
+    except (OSError, UnusablePart):
         return ""
     if len(head) < _HEAD.size or head[: len(MAGIC)] != MAGIC:
         return ""
@@ -257,11 +257,11 @@ def _unpacked(data: memoryview, count: int) -> list[KeptAnswer]:
             logprobs.frombytes(data[at + 4 * size : at + 12 * size])
             at += 12 * size
             if len(ids) != size or len(logprobs) != size:
-                raise Unusable("it makes no sense")
+                raise UnusablePart("it makes no sense")
             taken = Taken(logprob, rank) if following >= 0 else None
             answers.append(KeptAnswer(Distribution(entropy, ids, logprobs), following, taken, bool(strict)))
     except (struct.error, ValueError):
-        raise Unusable("it makes no sense") from None
+        raise UnusablePart("it makes no sense") from None
     return answers
 
 
@@ -273,6 +273,6 @@ def _unpacked_row(data: bytes) -> RawRow | None:
     if not data:
         return None
     if len(data) < _ROW.size:
-        raise Unusable("it makes no sense")
+        raise UnusablePart("it makes no sense")
     log_sum, strict = _ROW.unpack_from(data)
     return RawRow(data[_ROW.size :], log_sum, bool(strict))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tokex_gguf.engine import kv_file
-from tokex_gguf.engine.kv_file import Foreign, Part, Reader, Unusable
+from tokex_gguf.engine.kv_file import Foreign, KvPart, PartReader, UnusablePart
 from tokex_gguf.engine.pipes import log_line
 from tokex_gguf.system.files import TEMPORARY, create_private, private_folder
 from tokex_gguf.values.sequence import common_prefix
@@ -29,15 +29,15 @@ BEGINNING = 16
 """Tokens of a part that its name tells apart from others with the same tokens before them."""
 STALE = 600.0
 """Seconds after which an unfinished file belongs to no process that writes it."""
-AHEAD = 60.0
+CLOCK_SKEW = 60.0
 """Seconds that a file's date may be in the future, as where a network's disk has another clock."""
-MOST = 4096
+MOST_FILES = 4096
 """Files that there are at the most, however small."""
 _NAME = re.compile(r"([0-9]{1,9})-([0-9]{1,9})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})\.kv")
 _FOLDER = re.compile(r"[0-9a-f]{32}")
 
 
-class Name(NamedTuple):
+class PartName(NamedTuple):
     """What a part's file is called."""
 
     start: int
@@ -57,25 +57,25 @@ def _short(tokens: list[int]) -> str:
     return kv_file.digest(tokens).hex()[:16]
 
 
-def name_of(start: int, tokens: list[int], parent: bytes) -> Name:
+def name_of(start: int, tokens: list[int], parent: bytes) -> PartName:
     """What the file of these tokens is called, `parent` being the digest of those before them."""
-    return Name(start, start + len(tokens), _parent(parent), _short(tokens[:BEGINNING]), _short(tokens))
+    return PartName(start, start + len(tokens), _parent(parent), _short(tokens[:BEGINNING]), _short(tokens))
 
 
 def _parent(digest: bytes) -> str:
     return digest.hex()[:32]
 
 
-def _parsed(name: str) -> Name | None:
+def _parsed(name: str) -> PartName | None:
     found = _NAME.fullmatch(name)
-    return Name(int(found[1]), int(found[2]), found[3], found[4], found[5]) if found else None
+    return PartName(int(found[1]), int(found[2]), found[3], found[4], found[5]) if found else None
 
 
 class Link(NamedTuple):
     """A part that a path goes through."""
 
-    reader: Reader
-    name: Name
+    reader: PartReader
+    name: PartName
     shared: int
     """How many of its tokens the path has."""
 
@@ -106,7 +106,7 @@ class KvFolder:
 
     def chain(self, path: list[int]) -> list[Link]:
         """The parts that hold the longest beginning of a path, one behind the other. Their readers are to be closed."""
-        by_parent: dict[tuple[int, str], list[Name]] = {}
+        by_parent: dict[tuple[int, str], list[PartName]] = {}
         for name in self._names():
             by_parent.setdefault((name.start, name.parent), []).append(name)
         links: list[Link] = []
@@ -129,7 +129,7 @@ class KvFolder:
                 break
         return links
 
-    def _link(self, name: Name, path: list[int], at: int, parent: bytes) -> Link | None:
+    def _link(self, name: PartName, path: list[int], at: int, parent: bytes) -> Link | None:
         reader = self.read(name)
         if reader is None:
             return None
@@ -144,18 +144,18 @@ class KvFolder:
         reader, uncut = link.reader, link.shared == len(link.reader.tokens)
         return uncut if self._whole else 0, link.shared, uncut, bool(reader.size), reader.answered
 
-    def _names(self) -> list[Name]:
+    def _names(self) -> list[PartName]:
         with suppress(OSError), os.scandir(self.place) as entries:
             return [name for entry in entries if (name := _parsed(entry.name))]
         return []
 
-    def read(self, name: Name) -> Reader | None:
+    def read(self, name: PartName) -> PartReader | None:
         """A file, open; None where it is gone or cannot be believed."""
         try:
-            return Reader(self.place / str(name), self._identity)
+            return PartReader(self.place / str(name), self._identity)
         except FileNotFoundError:
             return None  # another process has removed it
-        except (OSError, Unusable) as error:
+        except (OSError, UnusablePart) as error:
             self.distrust(name, error)
             return None
 
@@ -179,11 +179,11 @@ class KvFolder:
             return link.reader.cells(room)
         except MemoryError:
             return None
-        except (OSError, Unusable) as error:
+        except (OSError, UnusablePart) as error:
             self.distrust(link.name, error)
             return None
 
-    def distrust(self, name: Name, error: Exception) -> None:
+    def distrust(self, name: PartName, error: Exception) -> None:
         """Removes a file that is damaged, and says so in the log; one of somebody else's is left as it is."""
         path = self.place / str(name)
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -192,23 +192,23 @@ class KvFolder:
             with suppress(OSError):
                 path.unlink()
 
-    def touch(self, names: Sequence[Name]) -> None:
+    def touch(self, names: Sequence[PartName]) -> None:
         """Notes that parts of a path serve, given from the first on: the first ones go last."""
         for name in reversed(names):
             with suppress(OSError):
                 os.utime(self.place / str(name))
 
-    def has(self, names: Sequence[Name]) -> bool:
+    def has(self, names: Sequence[PartName]) -> bool:
         """Whether all of some parts are there: another process may have put longer ones in their place."""
         return all((self.place / str(name)).exists() for name in names)
 
     def keep(
         self,
-        part: Part,
+        part: KvPart,
         before: list[int],
         cells: "memoryview | bytes",
         budget: int,
-        names: Sequence[Name] = (),
+        names: Sequence[PartName] = (),
     ) -> None:
         """Writes a part of a path, `before` being the tokens before it, in place of shorter ones. Raises OSError.
 
@@ -238,7 +238,7 @@ class KvFolder:
                 (self.place / str(other)).unlink()
         make_room(self.root, budget)
 
-    def _write(self, name: Name, part: Part, parent: bytes, cells: "memoryview | bytes") -> None:
+    def _write(self, name: PartName, part: KvPart, parent: bytes, cells: "memoryview | bytes") -> None:
         private_folder(self.place)
         temporary = self.place / f"{TEMPORARY}{os.urandom(8).hex()}"
         try:
@@ -313,11 +313,11 @@ def make_room(folder: Path, budget: int) -> None:
 
     What a clock that was ahead has dated goes first: it would never be used longest ago.
     """
-    latest = time.time() + AHEAD
+    latest = time.time() + CLOCK_SKEW
     found = sorted(files(folder), key=lambda one: (one.used <= latest, one.used, -one.start))
     total, count = sum(one.size for one in found), len(found)
     for one in found:
-        if total <= budget and count <= MOST:
+        if total <= budget and count <= MOST_FILES:
             break
         with suppress(OSError):
             one.path.unlink()

@@ -25,10 +25,10 @@ from tokex_gguf.engine.protocol import (
     Continue,
     Evaluate,
     Force,
-    Message,
     ProtocolError,
     Request,
     Roll,
+    WireMessage,
     WithPath,
     decode,
     encode,
@@ -77,7 +77,7 @@ class Receiver:
         self._bias: Bias = ()
         self._lens: Sampled | None = None
 
-    def decode(self, line: bytes) -> Message:
+    def decode(self, line: bytes) -> WireMessage:
         """The request of a line. Raises ProtocolError, and OutOfStep if no later path can be read either."""
         request = decode(line)
         if isinstance(request, WithPath):

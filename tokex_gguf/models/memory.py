@@ -19,7 +19,7 @@ BUFFERS, PER_LOGIT = 50_000_000, 192
 """Bytes that an RPC worker takes beside its weights and cells, and for each token of the vocabulary."""
 SMALLEST = 256
 """KV cells that every context has."""
-BYTES = {"f16": 2.0, "q8_0": 34 / 32}
+CELL_BYTES = {"f16": 2.0, "q8_0": 34 / 32}
 """Bytes of a value in a KV cell, by its type; q8_0 has blocks of 32 with a scale of two bytes."""
 LEARNED_POSITIONS = ("gpt2", "starcoder")
 """Architectures with a table of positions: there are no more than the model was trained for."""
@@ -94,7 +94,9 @@ def fit(model: Sizes, *, context: int, kv: str, free: int, total: int, weights: 
 
 def needed(model: Sizes, *, cells: int, kv: str, weights: int = 0) -> int:
     """Bytes of memory that a model takes with so many KV cells. `weights`: bytes of all of a split model's files."""
-    return _least(model, weights or model.weight_bytes) + max(SMALLEST, cells) * model.kv_bytes_per_token(BYTES[kv])
+    return _least(model, weights or model.weight_bytes) + max(SMALLEST, cells) * model.kv_bytes_per_token(
+        CELL_BYTES[kv]
+    )
 
 
 def _least(model: Sizes, weights: int) -> int:
@@ -104,7 +106,7 @@ def _least(model: Sizes, weights: int) -> int:
 
 def _cells(model: Sizes, context: int, kv: str, free: int, total: int, weights: int) -> Fit:
     weights = weights or model.weight_bytes
-    cell = model.kv_bytes_per_token(BYTES[kv])
+    cell = model.kv_bytes_per_token(CELL_BYTES[kv])
     if not total:
         return Fit(context)
     least = _least(model, weights)
@@ -156,7 +158,7 @@ def over_workers(model: Sizes, layers: Sequence[int], places: Sequence[WorkerMem
     if not all(place.total for place in places) or not any(place.free for place in places):
         return 0
     count = len(layers) - 1
-    cell, state = model.kv_bytes_per_token(BYTES[kv]), STATES * model.state_bytes
+    cell, state = model.kv_bytes_per_token(CELL_BYTES[kv]), STATES * model.state_bytes
     rooms: list[int] = []
     for place, own in zip(places, layers_on(len(layers), [place.free for place in places]), strict=True):
         attending = len(range(own.start, min(own.stop, count)))

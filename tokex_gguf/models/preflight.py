@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from tokex_gguf.models.discovery import Place
+from tokex_gguf.models.discovery import ModelOnDisk
 from tokex_gguf.models.gguf.cache import Headers
 from tokex_gguf.models.gguf.metadata import BadHeader
 from tokex_gguf.models.memory import Fit, TooLarge, fit, needed
@@ -12,7 +12,7 @@ from tokex_gguf.system.limits import LIBRARIES, address_space
 from tokex_gguf.values.formatting import size_of, system_reason
 
 
-class Unusable(Exception):
+class UnusableModel(Exception):
     """The file cannot be played; says why in one line."""
 
 
@@ -21,7 +21,7 @@ def prepare(path: Path, *, context: int, kv: str, rpc: str = "") -> Fit:
 
     On RPC workers it takes next to no memory here; the engine, which connects to them, looks at theirs.
     """
-    place = Place(path.name, "", path)
+    place = ModelOnDisk(path.name, "", path)
     headers = Headers()
     try:
         about = headers.read(path)
@@ -31,22 +31,22 @@ def prepare(path: Path, *, context: int, kv: str, rpc: str = "") -> Fit:
         free, total = (0, 0) if rpc else machine.memory()
         return fit(about, context=context, kv=kv, free=free, total=total, weights=place.size)
     except TooLarge as error:
-        raise Unusable(f"{path}: {_cause(total) or error}") from None
+        raise UnusableModel(f"{path}: {_cause(total) or error}") from None
     except BadHeader as error:
-        raise Unusable(f"{path}: {error}") from None
+        raise UnusableModel(f"{path}: {error}") from None
     except OSError as error:
-        raise Unusable(f"{path}: cannot be read: {system_reason(error)}") from None
+        raise UnusableModel(f"{path}: cannot be read: {system_reason(error)}") from None
 
 
 def memory_of(path: Path, *, cells: int, kv: str) -> int:
     """Bytes of memory that a model takes with so many KV cells. Reads its header. Raises Unusable."""
     headers = Headers()
     try:
-        return needed(headers.read(path), cells=cells, kv=kv, weights=Place(path.name, "", path).size)
+        return needed(headers.read(path), cells=cells, kv=kv, weights=ModelOnDisk(path.name, "", path).size)
     except BadHeader as error:
-        raise Unusable(f"{path}: {error}") from None
+        raise UnusableModel(f"{path}: {error}") from None
     except OSError as error:
-        raise Unusable(f"{path}: cannot be read: {system_reason(error)}") from None
+        raise UnusableModel(f"{path}: cannot be read: {system_reason(error)}") from None
 
 
 COMPARED = 1024

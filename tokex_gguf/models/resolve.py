@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 
 from tokex_gguf.config import DEFAULT_MODEL
 from tokex_gguf.models import discovery, hub_cache
-from tokex_gguf.models.discovery import BUNDLED_FILE, Place, bundled_model
+from tokex_gguf.models.discovery import BUNDLED_FILE, ModelOnDisk, bundled_model
 from tokex_gguf.models.reference import (
     DownloadFailed,
     HubName,
@@ -175,7 +175,7 @@ def _at(name: str) -> Path | None:
 def _checked(path: Path) -> Path:
     """The first file of a model that is all there and can be a GGUF. Raises UnknownModel."""
     first = path.with_name(first_part(path.name)).absolute()
-    place = Place(first.name, "", first)
+    place = ModelOnDisk(first.name, "", first)
     if missing := place.missing:
         raise UnknownModel(f"{first}: of its {place.files} parts, {missing.name} is missing")
     try:
@@ -203,10 +203,10 @@ def _cached(asked: HubName) -> Path | None:
     except NoChoice:
         return None
     # What is missing of a split model, the hub has.
-    return None if Place("", "", path).missing else path
+    return None if ModelOnDisk("", "", path).missing else path
 
 
-def _known(name: str, asked: HubName | None) -> Place | None:
+def _known(name: str, asked: HubName | None) -> ModelOnDisk | None:
     """The model on this machine that a name means. Raises UnknownModel where it can mean several.
 
     A part of a model's name is enough, unless it can mean a repository: of those, other programs keep files, too.
@@ -218,7 +218,7 @@ def _known(name: str, asked: HubName | None) -> Place | None:
     if not matching and asked is not None:
         # Where nothing of main is here, another revision that is here is better than none.
         for start in () if asked.revision else (f"{asked.repo}:", f"{asked.repo}@"):
-            files: dict[str, Place] = {}
+            files: dict[str, ModelOnDisk] = {}
             for place in found:
                 if place.name.startswith(start):
                     files.setdefault(place.name.partition(":")[2], place)
@@ -233,7 +233,7 @@ def _known(name: str, asked: HubName | None) -> Place | None:
     return matching[0] if matching else None
 
 
-def _names(place: Place) -> set[str]:
+def _names(place: ModelOnDisk) -> set[str]:
     """All that can be written for a model, in lower case."""
     file = place.path.name if place.source != "Ollama" else place.name
     names = {place.name, file, file.removesuffix(".gguf"), place.name.removesuffix(":latest")}

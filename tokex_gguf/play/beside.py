@@ -21,13 +21,13 @@ from tokex_gguf.play.purposes import (
     ForExport,
     ForStrict,
     ForStrictLookahead,
-    Part,
+    Positions,
 )
 from tokex_gguf.play.requests import (
     ON_A_LINE,
     answered,
-    foreseeing,
     likely_next,
+    looking_ahead,
     request,
     stop,
     tell_strictly,
@@ -41,12 +41,12 @@ from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.tree import Node
 
-PART = 32
+POSITIONS_AT_ONCE = 32
 """Positions that are compared together: a row takes four bytes for each token of the vocabulary."""
 LIKELY = 7
 """Tokens that may come next whose rows are computed before they are chosen: with the prompt's last one, as many as the
 smallest strict batch has."""
-FEW = 2
+FEW_CANDIDATES = 2
 """Tokens of each table that are told of where the numbers of the prompt's own token are wanted alone."""
 
 
@@ -85,7 +85,7 @@ def unasked(game: Game) -> bool:
 
 def resting(game: Game) -> bool:
     """Whether it has nothing to do that a key may ask for next, either."""
-    return unasked(game) and not foreseeing(game)
+    return unasked(game) and not looking_ahead(game)
 
 
 def compare_table(session: Session) -> Outcome:
@@ -140,7 +140,7 @@ def _under_way(session: Session, pair: Pair, other: Game) -> bool:
     return not pair.file or bool(busy) or _parting(pair)
 
 
-def _compare(session: Session, pair: Pair, part: Part, *, detailed: bool) -> Outcome:
+def _compare(session: Session, pair: Pair, part: Positions, *, detailed: bool) -> Outcome:
     """Asks for B's rows of a part, and once they are there, what A's differ from them by."""
     if _refused(session, part):
         return session, []
@@ -150,7 +150,7 @@ def _compare(session: Session, pair: Pair, part: Part, *, detailed: bool) -> Out
     return in_front(session, lambda inside: _export(inside, part, pair.file))
 
 
-def _refused(session: Session, part: Part) -> bool:
+def _refused(session: Session, part: Positions) -> bool:
     """Whether one of the two engines has refused to compare a part."""
     other = session.beside
     b = other is not None and (ForExport, part.tip, RAW) in other.refused
@@ -211,7 +211,7 @@ def _look_ahead(session: Session, pair: Pair, way: ByDistributions, tokens: list
     return session, [*effects, *more]
 
 
-def _table(session: Session, known: ModelComparison) -> Part | None:
+def _table(session: Session, known: ModelComparison) -> Positions | None:
     """The place whose table is shown, where it is not compared."""
     place = session.game.prompt.place.tip
     if not place.depth or known.detailed(place):
@@ -219,14 +219,14 @@ def _table(session: Session, known: ModelComparison) -> Part | None:
     return _part(place.depth - 1, place.depth, session)
 
 
-def _apart(session: Session, known: ModelComparison) -> Part | None:
+def _apart(session: Session, known: ModelComparison) -> Positions | None:
     """The place whose table is shown, with a token that is selected or popped and is not compared there."""
     place = session.game.prompt.place.tip
     token = next(iter(apart(session)), None) if known.detailed(place) else None
-    return None if token is None else Part(place.child(token), place.depth - 1, place.depth)
+    return None if token is None else Positions(place.child(token), place.depth - 1, place.depth)
 
 
-def _lacking(session: Session, known: ModelComparison) -> Part | None:
+def _lacking(session: Session, known: ModelComparison) -> Positions | None:
     """What is to be compared next of the prompt: what is in sight, then all."""
     tip, cursor = session.game.prompt.tip, session.game.prompt.cursor
     sight = session.rows * ON_A_LINE
@@ -236,17 +236,17 @@ def _lacking(session: Session, known: ModelComparison) -> Part | None:
         first = known.first_lacking(tip)
         if first is None:
             return None
-        nodes = known.lacking(tip, first, first + PART)
+        nodes = known.lacking(tip, first, first + POSITIONS_AT_ONCE)
     run = [nodes[-1]]
     for node, then in pairwise(reversed(nodes)):
-        if then.depth != node.depth - 1 or len(run) == PART:
+        if then.depth != node.depth - 1 or len(run) == POSITIONS_AT_ONCE:
             break
         run.append(then)
     return _part(run[-1].depth - 1, nodes[-1].depth, session)
 
 
-def _part(start: int, end: int, session: Session) -> Part:
-    return Part(session.game.prompt.tip.ancestor(end + 1), start, end)
+def _part(start: int, end: int, session: Session) -> Positions:
+    return Positions(session.game.prompt.tip.ancestor(end + 1), start, end)
 
 
 MOST_BYTES = 1 << 28
@@ -261,10 +261,10 @@ def export_all(session: Session, pair: Pair) -> Outcome:
     if start is None:
         return session, []
     end = min(tip.depth, start + max(1, MOST_BYTES // (4 * vocabulary)))
-    return in_front(session, lambda inside: _export(inside, Part(tip.ancestor(end + 1), start, end), pair.file))
+    return in_front(session, lambda inside: _export(inside, Positions(tip.ancestor(end + 1), start, end), pair.file))
 
 
-def _against_all(session: Session, pair: Pair, part: Part) -> Outcome:
+def _against_all(session: Session, pair: Pair, part: Positions) -> Outcome:
     """Compares with all rows that B has left in the file."""
     newest, known = session.game.newest(ForAgainst), pair.way.comparison
     if not resting(session.game) or (newest and newest[1].going) or not isinstance(known, ModelComparison):
@@ -276,15 +276,15 @@ def _against_all(session: Session, pair: Pair, part: Part) -> Outcome:
     return _against(session, part, pair.file, detailed=True)
 
 
-def _export(session: Session, part: Part, file: str) -> Outcome:
+def _export(session: Session, part: Positions, file: str) -> Outcome:
     """Asks B for the rows of a part of A's path: the same tokens in its own tree."""
     path = part.tip.path()
     return request(session, ForExport(part), lambda number: Export(number, path, part.start, part.end, file))
 
 
-def _against(session: Session, part: Part, file: str, *, detailed: bool) -> Outcome:
+def _against(session: Session, part: Positions, file: str, *, detailed: bool) -> Outcome:
     """Asks A how its distributions differ from the rows in the file."""
-    path, top = part.tip.path(), session.game.settings.tokens_to_show if detailed else FEW
+    path, top = part.tip.path(), session.game.settings.tokens_to_show if detailed else FEW_CANDIDATES
     return request(
         session,
         ForAgainst(part, detailed),

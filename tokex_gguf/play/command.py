@@ -1,6 +1,6 @@
 """What a command and a screen's row are. `commands/` has them all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from tokex_gguf.play import screens
@@ -74,6 +74,10 @@ class HelpEntry:
         of = self.command if self.command and self.text == self.command.help else None
         name = f"{of.name} {of.label} {of.words}" if of else ""
         return f"{self.topic} {self.name} {self.text} {name}".casefold()
+
+
+CommandsOf: TypeAlias = Callable[[screens.Screen], Sequence[Command]]
+"""The commands of a screen."""
 
 
 @record

@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from tokex_gguf.values.critical import Critical, End, Trial
+from tokex_gguf.values.critical import Critical, RolloutEnd, Trial
 from tokex_gguf.values.record import record
 from tokex_gguf.values.tree import Node
 
@@ -61,7 +61,7 @@ class CriticalTokens:
             return CriticalState.FAULT
         if self.found.looked and self.found.running(self.places) is None:
             runs = [self.found.standing, *(trial.run for trial in self.trials)]
-            if not any(run.end is End.LONG for run in runs):
+            if not any(run.end is RolloutEnd.LONG for run in runs):
                 return CriticalState.DONE
             return CriticalState.LONG if self.each < FURTHEST else CriticalState.LONGEST
         return CriticalState.PAUSED if self.paused else CriticalState.RUNNING

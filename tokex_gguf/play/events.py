@@ -6,7 +6,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import unread
 from tokex_gguf.play.commands import registry
 from tokex_gguf.play.commands.registry import SCREENS
-from tokex_gguf.play.messages import Edited, Event, Go, Outcome, PointedAtRow, PointedAtToken, Typed, Unbound
+from tokex_gguf.play.messages import Edited, Go, Outcome, PlayerEvent, PointedAtRow, PointedAtToken, Typed, Unbound
 from tokex_gguf.play.rules import prompt, text_entry
 from tokex_gguf.play.rules.histories import keep_pasted
 from tokex_gguf.play.screens import PLAY, Play
@@ -16,7 +16,7 @@ PLAYERS = (Action, Typed, Unbound, Go, PointedAtToken, PointedAtRow, Edited)
 """The messages that come from the player."""
 
 
-def act(session: Session, message: Action | Event) -> Outcome:
+def act(session: Session, message: Action | PlayerEvent) -> Outcome:
     """What the player does. Any key ends autoplay; space does nothing else then."""
     # What is told of the cost is told of this key, unless an earlier one's answer is still awaited.
     cost = Cost() if session.game.ready else session.game.cost
@@ -31,7 +31,7 @@ def act(session: Session, message: Action | Event) -> Outcome:
     return session, effects
 
 
-def _take(session: Session, message: Action | Event) -> Outcome:
+def _take(session: Session, message: Action | PlayerEvent) -> Outcome:
     if not isinstance(message, Action):
         return _event(session, message)
     command = registry.of(session.screen, message)
@@ -50,7 +50,7 @@ def _explain(session: Session, key: str) -> Outcome:
     return replace(session, notice=f"{key or 'this key'} does nothing here: {way}"), []
 
 
-def _event(session: Session, message: Event) -> Outcome:
+def _event(session: Session, message: PlayerEvent) -> Outcome:
     row = SCREENS[type(session.screen)]
     match message:
         case Unbound():

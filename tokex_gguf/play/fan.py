@@ -9,17 +9,17 @@ from tokex_gguf.values.fan_out import Answer, Budget, FanOut
 from tokex_gguf.values.grouping import FIRST_NUMBER, Number, found, meaning, pattern_of, tries
 from tokex_gguf.values.record import record
 
-KEPT = 8
+KEPT_FAN_OUTS = 8
 """Fan-outs that a game keeps, the latest."""
 
 
-class Found(Enum):
+class Unmatched(Enum):
     """What a pattern found in the answers of a group, where that is no text."""
 
     NOTHING = "nothing found"
 
 
-TOKENS = (100, 300, 1_000, 3_000, 10_000)
+TOKEN_BUDGETS = (100, 300, 1_000, 3_000, 10_000)
 """Budgets that keys go through."""
 
 
@@ -52,7 +52,7 @@ class Fan:
     grouped: bool = False
     pattern: str = FIRST_NUMBER
     """By what they are grouped."""
-    at: bytes | str | Found | None = None
+    at: bytes | str | Unmatched | None = None
     """The selected answer's text, or the selected group; None: the first line."""
 
     @property
@@ -67,16 +67,16 @@ class Fan:
         if self.out.seen >= self.budget.coverage:
             return FanState.COVERED
         if self.out.looked >= self.budget.tokens:
-            return FanState.SPENT if self.out.looked < TOKENS[-1] else FanState.FULL
+            return FanState.SPENT if self.out.looked < TOKEN_BUDGETS[-1] else FanState.FULL
         if self.budget.seconds and self.out.seconds >= self.budget.seconds:
             return FanState.TIMED
         return FanState.RUNNING
 
 
-class Row(NamedTuple):
+class FanLine(NamedTuple):
     """A line of the list."""
 
-    key: bytes | str | Found
+    key: bytes | str | Unmatched
     """The answer's text, or the group: what was found in its likeliest answer."""
     prob: float
     """Of the answer, or of all in the group."""
@@ -86,15 +86,15 @@ class Row(NamedTuple):
     """How many answers the group has."""
 
 
-class Rows(NamedTuple):
+class FanLines(NamedTuple):
     """The lines of the list, of the likeliest answers, and where each is."""
 
-    lines: tuple[Row, ...]
-    places: dict[bytes | Number | str | Found, int]
+    lines: tuple[FanLine, ...]
+    places: dict[bytes | Number | str | Unmatched, int]
     """By what the keys mean."""
 
 
-def rows(fan: Fan) -> Rows:
+def rows(fan: Fan) -> FanLines:
     """The lines of a fan-out's list. The same call gives the same value at once while no more was seen."""
     pattern = fan.pattern if fan.grouped else ""
     read = len(_known(fan.out, pattern)) if pattern else 0
@@ -121,7 +121,7 @@ def read_on(fan: Fan) -> bool:
         if left <= 0 or count == READ_MOST:
             return False
         key = found(pattern, answer.text.decode("utf-8", "replace"))
-        known[answer.text] = (Found.NOTHING, Found.NOTHING) if key is None else (key, meaning(key))
+        known[answer.text] = (Unmatched.NOTHING, Unmatched.NOTHING) if key is None else (key, meaning(key))
         left, count = left - int(tries(pattern, len(answer.text))), count + 1
     return True
 
@@ -132,7 +132,7 @@ def selected(fan: Fan) -> int:
 
 
 @lru_cache(4)
-def _rows(out: FanOut, _looked: int, by_text: bool, pattern: str, _read: int) -> Rows:
+def _rows(out: FanOut, _looked: int, by_text: bool, pattern: str, _read: int) -> FanLines:
     likely = out.likeliest()
     if pattern:
         lines = _groups(out, likely, pattern)
@@ -142,28 +142,28 @@ def _rows(out: FanOut, _looked: int, by_text: bool, pattern: str, _read: int) ->
         lines = _by_first(likely)
     else:
         lines = tuple(map(_row, likely))
-    return Rows(lines, {_meant(line.key): place for place, line in enumerate(lines)})
+    return FanLines(lines, {_meant(line.key): place for place, line in enumerate(lines)})
 
 
-def _meant(key: bytes | str | Found) -> bytes | Number | str | Found:
+def _meant(key: bytes | str | Unmatched) -> bytes | Number | str | Unmatched:
     """What tells a line from others: one number may be written in several ways."""
     return meaning(key) if isinstance(key, str) else key
 
 
 @lru_cache(4)
-def _with(out: FanOut, looked: int, by_text: bool, text: bytes) -> Rows:
+def _with(out: FanOut, looked: int, by_text: bool, text: bytes) -> FanLines:
     """The lines, and behind them the selected answer, which is none of the likeliest any more."""
     there, answer = _rows(out, looked, by_text, "", 0), out.answer(text)
     if answer is None:
         return there
-    return Rows((*there.lines, _row(answer)), {**there.places, text: len(there.lines)})
+    return FanLines((*there.lines, _row(answer)), {**there.places, text: len(there.lines)})
 
 
-def _row(answer: Answer) -> Row:
-    return Row(answer.text, answer.prob, answer)
+def _row(answer: Answer) -> FanLine:
+    return FanLine(answer.text, answer.prob, answer)
 
 
-def _by_first(ranked: list[Answer]) -> tuple[Row, ...]:
+def _by_first(ranked: list[Answer]) -> tuple[FanLine, ...]:
     """Those that begin with the same token stand together, the likeliest first token first."""
     firsts: dict[int, list[Answer]] = {}
     for answer in ranked:
@@ -172,7 +172,7 @@ def _by_first(ranked: list[Answer]) -> tuple[Row, ...]:
     return tuple(_row(answer) for some in together for answer in some)
 
 
-def in_order(line: Row) -> tuple[int, float, str]:
+def in_order(line: FanLine) -> tuple[int, float, str]:
     """Numbers by their size, then other texts by the alphabet, then what nothing was found in."""
     match _meant(line.key):
         case Number(digits):
@@ -184,18 +184,18 @@ def in_order(line: Row) -> tuple[int, float, str]:
 
 
 @lru_cache(4)
-def _known(_out: FanOut, _pattern: str) -> dict[bytes, tuple[str | Found, Number | str | Found]]:
+def _known(_out: FanOut, _pattern: str) -> dict[bytes, tuple[str | Unmatched, Number | str | Unmatched]]:
     """What a pattern found in answers, and what that means: each is read once, and none while a frame is drawn."""
     return {}
 
 
-def _groups(out: FanOut, ranked: list[Answer], text: str) -> tuple[Row, ...]:
+def _groups(out: FanOut, ranked: list[Answer], text: str) -> tuple[FanLine, ...]:
     """The groups by what a pattern found in the answers that were read, the likeliest first."""
     known = _known(out, text)
-    groups: dict[Number | str | Found, tuple[str | Found, list[Answer]]] = {}
+    groups: dict[Number | str | Unmatched, tuple[str | Unmatched, list[Answer]]] = {}
     for answer in ranked:
         if answer.text in known:
             as_written, meant = known[answer.text]
             groups.setdefault(meant, (as_written, []))[1].append(answer)
-    lines = [Row(key, math.fsum(one.prob for one in some), some[0], len(some)) for key, some in groups.values()]
+    lines = [FanLine(key, math.fsum(one.prob for one in some), some[0], len(some)) for key, some in groups.values()]
     return tuple(sorted(lines, key=lambda line: -line.prob))

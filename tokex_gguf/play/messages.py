@@ -337,7 +337,7 @@ class Lit:
     light: bool
 
 
-Event: TypeAlias = Typed | Unbound | Go | PointedAtToken | PointedAtRow | Edited
+PlayerEvent: TypeAlias = Typed | Unbound | Go | PointedAtToken | PointedAtRow | Edited
 """What the player does besides pressing a key of the table."""
 News: TypeAlias = (
     Begin
@@ -377,7 +377,7 @@ News: TypeAlias = (
     | Lit
 )
 """What comes in without the player."""
-Message: TypeAlias = Action | Event | News
+Message: TypeAlias = Action | PlayerEvent | News
 
 
 @record

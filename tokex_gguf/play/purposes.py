@@ -164,8 +164,8 @@ class ForLookahead:
     asks: ClassVar[type[Request]] = Lookahead
     target: Node
     branches: tuple[tuple[int, ...], ...]
-    grows: bool = False
-    """Whether they are of the tree that is grown behind the likeliest next tokens: what comes is kept beside the tree
+    best_first: bool = False
+    """Whether they go on behind the likeliest next tokens, by joint probability: what comes is kept beside the tree
     of paths."""
     going: bool = True
     """Whether nothing was asked behind it that ends it; what still comes is kept all the same."""
@@ -361,7 +361,7 @@ class ForNoise:
 
 
 @record
-class Part:
+class Positions:
     """Consecutive positions of a path whose distributions two models are asked to compare."""
 
     tip: Node
@@ -370,7 +370,7 @@ class Part:
     end: int
     """The position behind the last."""
 
-    def same(self, other: "Part") -> bool:
+    def same(self, other: "Positions") -> bool:
         """Whether another one has the same positions and, up to the last of them, the same tokens."""
         places = (self.start, self.end) == (other.start, other.end)
         return places and self.tip.ancestor(self.end) is other.tip.ancestor(other.end)
@@ -381,7 +381,7 @@ class ForExport:
     """The rows of a part, written into the file by the second model's engine. Ended by what is asked behind it."""
 
     asks: ClassVar[type[Request]] = Export
-    part: Part
+    part: Positions
     awaited: bool = True
     """Whether nothing was asked behind it."""
     sole: ClassVar[bool] = True
@@ -392,7 +392,7 @@ class ForAgainst:
     """How the distributions of a part differ from those in the file. Ended by what is asked behind it."""
 
     asks: ClassVar[type[Request]] = Against
-    part: Part
+    part: Positions
     detailed: bool
     """Whether all is asked for that a table shows."""
     going: bool = True

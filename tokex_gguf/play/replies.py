@@ -243,7 +243,7 @@ def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
         case Evaluated():
             return _evaluated(session, message)
         case LookaheadDone():
-            return _foreseen(session, message)
+            return _looked_ahead(session, message)
         case Continued():
             return _continued(session, message)
         case Applied() | Rolled() | Constrained() | Forced() | Spelt():
@@ -259,7 +259,7 @@ def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
         case Exported():
             return _exported(session, message)
         case LookaheadKept():
-            return _looked_ahead(session, message), []
+            return _looked_ahead_strictly(session, message), []
         case Failed():
             return _failed(session, message)
         case EngineDied():
@@ -313,7 +313,7 @@ def _exported(session: Session, message: Exported) -> Outcome:
             raise WrongReply
 
 
-def _looked_ahead(session: Session, message: LookaheadKept) -> Session:
+def _looked_ahead_strictly(session: Session, message: LookaheadKept) -> Session:
     match session.game.asked.get(message.request):
         case None | ForStrictLookahead():
             return answered(session, message.request)
@@ -628,7 +628,7 @@ def _append_ahead(session: Session) -> Outcome:
     return session, effects
 
 
-def _foreseen(session: Session, message: LookaheadDone) -> Outcome:
+def _looked_ahead(session: Session, message: LookaheadDone) -> Outcome:
     session.game.known.pieces.update(message.pieces)
     match session.game.asked.get(message.request):
         case None:
@@ -643,8 +643,8 @@ def _foreseen(session: Session, message: LookaheadDone) -> Outcome:
             raise WrongReply
     waits = _waits(session)
     for branch, distribution in zip(message.branches, message.distributions, strict=True):
-        if ahead.grows:
-            session.game.known.foreseen.attach(node, branch, distribution)
+        if ahead.best_first:
+            session.game.known.lookahead.attach(node, branch, distribution)
         else:
             node.descend(branch).attach(distribution)
     session = replace(
@@ -694,7 +694,7 @@ def _waits(session: Session) -> bool:
         wanted = wanted.child(wanted.distribution.most_likely)
     if session.game.pending is None:
         return False
-    session.game.known.foreseen.recall(wanted)
+    session.game.known.lookahead.recall(wanted)
     return wanted.distribution is None
 
 

@@ -50,18 +50,18 @@ from tokex_gguf.play.purposes import (
     Purpose,
     Tokens,
 )
-from tokex_gguf.play.screens import Input, Play, Search, TypingScreen
+from tokex_gguf.play.screens import Input, Play, SearchScreen, TypingScreen
 from tokex_gguf.play.session import Cost, EngineStatus, Game, Prompt, Session, is_cut, selected_row, table
 from tokex_gguf.values.alignment import aligned, quick
 from tokex_gguf.values.comparison import PathComparison
 from tokex_gguf.values.distribution import Distribution
-from tokex_gguf.values.foreseen import DEEPEST, Branch, May, Seen, Way, as_told
 from tokex_gguf.values.layers import LENS_LAYERS
 from tokex_gguf.values.lens import RAW, Raw, Sampled
+from tokex_gguf.values.lookahead import LONGEST_BRANCH, AsSeen, May, TokenBranch, Way, as_told
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 from tokex_gguf.values.reachability import biased, decidable, surely_cut
 from tokex_gguf.values.tree import Node
-from tokex_gguf.values.view import KEPT as NOT_CUT
+from tokex_gguf.values.view import NOT_CUT
 
 
 def begin(session: Session, *, again: bool = False) -> Outcome:
@@ -91,14 +91,14 @@ def send(session: Session, request: Request) -> Send:
     return Send(session.game.address, request)
 
 
-KEPT = 100
+KEPT_CANDIDATES = 100
 """Candidates that are kept at a path's end, where the player is. What a key brings has so many, for 0.2 ms more; those
 inside a prompt have as many as the table shows: each costs 26 bytes between the processes and 16 in a session."""
 
 
 def kept(session: Session) -> int:
     """Candidates to ask for where the player is."""
-    return max(KEPT, session.game.settings.tokens_to_show)
+    return max(KEPT_CANDIDATES, session.game.settings.tokens_to_show)
 
 
 def missing(game: Game, prompt: Prompt) -> int | None:
@@ -211,7 +211,7 @@ def ask(session: Session) -> Outcome:
     """Asks for what the goal lacks, once; stops what it does not need."""
     prompt, tip = session.goal, session.goal.tip
     if tip.distribution is None:
-        session.game.known.foreseen.recall(tip)
+        session.game.known.lookahead.recall(tip)
     start = missing(session.game, prompt)
     pending = session.game.pending
     if start is None:
@@ -262,7 +262,7 @@ def look_through(session: Session) -> Outcome:
     ):
         return session, []
     tokens = [token for token in (place.popped, place.selected) if token is not None]
-    if searching := session.on(Search):
+    if searching := session.on(SearchScreen):
         tokens += [row.token for row in searching.rows or ()]
     view = game.known.answers.view(lens, node)
     if view is not None and all(token in view.verdicts for token in tokens):
@@ -276,7 +276,7 @@ def look_through(session: Session) -> Outcome:
     return request(session, ForView(node, lens), lambda number: Apply(number, node.path(), lens, tokens, top))
 
 
-AT_ONCE, FURTHER = 4, 64
+JUDGED_AT_ONCE, FURTHER = 4, 64
 """Tokens of a prompt that are judged along with a key, and with a message of their own: 2 ms at the most."""
 
 
@@ -293,7 +293,7 @@ def judge_on(session: Session) -> Outcome:
     game, lens = session.game, session.lens
     if isinstance(lens, Raw) or session.options.layer not in LENS_LAYERS or not game.ready or game.pressed.autoplay:
         return session, []
-    further = not game.known.answers.look_on(lens, game.prompt.tip, AT_ONCE)
+    further = not game.known.answers.look_on(lens, game.prompt.tip, JUDGED_AT_ONCE)
     if further == session.under_way.judging:
         return session, []
     session = replace(session, under_way=replace(session.under_way, judging=further))
@@ -383,13 +383,13 @@ def look_ahead(session: Session) -> Outcome:
     if not budget:
         return _name_path(session)
     prompt = session.game.prompt
-    wanted = tuple((token,) for token in likely_next(session, budget) if not session.game.foresees(token))
+    wanted = tuple((token,) for token in likely_next(session, budget) if not session.game.knows_ahead(token))
     if (ForLookahead, prompt.tip, RAW) in session.game.refused:
         return session, []
     if not wanted or prompt.tip.depth >= (session.game.model.context_limit if session.game.model else 0):
         return session, []
     # What was asked for stays asked for, answered or not, until something else ends it.
-    going = [one for one in _lookaheads(session.game, prompt.tip) if one.going and not one.grows]
+    going = [one for one in _lookaheads(session.game, prompt.tip) if one.going and not one.best_first]
     before = {branch for one in going for branch in one.branches}
     if set(wanted) <= before:
         return session, []
@@ -398,7 +398,7 @@ def look_ahead(session: Session) -> Outcome:
     return request(session, ForLookahead(prompt.tip, wanted), lambda number: Lookahead(number, path, branches, top))
 
 
-LONG = 64
+WORTH_THE_DISK = 64
 """Tokens of a prompt from which on the engine may have it on the disk."""
 
 
@@ -409,9 +409,9 @@ def _name_path(session: Session) -> Outcome:
     """
     tip = session.game.prompt.tip
     cached = session.game.settings.load.cache and session.game.can(Capability.PROMPT_AT_ONCE)
-    if tip.depth < LONG or not cached:
+    if tip.depth < WORTH_THE_DISK or not cached:
         return session, []
-    if any(not one.grows for one in _lookaheads(session.game, tip)):
+    if any(not one.best_first for one in _lookaheads(session.game, tip)):
         return session, []
     path, top = tip.path(), kept(session)
     return request(session, ForLookahead(tip, ()), lambda number: Lookahead(number, path, [], top))
@@ -447,20 +447,20 @@ def _lookaheads(game: Game, tip: Node) -> Iterator[ForLookahead]:
             return
 
 
-AT_FIRST, TOGETHER = 8, 16
+AT_FIRST, BRANCHES_TOGETHER = 8, 16
 """Branches that are asked for together. A batch of two or three takes longer than one after the other, of eight half
 the time, of sixteen a third; a first one of sixteen would go further into the breadth than into the depth."""
-AHEAD = 2
+REQUESTS_AHEAD = 2
 """Requests for them that are under way at once: while one is answered and the next made, the engine has another."""
 
 
-def grow(session: Session) -> Outcome:
+def look_further_ahead(session: Session) -> Outcome:
     """While nothing at all is asked for, asks for what most likely comes behind the next tokens, best first."""
     game = session.game
     budget = game.settings.lookahead_tokens if game.settings.lookahead else 0
     if not budget or not game.ready or game.pressed.autoplay or game.waiting or game.engine is not EngineStatus.READY:
         return session, []
-    if not game.can(Capability.BRANCHES) or foreseeing(game):
+    if not game.can(Capability.BRANCHES) or looking_ahead(game):
         return session, []
     # Elsewhere a key, such as a step of a sampler's value, would wait for the end of a batch that nobody sees.
     if not isinstance(session.screen, Play) or game.prompt.cursor is not None or session.beside is not None:
@@ -470,39 +470,41 @@ def grow(session: Session) -> Outcome:
     tip = game.prompt.tip
     if any(_goes_first(one) for one in game.asked.values()) or (ForLookahead, tip, RAW) in game.refused:
         return session, []
-    growth, may = game.known.foreseen.of(tip), _may(session)
-    going = [one.branches for one in _lookaheads(game, tip) if one.grows and one.going]
-    asked = {branch for branches in going for branch in branches if growth.at(branch).distribution is None}
+    lookahead, may = game.known.lookahead.of(tip), _may(session)
+    going = [one.branches for one in _lookaheads(game, tip) if one.best_first and one.going]
+    asked = {branch for branches in going for branch in branches if lookahead.at(branch).distribution is None}
     under_way = sum(any(branch in asked for branch in branches) for branches in going)
-    if under_way < AHEAD:
-        growth.begin((game.sampling, session.view), asked, _seen(session))
+    if under_way < REQUESTS_AHEAD:
+        lookahead.begin((game.sampling, session.view), asked, _seen(session))
     effects: list[Effect] = []
-    for _ in range(under_way, AHEAD):
-        count = TOGETHER if growth.known >= AT_FIRST else AT_FIRST
+    for _ in range(under_way, REQUESTS_AHEAD):
+        count = BRANCHES_TOGETHER if lookahead.known >= AT_FIRST else AT_FIRST
         wanted = (
-            growth.wanted(count, budget, may)
-            if tip.depth + DEEPEST < (game.model.context_limit if game.model else 0)
+            lookahead.wanted(count, budget, may)
+            if tip.depth + LONGEST_BRANCH < (game.model.context_limit if game.model else 0)
             else []
         )
         if not wanted:
             break
-        session, sent = request(session, ForLookahead(tip, tuple(wanted), grows=True), _growing(session, tip, wanted))
+        session, sent = request(
+            session, ForLookahead(tip, tuple(wanted), best_first=True), _asks_best_first(session, tip, wanted)
+        )
         effects += sent
     return session, effects
 
 
-def _growing(session: Session, tip: Node, wanted: list[Branch]) -> Callable[[int], Request]:
+def _asks_best_first(session: Session, tip: Node, wanted: list[TokenBranch]) -> Callable[[int], Request]:
     path, branches, top = tip.path(), list(map(list, wanted)), kept(session)
     return lambda number: Lookahead(number, path, branches, top)
 
 
 def _goes_first(purpose: Purpose) -> bool:
-    """Whether what is asked for is worth more than what is grown, though nobody waits for it."""
+    """Whether what is asked for is worth more than looking further ahead, though nobody waits for it."""
     return isinstance(purpose, ForVerdicts) or (isinstance(purpose, ForWalk | Comparing) and purpose.going)
 
 
-def _seen(session: Session) -> Seen:
-    """How a distribution is seen where it is grown: as the lens's biases leave it."""
+def _seen(session: Session) -> AsSeen:
+    """How a distribution is seen where likely branches go on by it: as the lens's biases leave it."""
     lens = session.lens
     return as_told if isinstance(lens, Raw) else lambda told: biased(lens, told).distribution
 
@@ -510,9 +512,9 @@ def _seen(session: Session) -> Seen:
 def _may(session: Session) -> May:
     """Where a prompt may go on: not by what ends it, nor by what the lens cuts, where that is known."""
     game, lens, view = session.game, session.lens, session.view
-    place = game.known.foreseen.of(game.prompt.tip)
+    place = game.known.lookahead.of(game.prompt.tip)
 
-    def may(branch: Branch, before: Distribution, row: int) -> Way:
+    def may(branch: TokenBranch, before: Distribution, row: int) -> Way:
         token = before.ids[row]
         if game.piece(token).ends:
             return Way.CLOSED
@@ -545,7 +547,7 @@ def walk(session: Session) -> Outcome:
     game = session.game
     if game.can(Capability.PROMPT_AT_ONCE) or game.engine is not EngineStatus.READY:
         return session, []
-    if not game.ready or game.pressed.autoplay or game.waiting or foreseeing(game):
+    if not game.ready or game.pressed.autoplay or game.waiting or looking_ahead(game):
         return session, []
     path, start = next(_walks(session), (None, 0))
     if path is None:
@@ -561,9 +563,9 @@ def walk(session: Session) -> Outcome:
     return request(session, ForWalk(path, tuple(nodes)), lambda number: Walk(number, path.path(), places, top))
 
 
-def foreseeing(game: Game) -> bool:
+def looking_ahead(game: Game) -> bool:
     """Whether likely next tokens are being gone on from: a walk would end that."""
-    first = (one for one in game.asked.values() if isinstance(one, ForLookahead) and one.going and not one.grows)
+    first = (one for one in game.asked.values() if isinstance(one, ForLookahead) and one.going and not one.best_first)
     return any(not one.target.knows(branch) for one in first for branch in one.branches)
 
 
@@ -632,7 +634,7 @@ def compare_on(session: Session) -> Outcome:
         session, effects = _align(session, comparison, GATHERED_AT_ONCE)
         gathering = comparison.alignment is None and session.under_way.aligning != (comparison.a, comparison.b)
     comparison.follow(session.game.prompt.tip)
-    further = not comparison.look_on(AT_ONCE) or gathering
+    further = not comparison.look_on(JUDGED_AT_ONCE) or gathering
     if further == session.under_way.comparing:
         return session, effects
     session = replace(session, under_way=replace(session.under_way, comparing=further))
@@ -647,7 +649,7 @@ def compare(session: Session) -> Outcome:
         return session, []
     if game.engine is not EngineStatus.READY or not game.can(Capability.COMPARISON):
         return session, []
-    if not game.ready or game.pressed.autoplay or game.waiting or foreseeing(game):
+    if not game.ready or game.pressed.autoplay or game.waiting or looking_ahead(game):
         return session, []
     asked = [one for one in game.asked.values() if isinstance(one, Comparing) and one.going]
     lacking, top = comparison.lacking(), game.settings.tokens_to_show

@@ -10,7 +10,7 @@ from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import meant
 from tokex_gguf.values.tree import Node
 
-LONGEST = 1_000
+MOST_CHARACTERS = 1_000
 """Characters that are looked for: what is pasted may be longer."""
 
 
@@ -43,7 +43,7 @@ PLAY = Play()
 
 
 @record(kw_only=True)
-class Search(TypingScreen):
+class SearchScreen(TypingScreen):
     """A part of a token is typed; the table shows what has it."""
 
     tip: Node
@@ -97,7 +97,7 @@ class Find(TypingScreen):
     @property
     def query(self) -> str:
         """What is looked for; a space, a line break and a tab may be typed as they are shown."""
-        return meant(self.line.text[:LONGEST])
+        return meant(self.line.text[:MOST_CHARACTERS])
 
 
 @record(kw_only=True)
@@ -160,7 +160,7 @@ class DrawCount(TypingScreen):
 
 
 @record(kw_only=True)
-class Tree(Screen):
+class TreeScreen(Screen):
     """All paths that were visited."""
 
     at: Node

@@ -30,17 +30,17 @@ from tokex_gguf.play.purposes import (
 )
 from tokex_gguf.play.screens import PLAY, Help, Input, Insert, NewPrompt, Play, Screen, TypingScreen
 from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, AgainstPrompt, Alone, Pair, Paired, Versus
-from tokex_gguf.values.answers import Answers
+from tokex_gguf.values.answers import LensResults
 from tokex_gguf.values.comparison import Comparison, Comparisons
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.distribution import Candidate
-from tokex_gguf.values.download import Download, Here, meanwhile
+from tokex_gguf.values.download import DownloadState, Here, meanwhile
 from tokex_gguf.values.fan_out import Budget
-from tokex_gguf.values.foreseen import DEEPEST, Foreseen, Place, following, likeliest_after
 from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import DELTA, PLAIN, Layer, LensLayer, delta_value
 from tokex_gguf.values.lens import RAW, Raw, Sampled, lens_of
+from tokex_gguf.values.lookahead import LONGEST_BRANCH, LookaheadResults, Place, following, likeliest_after
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import ModelRef
 from tokex_gguf.values.outline import Order
@@ -48,11 +48,11 @@ from tokex_gguf.values.reachability import follows, likeliest
 from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind
 from tokex_gguf.values.splice import unspelled
-from tokex_gguf.values.stops import AtSentence, Stop
+from tokex_gguf.values.stops import AtSentence, StopRule
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece, untold, visible
 from tokex_gguf.values.tree import Node
-from tokex_gguf.values.view import KEPT, Draw, View, by_final
+from tokex_gguf.values.view import NOT_CUT, Draw, View, by_final
 
 P = TypeVar("P", bound=Purpose)
 S = TypeVar("S", bound=Screen)
@@ -121,7 +121,7 @@ class Settings:
     """Tokens of the starting prompt before those that count as written by the model: a constraint governs these."""
     surprise: float = 0.0
     """Bits of surprisal from which `n` stops at a token; 0: the highest tenth of the prompt."""
-    stop: Stop = AtSentence()
+    stop: StopRule = AtSentence()
     """Where answers end that are looked for, until the player says otherwise."""
     budget: Budget = Budget()
     """What may be spent on them."""
@@ -375,11 +375,11 @@ class Known:
     root: Node = field(default_factory=lambda: Node(None, -1))
     pieces: dict[int, Piece] = field(default_factory=dict)
     """Pieces of all tokens met so far."""
-    answers: Answers = field(default_factory=Answers)
+    answers: LensResults = field(default_factory=LensResults)
     """What samplers and constraints make of the tree's distributions."""
     rolls: dict[tuple[int, Node], int] = field(default_factory=dict)
     """How many draws were made by a seed after a path."""
-    foreseen: Foreseen = field(default_factory=Foreseen)
+    lookahead: LookaheadResults = field(default_factory=LookaheadResults)
     """What is known ahead of the prompts' ends, beside the tree; the oldest of it is forgotten."""
     compared: Comparisons = field(default_factory=Comparisons)
     """What was compared, as far as it is kept."""
@@ -574,9 +574,9 @@ class Game:
             return False
         return (ForWalk, tip, RAW) not in self.refused
 
-    def foresees(self, token: int) -> bool:
+    def knows_ahead(self, token: int) -> bool:
         """Whether the active prompt's table after this token is known already."""
-        return self.known.foreseen.place(self.prompt.tip).child(token).distribution is not None
+        return self.known.lookahead.place(self.prompt.tip).child(token).distribution is not None
 
     def can(self, capability: Capability) -> bool:
         """Whether the engine can do something. What is not told yet, it can."""
@@ -772,7 +772,7 @@ class Session:
     """The second model, whose engine runs beside that of the one that is played."""
     preparing: str = ""
     """The file of the model that was chosen, while it is looked at; the present one is played on until then."""
-    download: Download | None = None
+    download: DownloadState | None = None
     """A model that is downloaded, as the one that is played only stands in for it."""
     name: str = ""
     """What the player called this session."""
@@ -1025,7 +1025,7 @@ def is_cut(session: Session, token: int) -> bool:
         return False
     view = session.view
     if view is not None and (verdict := view.verdicts.get(token)) is not None:
-        return verdict.cut_by != KEPT
+        return verdict.cut_by != NOT_CUT
     return session.lens.chain.biases.get(token) == -math.inf
 
 
@@ -1066,8 +1066,8 @@ def continuation(session: Session) -> tuple[int, ...]:
     chosen = rows[selected_row(session, prompt)].token
     if is_cut(session, chosen):
         return ()
-    there = game.known.foreseen.place(prompt.tip).child(chosen)
-    tokens = (chosen, *following(there, DEEPEST, next_after(session)))
+    there = game.known.lookahead.place(prompt.tip).child(chosen)
+    tokens = (chosen, *following(there, LONGEST_BRANCH, next_after(session)))
     for place, token in enumerate(tokens):
         piece = game.piece(token)
         if piece.ends or b"\n" in piece.data:
@@ -1084,7 +1084,7 @@ def text_of(game: Game, tip: Node) -> bytes:
     return data.removeprefix(b" ") if model and model.space_prefix else data
 
 
-def cut_otherwise(game: Game, tip: Node) -> str:
+def split_otherwise(game: Game, tip: Node) -> str:
     """That a path is not what the tokenizer makes of its text, and what helps; empty where it is, or not compared."""
     if tip.differs is None:
         return ""

@@ -16,11 +16,11 @@ from tokex_gguf.play.requests import (
     check,
     compare,
     compare_on,
-    grow,
     judge,
     judge_on,
     judge_phrases,
     look_ahead,
+    look_further_ahead,
     look_through,
     walk,
 )
@@ -47,7 +47,7 @@ JUDGED = (judge,)
 """The same, behind what is looked for among answers: of both, that is waited for."""
 BESIDE = (compare_on, compare)
 """What goes on by itself where something is compared."""
-AHEAD = (grow,)
+FURTHER_AHEAD = (look_further_ahead,)
 """What goes on by itself where nothing else does."""
 FANNED = (fan_out.go_on, critical.go_on)
 """What goes on by itself where answers were looked for."""
@@ -75,7 +75,7 @@ def update(session: Session, message: Message) -> Outcome:
     through, judged = (THROUGH, JUDGED) if session.game.pressed.rolling or session.lens is not RAW else ((), ())
     beside = () if session.game.versus is ALONE else BESIDE
     first, two = (TWO_FIRST, TWO) if session.paired is not UNPAIRED else ((), ())
-    ahead = AHEAD if session.game.settings.lookahead_tokens else ()
+    ahead = FURTHER_AHEAD if session.game.settings.lookahead_tokens else ()
     fanned = FANNED if session.game.results.fans else ()
     for more in (*through, *fanned, *judged, *first, look_ahead, walk, *two, *beside, check, *ahead, downloads.begin):
         session, further = more(session)

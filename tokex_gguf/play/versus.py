@@ -6,7 +6,7 @@ from enum import Enum
 from itertools import accumulate
 from typing import TypeAlias
 
-from tokex_gguf.play.purposes import Part
+from tokex_gguf.play.purposes import Positions
 from tokex_gguf.values.figures import FLOOR_DELTA_BITS
 from tokex_gguf.values.layers import Layer
 from tokex_gguf.values.model_comparison import ModelComparison
@@ -135,7 +135,7 @@ class ByDistributions:
     comparison: ModelComparison
     ahead_of: Node | None = None
     """A path of A's: both models were asked for what comes after the tokens that likely follow it."""
-    held: Part | None = None
+    held: Positions | None = None
     """Whose rows of B the file holds."""
 
 
@@ -168,11 +168,11 @@ class Pair:
     parting: Parting | None = None
 
     @property
-    def held(self) -> Part | None:
+    def held(self) -> Positions | None:
         """Whose rows of B the file holds."""
         return self.way.held if isinstance(self.way, ByDistributions) else None
 
-    def holding(self, part: Part | None) -> "Pair":
+    def holding(self, part: Positions | None) -> "Pair":
         """The pair where the file holds B's rows of this part."""
         way = replace(self.way, held=part) if isinstance(self.way, ByDistributions) else self.way
         return replace(self, way=way)

@@ -12,14 +12,14 @@ from typing import TypeAlias
 from tokex_gguf.play.session import Session
 from tokex_gguf.sessions import store
 from tokex_gguf.sessions.codec import Encoder
-from tokex_gguf.sessions.store import Refused, SavedSession, Slot, reason_of
-from tokex_gguf.sessions.summary import MOST, Stamp
+from tokex_gguf.sessions.store import CannotChange, SavedSession, Slot, reason_of
+from tokex_gguf.sessions.summary import MOST_COUNT, Stamp
 from tokex_gguf.sessions.writer import Keeper
 from tokex_gguf.system.console import place_of
 from tokex_gguf.system.files import Data
 from tokex_gguf.values.record import record
 
-PATIENCE = 5.0
+RENAME_WAIT = 5.0
 """Seconds that a new name waits for the disk."""
 QUICKLY = 1.0
 """Seconds that the end of the program waits in silence, and for each further way to save."""
@@ -62,7 +62,7 @@ class Lost:
     reason: str
 
 
-End: TypeAlias = Kept | Rescued | Lost
+SaveOutcome: TypeAlias = Kept | Rescued | Lost
 
 
 def kept(slot: Slot) -> Kept:
@@ -129,17 +129,17 @@ class Autosave:
         with self._renaming:
             if self._last is None:
                 self.follow(session, moves)
-            if reason := self.save(PATIENCE):
+            if reason := self.save(RENAME_WAIT):
                 return reason
             try:
-                self._keeper.rename(name, PATIENCE)
-            except Refused as error:
+                self._keeper.rename(name, RENAME_WAIT)
+            except CannotChange as error:
                 return str(error)
             except OSError as error:
                 return reason_of(error)
             return ""
 
-    def close(self, patience: float, hurry: threading.Event, waits: Callable[[], None]) -> End:
+    def close(self, patience: float, hurry: threading.Event, waits: Callable[[], None]) -> SaveOutcome:
         """Saves what is unsaved, with at most `patience` seconds for the disk, fewer once `hurry` is set.
 
         `waits` is called once where that takes longer than a moment.
@@ -155,7 +155,7 @@ class Autosave:
         within(QUICKLY, self._slot.close)
         return end
 
-    def _rescue(self) -> End:
+    def _rescue(self) -> SaveOutcome:
         """Saves the newest state in any way that works. What asks a disk has a limit: it may be the one that hangs."""
         reason = self._reason or SILENT
         if self._last is None:
@@ -198,7 +198,7 @@ class Autosave:
 
 def _stamp(sequence: int, moves: int) -> Stamp:
     # A summary with the time of a clock that is as wrong as can be would not be believed.
-    return Stamp(sequence, min(max(0, int(time.time())), MOST), moves)
+    return Stamp(sequence, min(max(0, int(time.time())), MOST_COUNT), moves)
 
 
 def _put(data: Data, name: str, find: Callable[[], Path], found: list[Path]) -> None:

@@ -58,7 +58,7 @@ from tokex_gguf.sessions.columns import (
 )
 from tokex_gguf.sessions.summary import FORMAT, NAME, TEXT, VERSION, Stamp, Summary
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
-from tokex_gguf.values.dice import MOST
+from tokex_gguf.values.dice import RANDOM_SEED
 from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import DELTA, LENS_LAYERS, PLAIN, every_layer
 from tokex_gguf.values.model_comparison import ModelComparison
@@ -633,7 +633,7 @@ def _made(table: dict[str, object], name: str, prompts: list[Prompt], nodes: lis
 
 def _sampling(table: dict[str, object]) -> Sampling:
     own = tuple(map(_chain, _tables(table, "own")))
-    return Sampling(_chain(table), _constraint(table), _number(table.get("seed"), "seed", 0, MOST), own)
+    return Sampling(_chain(table), _constraint(table), _number(table.get("seed"), "seed", 0, RANDOM_SEED), own)
 
 
 def _chain(table: dict[str, object]) -> Chain:
@@ -690,7 +690,7 @@ def _rolls(value: object, nodes: list[Node]) -> dict[tuple[int, Node], int]:
     """How many draws were made by each seed after each path."""
     rows = _rows(value, "rolls", 3)
     made = {
-        (_number(seed, "rolls", 0, MOST), _place(place, "rolls", nodes)): _number(count, "rolls", 1, _TOP)
+        (_number(seed, "rolls", 0, RANDOM_SEED), _place(place, "rolls", nodes)): _number(count, "rolls", 1, _TOP)
         for seed, place, count in rows
     }
     if len(made) != len(rows):

@@ -1,7 +1,7 @@
 """A tree's nodes as columns of numbers in base64, and back: `TreeEncoder`, `PieceEncoder` and `tree_of`. Pure.
 
 A game's tree is saved again and again, and little of it is another one each time. So it is encoded in parts of
-`PART` nodes, and of a part in which nothing has changed the bytes from before are used once more.
+`NODES_AT_ONCE` nodes, and of a part in which nothing has changed the bytes from before are used once more.
 """
 
 import math
@@ -18,7 +18,7 @@ from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.tokens import Piece, untold
 from tokex_gguf.values.tree import Node, grown
 
-PART = 512
+NODES_AT_ONCE = 512
 """Nodes that are encoded together. What is done with all of them at once, without any other thread's turn, is to
 take less than a millisecond or two."""
 MOST_BITS = 64.0
@@ -58,7 +58,7 @@ node is `checked`, what was said of a token no later than the distribution behin
 _READ = tuple(map(attrgetter, FACTS))
 
 
-class _Table(NamedTuple):
+class _CandidateText(NamedTuple):
     """A part's share of a column of candidates, as base64."""
 
     before: bytes
@@ -68,7 +68,7 @@ class _Table(NamedTuple):
     """The bytes left over by this part."""
 
 
-_EMPTY = _Table(b"", b"", b"")
+_EMPTY = _CandidateText(b"", b"", b"")
 
 
 class _Part:
@@ -209,7 +209,7 @@ class TreeEncoder:
                 marks[number] |= _KEPT
         parents = self._parents
         for index in range(len(parents) - 1, 0, -1):
-            if index % PART == 0:
+            if index % NODES_AT_ONCE == 0:
                 give_way()
             marks[parents[index]] |= marks[index]
         self._places = places = [count - 1 for count in accumulate(mark >> 1 for mark in marks)]
@@ -217,7 +217,7 @@ class TreeEncoder:
         kept_parents = [places[parent] for parent in compress(parents, marks) if parent >= 0]
         for index, part in enumerate(self._parts):
             give_way()
-            part.encode(bytes(marks[index * PART : (index + 1) * PART]), self.mentioned)
+            part.encode(bytes(marks[index * NODES_AT_ONCE : (index + 1) * NODES_AT_ONCE]), self.mentioned)
         self.mentioned.discard(-1)  # the root has no token
         return EncodedTree(self._columns(array("i", [-1, *kept_parents]), give_way), marks.count(_VISITED | _KEPT, 1))
 
@@ -250,9 +250,9 @@ class TreeEncoder:
     def _take_over(self, read: "ReadTree", give_way: Callable[[], object]) -> None:
         """Notes the nodes in the file's order, and their columns as its bytes have them."""
         first = 0
-        for start in range(0, len(read.nodes), PART):
+        for start in range(0, len(read.nodes), NODES_AT_ONCE):
             give_way()
-            end = start + PART
+            end = start + NODES_AT_ONCE
             for node, parent in zip(read.nodes[start:end], read.parents[start:end], strict=True):
                 self._add(node, parent)
                 if parent >= 0:
@@ -266,11 +266,11 @@ class TreeEncoder:
 
     def _meet(self, give_way: Callable[[], object]) -> None:
         """Takes in the nodes that are new."""
-        for start in range(0, len(self._nodes), PART):
+        for start in range(0, len(self._nodes), NODES_AT_ONCE):
             give_way()
-            nodes = self._nodes[start : start + PART]
+            nodes = self._nodes[start : start + NODES_AT_ONCE]
             counts = [len(node.children) for node in nodes]
-            if counts == self._children[start : start + PART]:
+            if counts == self._children[start : start + NODES_AT_ONCE]:
                 continue
             for index, node in enumerate(nodes, start):
                 if len(node.children) != self._children[index]:
@@ -299,22 +299,22 @@ class TreeEncoder:
         self._parents.append(parent)
         self._children.append(0)
         self._numbers[node] = index
-        if index % PART == 0:
+        if index % NODES_AT_ONCE == 0:
             self._parts.append(_Part())
         self._parts[-1].nodes.insert(0, node)
         return index
 
 
-def _table(known: _Table, columns: "list[array[int]] | list[array[float]]", before: bytes) -> _Table:
+def _table(known: _CandidateText, columns: "list[array[int]] | list[array[float]]", before: bytes) -> _CandidateText:
     """A part's share of a column, behind what the parts before have left over."""
     if known is not _EMPTY and known.before == before:
         return known
     data = b"".join([before, *map(_raw, columns)])
     end = len(data) // 3 * 3
-    return _Table(before, b64encode(memoryview(data)[:end]), data[end:])
+    return _CandidateText(before, b64encode(memoryview(data)[:end]), data[end:])
 
 
-def _cut(text: str, start: int, end: int) -> _Table:
+def _cut(text: str, start: int, end: int) -> _CandidateText:
     """A part's share of a column that was read, of which it has the bytes from `start` to before `end`."""
 
     def before(place: int) -> bytes:
@@ -322,7 +322,7 @@ def _cut(text: str, start: int, end: int) -> _Table:
         group = place // 3 * 4
         return b64decode(text[group : group + 4])[: place % 3] if place % 3 else b""
 
-    return _Table(before(start), text[start // 3 * 4 : end // 3 * 4].encode(), before(end))
+    return _CandidateText(before(start), text[start // 3 * 4 : end // 3 * 4].encode(), before(end))
 
 
 class PieceEncoder:

@@ -9,10 +9,10 @@ from tokex_gguf.sessions import codec, store
 from tokex_gguf.sessions.store import SavedSession
 from tokex_gguf.sessions.summary import Summary
 from tokex_gguf.values.model_ref import GgufFile
-from tokex_gguf.values.session_entry import Held, SessionEntry
+from tokex_gguf.values.session_entry import PlayedBy, SessionEntry
 from tokex_gguf.values.tokens import visible
 
-NOTHING = Summary(0, 0, 0, 0, 0, 0, 0, "", "")
+EMPTY_SUMMARY = Summary(0, 0, 0, 0, 0, 0, 0, "", "")
 """Of a session that cannot be read."""
 SHORT = 4
 """Characters at the end of a name that the program gave, at the least, by which it can be told from others."""
@@ -28,9 +28,9 @@ def listed(folder: Path, playing: str = "") -> tuple[SessionEntry, ...]:
 
 def _entry(folder: Path, saved: SavedSession, short: str, playing: str, now: float) -> SessionEntry:
     about, fault = (saved.summary, "") if saved.summary else _read(folder, saved.name)
-    held = Held.HERE if saved.name == playing else Held.NOBODY
-    if held is Held.NOBODY and store.is_open(folder, saved.name):
-        held = Held.ELSEWHERE
+    held = PlayedBy.HERE if saved.name == playing else PlayedBy.NOBODY
+    if held is PlayedBy.NOBODY and store.is_open(folder, saved.name):
+        held = PlayedBy.ELSEWHERE
     called = "" if store.is_autosave(saved.name) else saved.name
     games = f" (and {about.games - 1} more)" if about.games > 1 else ""
     entry = SessionEntry(
@@ -56,7 +56,7 @@ def _read(folder: Path, name: str) -> tuple[Summary, str]:
     try:
         session, _ = store.read(folder, name, lambda data: codec.load(data, Settings("", GgufFile(""))))
     except store.NoSession as error:
-        return NOTHING, str(error)
+        return EMPTY_SUMMARY, str(error)
     return codec.summary_of(session), ""
 
 

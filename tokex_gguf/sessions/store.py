@@ -37,7 +37,7 @@ from tokex_gguf.system.locks import Lock
 from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.names import valid_name
 
-LARGEST = 1 << 30
+MOST_BYTES = 1 << 30
 """Bytes of the largest file that is read, or saved."""
 AUTOSAVES = 100
 """Autosaves that `prune` leaves, at the most."""
@@ -45,7 +45,7 @@ TOTAL = 1 << 30
 """Bytes that all autosaves may take together."""
 NEWEST = 10
 """Autosaves that are not removed, however little was played, since they were saved last."""
-AGAIN = 30.0
+REORDERED_AFTER = 30.0
 """Seconds after which a session that is played looks whether others were saved meanwhile, and takes its place
 before them."""
 _STALE = 3600.0
@@ -62,7 +62,7 @@ class NoSession(Exception):
     """There is no session of this name that can be read. The message is one line that says why."""
 
 
-class Refused(Exception):
+class CannotChange(Exception):
     """A session cannot be renamed or removed. The message is one line that says why."""
 
 
@@ -136,7 +136,7 @@ def read(folder: Path, name: str, load: Callable[[bytes], _T]) -> tuple[_T, str]
         return load(_bytes(newest)), ""
     except (OSError, ValueError) as error:
         missing, reason = isinstance(error, FileNotFoundError), reason_of(error)
-    if (head := _head(newest, summary.LENGTH)) and summary.is_newer(head):
+    if (head := _head(newest, summary.SUMMARY_BYTES)) and summary.is_newer(head):
         # The one before may be readable. Who plays on from that would save it in the place of what was played since.
         raise NoSession(f"{newest}: {reason}")
     try:
@@ -155,8 +155,8 @@ def _bytes(path: Path) -> bytes:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(about.st_mode):
         raise OSError(errno.EINVAL, "not a plain file")
-    if about.st_size > LARGEST:
-        raise ValueError(f"larger than {LARGEST >> 20} MB")
+    if about.st_size > MOST_BYTES:
+        raise ValueError(f"larger than {MOST_BYTES >> 20} MB")
     return path.read_bytes()
 
 
@@ -203,7 +203,7 @@ def sessions(folder: Path) -> list[SavedSession]:
 
 
 def _described(folder: Path, name: str, files: list[os.stat_result]) -> SavedSession:
-    heads = [head for path in _paths(folder, name) if (head := _head(path, summary.LENGTH))]
+    heads = [head for path in _paths(folder, name) if (head := _head(path, summary.SUMMARY_BYTES))]
     about = next((told for head in heads if (told := summary.parse(head))), None)
     modified = max(file.st_mtime for file in files)
     return SavedSession(
@@ -242,7 +242,7 @@ class Slot:
         self._own = False
         """Whether the newest generation is of this slot's making."""
         self._sequence = 0
-        self._looked = -AGAIN
+        self._looked = -REORDERED_AFTER
         """When other sessions were looked at last, on the monotonic clock."""
         self._abandoned = False
 
@@ -256,11 +256,11 @@ class Slot:
 
         Where another one has the largest number that there is, the same: then the clock decides.
         """
-        if now or time.monotonic() - self._looked >= AGAIN:
+        if now or time.monotonic() - self._looked >= REORDERED_AFTER:
             self._looked = time.monotonic()
             others = [one.summary for one in sessions(self.folder) if one.name != self.name]
             last = max((about.sequence for about in others if about), default=0)
-            self._sequence = self._sequence if self._sequence > last else min(last + 1, summary.MOST)
+            self._sequence = self._sequence if self._sequence > last else min(last + 1, summary.MOST_COUNT)
         return self._sequence
 
     @property
@@ -275,9 +275,9 @@ class Slot:
         of either is lost: this one goes on under a new name. Raises OSError, or Abandoned.
         """
         line = ""
-        if (size := len(data) if isinstance(data, bytes) else sum(map(len, data))) > LARGEST:
+        if (size := len(data) if isinstance(data, bytes) else sum(map(len, data))) > MOST_BYTES:
             # It could not be read again, and the one that can would be gone with the save after this.
-            raise OSError(errno.EFBIG, f"{size >> 20} MB, and no more than {LARGEST >> 20} could be read again")
+            raise OSError(errno.EFBIG, f"{size >> 20} MB, and no more than {MOST_BYTES >> 20} could be read again")
         if not self.name:
             self._begin()
         found = _head(self._newest, _HEAD)
@@ -308,7 +308,7 @@ class Slot:
         if name == self.name:
             return
         if not valid_name(name):
-            raise Refused(f"not a name of a session: {name!r}")
+            raise CannotChange(f"not a name of a session: {name!r}")
         if self._is_own(name):
             for ours, new in zip(_paths(self.folder, self.name), _paths(self.folder, name), strict=True):
                 with suppress(FileNotFoundError):
@@ -317,10 +317,10 @@ class Slot:
             return
         other = claim(self.folder, name)
         if other is None:
-            raise Refused(f"the session {name} is open in another program: take another name")
+            raise CannotChange(f"the session {name} is open in another program: take another name")
         try:
             if other.filled:
-                raise Refused(f"there is a session {name} already: take another name")
+                raise CannotChange(f"there is a session {name} already: take another name")
             if self.name:
                 _move(self._newest, other._newest)
                 try:
@@ -410,12 +410,12 @@ def claim(folder: Path, name: str) -> Slot | None:
 
 def _held(folder: Path, name: str) -> Slot:
     if not valid_name(name):
-        raise Refused(f"not a name of a session: {name!r}")
+        raise CannotChange(f"not a name of a session: {name!r}")
     if not any(path.exists() for path in _paths(folder, name)):
-        raise Refused(f"there is no session {name}")
+        raise CannotChange(f"there is no session {name}")
     slot = claim(folder, name)
     if slot is None:
-        raise Refused(f"the session {name} is open in another program")
+        raise CannotChange(f"the session {name} is open in another program")
     return slot
 
 
@@ -464,7 +464,7 @@ def prune(folder: Path, playing: str) -> list[str]:
             break
         try:
             remove(folder, one.name)
-        except (Refused, OSError):
+        except (CannotChange, OSError):
             continue
         count, size = count - 1, size - one.size
         del left[one.name]

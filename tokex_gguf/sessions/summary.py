@@ -8,7 +8,7 @@ from tokex_gguf.values.record import record
 
 FORMAT = "tokex-gguf session"
 VERSION = 2
-LENGTH = 4096
+SUMMARY_BYTES = 4096
 """Bytes at the beginning of a file that hold its summary."""
 TEXT = 60
 """Characters of a text's beginning, or of a model's name, that a summary holds at the most."""
@@ -17,7 +17,7 @@ NAME = 100
 """Characters at the end of the name that a model was asked for by, at the most."""
 
 _HEAD = re.compile(rb'\{"format":"%s","version":%d,"crc32":\d{1,10},"session":\{"about":' % (FORMAT.encode(), VERSION))
-MOST = 2**52
+MOST_COUNT = 2**52
 """The largest number that is believed."""
 _VERSION = re.compile(rb'\{"format":"%s","version":(\d{1,9}),' % FORMAT.encode())
 
@@ -73,12 +73,12 @@ def is_newer(head: bytes) -> bool:
 
 
 def parse(head: bytes) -> Summary | None:
-    """The summary in the first `LENGTH` bytes of a file; None where there is none that makes sense."""
+    """The summary in the first `SUMMARY_BYTES` bytes of a file; None where there is none that makes sense."""
     match = _HEAD.match(head)
     if match is None:
         return None
     try:
-        table, _ = json.JSONDecoder().raw_decode(head[match.end() : LENGTH].decode("ascii"))
+        table, _ = json.JSONDecoder().raw_decode(head[match.end() : SUMMARY_BYTES].decode("ascii"))
     except (ValueError, RecursionError):
         return None
     if not isinstance(table, dict):
@@ -86,7 +86,7 @@ def parse(head: bytes) -> Summary | None:
     values: dict[str, int | str] = {}
     for field in fields(Summary):
         value = table.get(field.name, None if field.default is MISSING else field.default)
-        if type(value) is not field.type or (isinstance(value, int) and not 0 <= value <= MOST):
+        if type(value) is not field.type or (isinstance(value, int) and not 0 <= value <= MOST_COUNT):
             return None
         values[field.name] = value  # type: ignore[assignment]
     return Summary(**values)  # type: ignore[arg-type]

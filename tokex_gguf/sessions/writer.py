@@ -17,12 +17,12 @@ APART = 0.8
 """Seconds between the beginnings of two writes, at the least."""
 SETTLE = 0.5
 """Seconds that the first change waits for others. The answer to a key press comes before its save."""
-QUIET, AT_MOST = 0.06, 0.2
+SAVE_AFTER, AT_MOST = 0.06, 0.2
 """Seconds without a change that a save which is due waits for, and how long it waits for them: a key whose answer is
 being computed is not to share the processor with it."""
 SHOWN, GIVEN = 0.012, 0.1
 """Seconds in which a key is answered and its frame made, and how many a save that is being encoded leaves to keys."""
-AGAIN = 5.0
+RETRY_AFTER = 5.0
 """Seconds until what could not be written is tried again, where nothing asks for it before."""
 SLOW = 3.0
 """Seconds after which a write that has not ended is told as a fault."""
@@ -153,14 +153,14 @@ class Keeper:
                     self._saved = number
                     self._hurry = self._hurry and self._dump is not None
                 elif self._dump is None and not self._closing:
-                    self._dump, self._due = dump, time.monotonic() + AGAIN
+                    self._dump, self._due = dump, time.monotonic() + RETRY_AFTER
                 self._changed.notify_all()
 
     def _take(self) -> tuple[Callable[[], Data], int] | None:
         """The state to write now and its number, once there is one; None at the end."""
         with self._changed:
             while True:
-                moment = min(max(self._due, self._latest + QUIET), self._due + AT_MOST)
+                moment = min(max(self._due, self._latest + SAVE_AFTER), self._due + AT_MOST)
                 wait = None if self._dump is None else moment - time.monotonic()
                 if wait is not None and (wait <= 0 or self._waited_for):
                     break

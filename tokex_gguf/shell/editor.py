@@ -21,7 +21,7 @@ from tokex_gguf.values.tokens import visible
 
 GRACE = 0.4
 """Seconds that an editor has to end before it is killed: less than this program has itself, after a signal."""
-AT_ONCE = 1.0
+ENDED_AT_ONCE = 1.0
 """Seconds; an editor that ends sooner and changes nothing may have left its window open, as `code` does."""
 PLAINEST = ("notepad",) if sys.platform == "win32" else ("vi", "nano")
 """Editors to look for where the environment names none."""
@@ -34,7 +34,7 @@ class NoEditor(Exception):
     """There is no editor; says why, and what to set."""
 
 
-class Command(NamedTuple):
+class EditorCommand(NamedTuple):
     """How an editor is run."""
 
     arguments: list[str]
@@ -43,7 +43,7 @@ class Command(NamedTuple):
     """The same for the player, with the variable that it comes from."""
 
 
-def command(environ: Mapping[str, str], *, windows: bool = sys.platform == "win32") -> Command:
+def command(environ: Mapping[str, str], *, windows: bool = sys.platform == "win32") -> EditorCommand:
     """What $VISUAL or $EDITOR says, else one of the system's plainest. Raises NoEditor."""
     for variable in ("VISUAL", "EDITOR"):
         if named := environ.get(variable, "").strip():
@@ -56,11 +56,11 @@ def command(environ: Mapping[str, str], *, windows: bool = sys.platform == "win3
             program = str(Path(arguments[0]).expanduser()) if arguments[0].startswith("~") else arguments[0]
             # CreateProcess finds only .exe files by themselves, and no code.cmd.
             program = (windows and shutil.which(program)) or program
-            return Command([program, *arguments[1:]], shown)
+            return EditorCommand([program, *arguments[1:]], shown)
     found = next((name for name in PLAINEST if shutil.which(name)), None)
     if found is None:
         raise NoEditor(f"no editor: there is no {' and no '.join(PLAINEST)}; set EDITOR to one")
-    return Command([found], found)
+    return EditorCommand([found], found)
 
 
 def split(text: str, *, windows: bool) -> list[str]:
@@ -149,7 +149,7 @@ class Editor:
         code = self._process.wait()
         if code or self._ending:
             return self._left(f"{editor.shown} {_ended(code) if code else 'was ended'}: the prompt stays as it was")
-        return self._taken(text, path, at_once=self._clock() - began < AT_ONCE, editor=editor)
+        return self._taken(text, path, at_once=self._clock() - began < ENDED_AT_ONCE, editor=editor)
 
     def _write(self, text: str) -> Path:
         self._given = text.encode()
@@ -163,7 +163,7 @@ class Editor:
             raise
         return path
 
-    def _taken(self, text: str, path: Path, *, at_once: bool, editor: Command) -> Edited | EditFailed:
+    def _taken(self, text: str, path: Path, *, at_once: bool, editor: EditorCommand) -> Edited | EditFailed:
         try:
             data = path.read_bytes()
             if data == self._given:

@@ -7,7 +7,7 @@ from tokex_gguf.values import text_files
 from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.text_files import NotText
 
-LARGEST = 2**20
+MOST_BYTES = 2**20
 """Bytes of a file that is read."""
 
 
@@ -25,8 +25,8 @@ def text_of_file(name: str) -> str:
         if not stat.S_ISREG(mode):  # whoever opens a pipe waits for its other end
             raise Unreadable("not a plain file")
         with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
-        if len(data) > LARGEST:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
             raise Unreadable("larger than 1 MiB")
         return text_files.with_line_feeds(text_files.decode(data).text)
     except OSError as error:

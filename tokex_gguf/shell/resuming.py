@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tokex_gguf.engine.protocol import Load
 from tokex_gguf.models import resolve
 from tokex_gguf.models.memory import Fit
-from tokex_gguf.models.preflight import Unusable, prepare, together
+from tokex_gguf.models.preflight import UnusableModel, prepare, together
 from tokex_gguf.play.rules import second_model
 from tokex_gguf.play.rules.model_switch import turned_to
 from tokex_gguf.play.session import Session, Settings
@@ -54,7 +54,7 @@ def opened(folder: Path, name: str) -> Opened:
 
 def _loaded(data: bytes) -> tuple[Session, int, Encoder]:
     """A session's document, how many moves were made in it, and what encodes it."""
-    about = summary.parse(data[: summary.LENGTH])
+    about = summary.parse(data[: summary.SUMMARY_BYTES])
     session, encoder = codec.read(data, Settings("", GgufFile("")))
     return session, about.moves if about else 0, encoder
 
@@ -129,7 +129,7 @@ def _with_second(session: Session, started: Settings, kv: str) -> Session:
     others = {**session.other_games, pair.key: replace(second, settings=settings)}
     try:
         turn = Turn.BOTH if _together(session.game.settings, settings) else Turn.DUE
-    except Unusable:
+    except UnusableModel:
         turn = Turn.BOTH  # loading it says why
     return replace(session, other_games=others, paired=replace(pair, turn=turn))
 
@@ -140,7 +140,7 @@ def _load(model: ModelRef, started: Load, kv: str) -> Load:
         return started
     try:
         own = prepare(Path(model.path), context=started.context, kv=kv, rpc=started.rpc)
-    except Unusable:
+    except UnusableModel:
         return started  # loading it says why, if it comes to that
     return replace(started, context=own.context, most=own.most, repack=own.repack)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tokex_gguf.system import locks
 from tokex_gguf.system.files import create_private, private_folder
-from tokex_gguf.system.locks import Lock, State
+from tokex_gguf.system.locks import Lock, LockState
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def _is_old(path: Path) -> bool:
     return False
 
 
-class Rows:
+class RowsFolder:
     """The folder of this program, made when it is first needed."""
 
     def __init__(self, parent: Path) -> None:
@@ -75,7 +75,7 @@ class Rows:
         """Removes what programs have left that ended otherwise; where there are no locks, what is a day old."""
         for lock in self._parent.glob(f"*{_LOCK}"):
             known = locks.state(lock)
-            if known is State.FREE or (known is State.UNKNOWN and _is_old(lock)):
+            if known is LockState.FREE or (known is LockState.UNKNOWN and _is_old(lock)):
                 log.info("removed what an earlier program left: %s", lock.stem)
                 shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
                 with suppress(OSError):

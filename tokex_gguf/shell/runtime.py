@@ -21,7 +21,7 @@ from tokex_gguf.engine.client import local, remote
 from tokex_gguf.engine.protocol import EngineDied, Loaded, Reply, Request
 from tokex_gguf.models import resolve
 from tokex_gguf.models.catalogue import catalogue, listed
-from tokex_gguf.models.preflight import Unusable, prepare, together
+from tokex_gguf.models.preflight import UnusableModel, prepare, together
 from tokex_gguf.play.messages import (
     INTERNAL_ERROR,
     Align,
@@ -80,7 +80,7 @@ from tokex_gguf.play.messages import (
 from tokex_gguf.play.session import EditState, Sampling, Score, Session
 from tokex_gguf.play.update import update
 from tokex_gguf.shell.reading import Unreadable, text_of_file
-from tokex_gguf.shell.rows import Rows
+from tokex_gguf.shell.rows import RowsFolder
 from tokex_gguf.shell.starters import starters
 from tokex_gguf.system import machine
 from tokex_gguf.system.files import save_prompt
@@ -92,20 +92,20 @@ from tokex_gguf.values.record import record
 from tokex_gguf.values.tree import Node
 
 if TYPE_CHECKING:
-    from tokex_gguf.sessions.autosave import Autosave, End
+    from tokex_gguf.sessions.autosave import Autosave, SaveOutcome
     from tokex_gguf.sessions.codec import Encoder
     from tokex_gguf.sessions.store import Slot
     from tokex_gguf.shell.resuming import Opened
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 5.0
+LEAVING_WAIT = 5.0
 """Seconds that the disk has for a session that is left for another one."""
 WAITING = 256
 """Replies that may wait to be taken. An engine that says more has to wait itself."""
 CHAINS = "samplers"
 """The folder for sampler chains, beside that of prompts."""
-AT_ONCE, TURN = 64, 0.01
+MESSAGES_AT_ONCE, TURN = 64, 0.01
 """Messages, and seconds, that one turn of the event loop takes at the most."""
 
 
@@ -201,7 +201,7 @@ class Runtime:
         """What ends engines that take their time."""
         self._leaving: list[threading.Thread] = []
         """What saves the sessions that were left for others."""
-        self._rows = Rows(config.state_folder() / "rows")
+        self._rows = RowsFolder(config.state_folder() / "rows")
         self._making_rows = threading.Lock()
         self._inbox: queue.SimpleQueue[Message | _Of] = queue.SimpleQueue()
         self._room = threading.Semaphore(WAITING)
@@ -214,7 +214,7 @@ class Runtime:
 
     def close(
         self, patience: float = 5.0, hurry: threading.Event | None = None, waits: Callable[[], None] = lambda: None
-    ) -> "End | None":
+    ) -> "SaveOutcome | None":
         """Ends the engine, and saves what is unsaved; returns how that ended, None where nothing is kept.
 
         The disk gets `patience` seconds, and no more once `hurry` is set; `waits` is called where it needs them.
@@ -224,13 +224,13 @@ class Runtime:
             return self._kept(patience, hurry or threading.Event(), waits)
         finally:
             for thread in self._ending:
-                thread.join(PATIENCE)
+                thread.join(LEAVING_WAIT)
             if self._making_rows.acquire(timeout=1.0):  # on a disk that hangs it is left for the next program
                 self._rows.close()
 
-    def _kept(self, patience: float, hurry: threading.Event, waits: Callable[[], None]) -> "End | None":
+    def _kept(self, patience: float, hurry: threading.Event, waits: Callable[[], None]) -> "SaveOutcome | None":
         for thread in self._leaving:
-            thread.join(PATIENCE)
+            thread.join(LEAVING_WAIT)
         from tokex_gguf.sessions.autosave import left  # a session may only have been looked at
 
         for waiting in self._opened.values():
@@ -321,7 +321,7 @@ class Runtime:
         self._notified = False
         received = False
         end = self._clock() + TURN
-        for _ in range(AT_ONCE):
+        for _ in range(MESSAGES_AT_ONCE):
             if self._inbox.empty() or (received and self._clock() > end):
                 break
             self._hear(self._inbox.get())
@@ -508,7 +508,7 @@ class Runtime:
         try:
             load = settings.load
             fit = prepare(Path(path), context=load.context, kv=load.kv, rpc=load.rpc)
-        except Unusable as error:
+        except UnusableModel as error:
             self._put(NotPrepared(path, str(error)))
         else:
             self._put(Prepared(path, fit, asked))
@@ -519,7 +519,7 @@ class Runtime:
             fit = prepare(Path(path), context=load.context, kv=load.kv, rpc=load.rpc)
             # What the first one takes is no more free.
             both = bool(load.rpc) or together([Path(path)], kv=load.kv, free=machine.memory()[0])
-        except Unusable as error:
+        except UnusableModel as error:
             self._put(NotPrepared(path, str(error)))
         else:
             self._put(PreparedBeside(path, fit, asked, both))
@@ -572,7 +572,7 @@ class Runtime:
                 return  # asked for twice: it is on its way
             try:
                 self._open(name)
-            except (NoSession, resolve.UnknownModel, Unusable, _Stays) as error:
+            except (NoSession, resolve.UnknownModel, UnusableModel, _Stays) as error:
                 self._put(NotResumed(name, str(error)))
 
     def _open(self, name: str) -> None:
@@ -584,7 +584,7 @@ class Runtime:
         if name == self._slot.name:  # the list is older than its name
             raise _Stays("it is the one that is played")
         self._wait_for_those_left()
-        if self._autosave and (reason := self._autosave.save(PATIENCE)):
+        if self._autosave and (reason := self._autosave.save(LEAVING_WAIT)):
             raise _Stays(f"it cannot be saved: {reason}")
         found = resuming.opened(self._slot.folder, name)
         try:
@@ -627,7 +627,7 @@ class Runtime:
         """Saves a session that was left for another one to its end."""
         from tokex_gguf.sessions.autosave import Lost, Rescued
 
-        match saver.close(PATIENCE, threading.Event(), lambda: None):
+        match saver.close(LEAVING_WAIT, threading.Event(), lambda: None):
             case Rescued(path, place, reason):
                 line = f"the session before is not saved ({reason}): it is in {path}, move it to {place}"
             case Lost(reason):

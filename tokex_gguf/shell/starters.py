@@ -6,7 +6,7 @@ from tokex_gguf.play.session import Starter
 from tokex_gguf.shell.reading import Unreadable, text_of_file
 from tokex_gguf.values.text_files import without_last_break
 
-MOST = 200
+MOST_FILES = 200
 """Files that are listed."""
 
 
@@ -20,7 +20,7 @@ def starters(folder: Path, own: str) -> tuple[Starter, ...]:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".txt" and path.is_file())
     except OSError:
         paths = []
-    for path in paths[:MOST]:
+    for path in paths[:MOST_FILES]:
         try:
             text = text_of_file(str(path))
         except Unreadable:

@@ -98,7 +98,7 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-class Parser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
     """Ends with one line instead of the whole usage. Options are not abbreviated."""
 
     def __init__(self, **options: Any) -> None:

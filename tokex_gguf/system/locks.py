@@ -62,10 +62,10 @@ def acquire(path: Path) -> Lock | None:
 
 def is_held(path: Path) -> bool:
     """Whether a process, this one included, holds the lock whose file is `path`. Without locks, none does."""
-    return state(path) is State.HELD
+    return state(path) is LockState.HELD
 
 
-class State(Enum):
+class LockState(Enum):
     """What is known of a lock."""
 
     FREE = auto()
@@ -74,18 +74,18 @@ class State(Enum):
     """The file system has no locks, or does not tell."""
 
 
-def state(path: Path) -> State:
+def state(path: Path) -> LockState:
     """What is known of the lock whose file is `path`."""
     try:
         file = os.open(path, os.O_RDWR)
     except FileNotFoundError:
-        return State.FREE
+        return LockState.FREE
     except OSError:
-        return State.UNKNOWN
+        return LockState.UNKNOWN
     try:
-        return State.FREE if _try(file, shared=True) else State.HELD
+        return LockState.FREE if _try(file, shared=True) else LockState.HELD
     except OSError:
-        return State.UNKNOWN
+        return LockState.UNKNOWN
     finally:
         _close(file)
 

@@ -1,7 +1,7 @@
 """The full-screen application: keys in, frames out. The only place that builds one.
 
 All it knows is how to bind the key table, hand messages to the game, and draw what
-`View` gives. Nothing here computes: a key that needs the engine returns at once.
+`ScreenRenderer` gives. Nothing here computes: a key that needs the engine returns at once.
 """
 
 import asyncio
@@ -58,15 +58,15 @@ from tokex_gguf.system import signals
 from tokex_gguf.system.console import say
 from tokex_gguf.ui.cells import Line, fit
 from tokex_gguf.ui.paint import Painting
-from tokex_gguf.ui.screen import View, help_page, rows_of
+from tokex_gguf.ui.screen import ScreenRenderer, help_page, rows_of
 from tokex_gguf.ui.terminal_input import Keyboard
-from tokex_gguf.ui.theme import FEWEST, SCALES, is_light, styles
+from tokex_gguf.ui.theme import FEWEST_COLOURS, SCALES, is_light, styles
 from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.text_field import is_text, pasted
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 0.05
+WORKING_AFTER = 0.05
 """Seconds that an answer may take before the screen says `working`.
 
 A frame drawn at once for every key would flicker, and take its time from the decode
@@ -147,7 +147,7 @@ class App:
         """`ask_background`: whether the terminal has to say if its background is light."""
         self._game = game
         self._ask_background = ask_background
-        self._view = View()
+        self._view = ScreenRenderer()
         self._timer: asyncio.TimerHandle | None = None
         self._under_way: set[int] = set()
         """What the last frame did not have yet."""
@@ -258,7 +258,7 @@ class App:
             if (rows := rows_of(width, height)) != self._game.session.rows:
                 self._game.dispatch(Resized(rows))
             session = self._game.session
-            if COLOURS[self._application.color_depth] < FEWEST:
+            if COLOURS[self._application.color_depth] < FEWEST_COLOURS:
                 # As its styles are.
                 session = replace(session, options=replace(session.options, palette=Palette.MONOCHROME))
             return self._view.screen(session, width, height)
@@ -487,7 +487,7 @@ class App:
         elif session.game.pressed.autoplay and before.game.pressed.autoplay:
             self._later(PLAYING)
         elif under_way - then:
-            self._later(PATIENCE)
+            self._later(WORKING_AFTER)
         elif under_way == then and _walked(before, session):
             self._later(PLAYING)
         else:

@@ -10,7 +10,7 @@ from tokex_gguf.values.constraint import EXAMPLES, ConstraintKind
 from tokex_gguf.values.text_field import TextField
 from tokex_gguf.values.tokens import visible
 
-BLOCK = 512
+LAID_OUT_TOGETHER = 512
 """Lines of a long text are laid out from a multiple of so many characters on, and not from its beginning."""
 
 
@@ -44,7 +44,7 @@ def _told(session: Session) -> list[str]:
 def text_lines(line: TextField, width: int, height: int) -> list[Line]:
     """As many lines of a text as have room, those around its caret."""
     text, caret, most = line.text, line.caret, width * height
-    begin = max(0, caret - most) // BLOCK * BLOCK
+    begin = max(0, caret - most) // LAID_OUT_TOGETHER * LAID_OUT_TOGETHER
     rows = list(rows_of(text[: caret + most], begin, width))
     if not rows or (rows[-1][1] <= caret == len(text) and (text[-1:] == "\n" or cells_of(rows[-1][2]) >= width)):
         rows.append((len(text), len(text), ""))

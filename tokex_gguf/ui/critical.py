@@ -9,14 +9,14 @@ from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.ui.cells import Line, choose, clip, clip_start, fit, pad
 from tokex_gguf.ui.fan_out import NO_ENGINE, on_a_line, raw_numbers
 from tokex_gguf.ui.window import listed, more
-from tokex_gguf.values.critical import End, Run, Trial
+from tokex_gguf.values.critical import Rollout, RolloutEnd, Trial
 from tokex_gguf.values.formatting import counted, number
 from tokex_gguf.values.stops import told
 from tokex_gguf.values.tokens import glimpse, label, visible
 
-WIDE = 100
+WIDE_CELLS = 100
 """Cells from which tokens and answers have more of them."""
-LONGEST = 600
+MOST_BYTES = 600
 """Bytes of a continuation of which the end is shown."""
 
 
@@ -82,7 +82,7 @@ def _state(session: Session, one: CriticalTokens, width: int) -> Line:
     if none and found.answer(found.standing) is not None:
         some += f", {none} {'has' if none == 1 else 'have'} none"
     lacking = f"{found.lacking:,} without numbers" if found.lacking else ""
-    spent = counted(found.tokens, "token") + (f", {one.each:,} each at the most" if width >= WIDE else "")
+    spent = counted(found.tokens, "token") + (f", {one.each:,} each at the most" if width >= WIDE_CELLS else "")
     about = f"stopped: {clip(one.fault, 60)}" if state is CriticalState.FAULT else state.value
     style = {CriticalState.FAULT: "class:fault", CriticalState.RUNNING: "class:busy"}.get(state, "class:dim")
     if state is CriticalState.RUNNING and session.game.engine is EngineStatus.DEAD:
@@ -96,15 +96,15 @@ def _state(session: Session, one: CriticalTokens, width: int) -> Line:
     return [("", " "), *choose([part for part in parts if part[1][0][1]], width - 1)]
 
 
-LEAST = 8
+LEAST_CELLS = 8
 """Cells of what a second choice leads to, at the least; where there are fewer, the answer has them."""
 
 
 def _cells(width: int) -> tuple[int, int, int]:
     """Cells of a token's text, of an answer, and of what the second choice leads to."""
-    token, answer = (14, 14) if width >= WIDE else (9, 8)
+    token, answer = (14, 14) if width >= WIDE_CELLS else (9, 8)
     left = width - (34 + 2 * token) - answer
-    return (token, answer, left - 1) if left > LEAST else (token, answer + left, 0)
+    return (token, answer, left - 1) if left > LEAST_CELLS else (token, answer + left, 0)
 
 
 def _heading(width: int) -> Line:
@@ -113,14 +113,14 @@ def _heading(width: int) -> Line:
     return fit([("class:head", f"{shape}{pad('answer', answer)}{' leads to' if left else ''}")], width)
 
 
-def _none(run: Run, each: int) -> str:
+def _none(run: Rollout, each: int) -> str:
     """Why a way on has no answer."""
     match run.end:
-        case End.LONG:
+        case RolloutEnd.LONG:
             return f"no end in {each:,}"
-        case End.FULL:
+        case RolloutEnd.FULL:
             return "context full"
-        case End.ENDED | End.ANSWERED | None:
+        case RolloutEnd.ENDED | RolloutEnd.ANSWERED | None:
             return "the model ends"
 
 
@@ -145,5 +145,5 @@ def _line(session: Session, one: CriticalTokens, trial: Trial, width: int, *, se
         text = pad(clip(visible(answer[:200]) or "nothing", room), room)
         about = [(f"class:taken {style}".strip() if flips else style, f"{word:<5} {text}")]
     head = f" {place.node.depth:>6} {stands} {first:>7}  {second} {then:>7}  "
-    said = on_a_line(run.text[run.given :][-LONGEST:]) if left and len(run.text) > run.given else ""
+    said = on_a_line(run.text[run.given :][-MOST_BYTES:]) if left and len(run.text) > run.given else ""
     return fit([(style, head), *about, (dim, f" {clip_start(said, left)}" if left else "")], width, style)

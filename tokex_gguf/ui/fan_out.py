@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from tokex_gguf.play.fan import Fan, FanState, Found, Row, rows, selected
+from tokex_gguf.play.fan import Fan, FanLine, FanState, Unmatched, rows, selected
 from tokex_gguf.play.rules.fan_out import shown
 from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.ui.cells import Line, choose, clip, fit, pad
@@ -21,9 +21,9 @@ BAR = 8
 """Cells of a bar."""
 WEAKEST = 12
 """Cells of the weakest token's text."""
-ROOMY, WIDE = 70, 100
+ROOMY, WIDE_CELLS = 70, 100
 """Cells from which the weakest token is named, and from which there is a bar."""
-LONGEST = 400
+MOST_BYTES = 400
 """Bytes of an answer that are shown: it has a line."""
 
 
@@ -76,7 +76,7 @@ def _state(session: Session, fan: Fan, width: int) -> Line:
     out, state = fan.out, fan.state
     answers = counted(out.answers, "answer")
     spent = f"{out.looked:,}/{fan.budget.tokens:,} tokens"
-    if width >= WIDE:
+    if width >= WIDE_CELLS:
         spent += f", or until {100 * fan.budget.coverage:.4g} % is seen"
     about = f"stopped: {clip(fan.fault, 60)}" if state is FanState.FAULT else state.value
     style = "class:fault" if state is FanState.FAULT else "class:busy" if state is FanState.RUNNING else "class:dim"
@@ -96,7 +96,7 @@ def _heading(fan: Fan, width: int) -> Line:
     what = _grouped(fan) if fan.grouped else "answer"
     # Ways that were not looked at may add to it.
     prob = "prob" if fan.out.exhausted and fan.out.coverage.cut <= 0 else "prob ≥"
-    shape = f" {prob:>7} {' ' * BAR if width >= WIDE else ''} {'tokens':>6}{weak} {'':7}  {what}"
+    shape = f" {prob:>7} {' ' * BAR if width >= WIDE_CELLS else ''} {'tokens':>6}{weak} {'':7}  {what}"
     return fit([("class:head", shape)], width)
 
 
@@ -110,7 +110,7 @@ def on_a_line(data: bytes) -> str:
     return re.sub("(?<=[^␣⏎])␣(?=[^␣⏎])", " ", label(data)) or EMPTY
 
 
-def _line(session: Session, fan: Fan, row: Row, width: int, *, selected: bool) -> Line:
+def _line(session: Session, fan: Fan, row: FanLine, width: int, *, selected: bool) -> Line:
     style = "class:selected" if selected else ""
     answer, out = row.answer, fan.out
     token, logprob = weakest(answer, out.base)
@@ -122,12 +122,12 @@ def _line(session: Session, fan: Fan, row: Row, width: int, *, selected: bool) -
         weak = f" {few:>7}"
     count = answer.best.before.depth - out.base.depth + 1
     ways = f"in {row.size}" if row.size > 1 else f"×{answer.paths}" if answer.paths > 1 and not fan.grouped else ""
-    cells = BAR if width >= WIDE else 0
-    text = on_a_line(answer.text[:LONGEST])
+    cells = BAR if width >= WIDE_CELLS else 0
+    text = on_a_line(answer.text[:MOST_BYTES])
     named: Line = [(style, text)]
     if fan.grouped and not isinstance(row.key, bytes):
         dim = f"class:dim {style}".strip()
-        what = row.key.value if isinstance(row.key, Found) else clip(visible(row.key), 20)
+        what = row.key.value if isinstance(row.key, Unmatched) else clip(visible(row.key), 20)
         named = [(f"class:taken {style}".strip(), pad(what, 14)), (dim, f" {text}")]
     parts: Line = [
         (style, f" {number(row.prob):>7} "),

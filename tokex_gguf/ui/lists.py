@@ -22,7 +22,7 @@ from tokex_gguf.values.outline import shared
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
-from tokex_gguf.values.view import KEPT
+from tokex_gguf.values.view import NOT_CUT
 
 
 def text(session: Session, nodes: Sequence[Node], room: int, *, last: bool = False) -> str:
@@ -232,7 +232,7 @@ def _cut_by(session: Session, node: Node) -> str:
     """Which sampler would have cut a phrase's token; empty where none would, or that is not known."""
     lens = session.lens
     verdict = session.game.known.answers.verdict(lens, node) if isinstance(lens, Sampled) else None
-    if verdict is None or verdict.cut_by == KEPT or not isinstance(lens, Sampled):
+    if verdict is None or verdict.cut_by == NOT_CUT or not isinstance(lens, Sampled):
         return ""
     stage = lens.stage(verdict.cut_by)
     return f"  ← {stage} cuts" if len(stage) < 8 else f"  ← {stage}"
@@ -250,7 +250,7 @@ def _selected(session: Session) -> int:
     return naming.row if naming else list_search.selected(session)
 
 
-class Entries(NamedTuple):
+class ListPart(NamedTuple):
     """Some lines of a list."""
 
     shown: Sequence[int]
@@ -259,13 +259,13 @@ class Entries(NamedTuple):
     """How many there are above and below."""
 
 
-def _entries(session: Session, length: int, height: int) -> Entries:
+def _entries(session: Session, length: int, height: int) -> ListPart:
     """The lines of a list of a length that are shown below its heading, in so many lines with that."""
     rows, row = list_search.rows(session, length), _selected(session)
     at = rows.index(row) if row in rows else 0
     places = listed(at, len(rows), height - 1)
-    none: list[Line] = [[("class:dim", f"   {list_search.NOTHING}")]] if length and not rows else []
-    return Entries([rows[place] for place in places], [*none, *more(places, len(rows))])
+    none: list[Line] = [[("class:dim", f"   {list_search.NO_LINE}")]] if length and not rows else []
+    return ListPart([rows[place] for place in places], [*none, *more(places, len(rows))])
 
 
 def entries(length: Callable[[Session], int]) -> Callable[[Session, int], Sequence[int]]:

@@ -148,7 +148,7 @@ def _go_to(x: int, output: Output) -> None:
     output.cursor_forward(x)
 
 
-class Part(NamedTuple):
+class TextPart(NamedTuple):
     """A piece of a text."""
 
     text: str
@@ -161,34 +161,34 @@ class Part(NamedTuple):
 
 
 @lru_cache(maxsize=8192)
-def parts(text: str) -> tuple[Part, ...]:
+def parts(text: str) -> tuple[TextPart, ...]:
     """A text, cut where the cursor has to be placed: behind what a terminal may measure otherwise.
 
     Latin, Greek and Cyrillic letters and CJK are the same everywhere. Signs and lines take two cells in some CJK
     settings. What is left, as Indic scripts and emoji, is placed character by character.
     """
     if text.isascii():
-        return (Part(text, len(text), True, False),)
-    cut: list[Part] = []
+        return (TextPart(text, len(text), True, False),)
+    cut: list[TextPart] = []
     for char in text:
         cells = cells_of(char)
         last = cut[-1] if cut else None
         if is_mark(char):
             if last and not last.doubtful and len(last.text) > 1:
                 before = cells_of(last.text[-1])
-                cut[-1] = Part(last.text[:-1], last.cells - before, last.certain, False)
-                cut.append(Part(last.text[-1] + char, before + cells, False, True))
+                cut[-1] = TextPart(last.text[:-1], last.cells - before, last.certain, False)
+                cut.append(TextPart(last.text[-1] + char, before + cells, False, True))
             elif last:
-                cut[-1] = Part(last.text + char, last.cells + cells, False, True)
+                cut[-1] = TextPart(last.text + char, last.cells + cells, False, True)
             else:
-                cut.append(Part(char, cells, False, True))
+                cut.append(TextPart(char, cells, False, True))
             continue
         certain = char.isascii() or (char < "\u0530" and char.isalpha()) or (cells == 2 and _is_cjk(char))
         signs = not certain and "\u00a0" <= char < "\u2800" and not "\u0530" <= char < "\u2000" and cells == 1
         if last and not last.doubtful and last.certain == certain and (certain or signs):
-            cut[-1] = Part(last.text + char, last.cells + cells, certain, False)
+            cut[-1] = TextPart(last.text + char, last.cells + cells, certain, False)
         else:
-            cut.append(Part(char, cells, certain, not (certain or signs)))
+            cut.append(TextPart(char, cells, certain, not (certain or signs)))
     return tuple(cut)
 
 

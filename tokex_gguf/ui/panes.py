@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.command import HelpEntry
 from tokex_gguf.play.compared import rows_by_token
-from tokex_gguf.play.screens import Input, Insert, Search
+from tokex_gguf.play.screens import Input, Insert, SearchScreen
 from tokex_gguf.play.session import (
     Drawn,
     Palette,
@@ -31,22 +31,22 @@ from tokex_gguf.ui.lens_lines import draw_lines, lines_of_draws, lines_of_view, 
 from tokex_gguf.ui.window import window
 from tokex_gguf.ui.wrap import Wrapped, paragraph, wrap
 from tokex_gguf.values.distribution import Candidate
-from tokex_gguf.values.foreseen import DEEPEST, Place, following
 from tokex_gguf.values.formatting import bias_text, number, rank_text, share_text
 from tokex_gguf.values.layers import DELTA, PLAIN, Layer, LensLayer
 from tokex_gguf.values.lens import Raw, Sampled
+from tokex_gguf.values.lookahead import LONGEST_BRANCH, Place, following
 from tokex_gguf.values.reachability import follows
 from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tokens import Piece, glimpse, is_whole, label, spell
 from tokex_gguf.values.tree import Node
-from tokex_gguf.values.view import KEPT, Verdict
+from tokex_gguf.values.view import NOT_CUT, Verdict
 
 UNREAD = 20_000
 """Characters shown, from the end, of a text that is not tokenised yet."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-BLOCK = 1024
+TOKENS_TOGETHER = 1024
 """Tokens that are laid out together, about."""
 SLACK = 256
 """Tokens among which a block's beginning is looked for."""
@@ -68,7 +68,7 @@ class Path(NamedTuple):
     """Whether what is only tried is what the model would go on with, and not what the player types."""
 
 
-class Text(NamedTuple):
+class UntokenizedText(NamedTuple):
     """A text to show that has no tokens yet."""
 
     text: str
@@ -76,12 +76,12 @@ class Text(NamedTuple):
     """Whether of a long one the end is shown."""
 
 
-Shown: TypeAlias = Path | Text
+Shown: TypeAlias = Path | UntokenizedText
 
 
-def starting_text(session: Session) -> Text:
+def starting_text(session: Session) -> UntokenizedText:
     """The text that the game begins with, while it is not read."""
-    return Text(session.game.settings.text[-UNREAD:], end=True)
+    return UntokenizedText(session.game.settings.text[-UNREAD:], end=True)
 
 
 def active_path(session: Session) -> Shown:
@@ -90,7 +90,7 @@ def active_path(session: Session) -> Shown:
     match session.current:
         case Input(base=base, tip=tip):
             return Path(tip, base, None, index)
-        case Search(tip=tip) if tip is not prompt.place.tip:
+        case SearchScreen(tip=tip) if tip is not prompt.place.tip:
             return Path(tip, tip, None, index)
         case Insert(tip=tip, start=start, over=over):
             return Path(tip, tip, tip.ancestor(start + 1), index, max(1, over))
@@ -151,7 +151,7 @@ class PromptPane:
 
     def _in_sight(self, session: Session, shown: Shown, width: int, height: int) -> list[Line]:
         self._shown = []
-        if isinstance(shown, Text):
+        if isinstance(shown, UntokenizedText):
             return _text_lines(shown, width, height)
         tip, base, cursor = shown.tip, shown.base, shown.cursor
         self._depth = base.depth if shown.ghost else tip.depth
@@ -279,14 +279,14 @@ class PromptPane:
 
     def _block_of(self, session: Session, tip: Node, position: int) -> int:
         """The number of the block with a token."""
-        block = min(position // BLOCK, _last(tip))
+        block = min(position // TOKENS_TOGETHER, _last(tip))
         return block - 1 if block and self._begin(session, tip, block) > position else block
 
     def _begin(self, session: Session, tip: Node, block: int) -> int:
         """The position at which a block begins. Whatever comes after it is without influence."""
         if block == 0:
             return 0
-        first = block * BLOCK
+        first = block * TOKENS_TOGETHER
         last = tip.ancestor(first + SLACK)
         if (begin := self._begins.get(last)) is None:
             before, *pieces = (session.game.piece(node.token).data for node in last.nodes(first - 1))
@@ -354,7 +354,7 @@ def _known(nodes: list[Node]) -> int:
 
 def _last(tip: Node) -> int:
     """The number of a prompt's last block."""
-    return max(0, (tip.depth - SLACK) // BLOCK)
+    return max(0, (tip.depth - SLACK) // TOKENS_TOGETHER)
 
 
 def _best_begin(before: bytes, pieces: list[bytes]) -> int:
@@ -425,7 +425,7 @@ def _with_cell(line: Line, text: str) -> str:
     return text
 
 
-def _text_lines(shown: Text, width: int, height: int) -> list[Line]:
+def _text_lines(shown: UntokenizedText, width: int, height: int) -> list[Line]:
     """As many lines as can be seen of a text that has no tokens yet."""
     seen = width * height
     text = shown.text[-seen:] if shown.end else shown.text[:seen]
@@ -464,7 +464,7 @@ def table_room(height: int, below: int = 0) -> int:
     return height - 1 - max(below, height >= TALL)
 
 
-class _Table(NamedTuple):
+class _TableShown(NamedTuple):
     """The table to show."""
 
     rows: tuple[Candidate, ...] = ()
@@ -494,16 +494,16 @@ def table_rows(session: Session, height: int) -> list[int]:
     return _rows_in_sight(session, _shown_table(session), height)
 
 
-def _rows_in_sight(session: Session, shown: _Table, height: int) -> list[int]:
+def _rows_in_sight(session: Session, shown: _TableShown, height: int) -> list[int]:
     rows, chosen = shown.rows, shown.chosen
     room = max(1, table_room(height, _below(session, shown, height)))
-    pinned = len(rows) > 1 and room > 1 and session.on(Search) is None and _is_far(session, shown)
+    pinned = len(rows) > 1 and room > 1 and session.on(SearchScreen) is None and _is_far(session, shown)
     count, room = len(rows) - pinned, room - pinned
     middle = 0 if pinned and chosen == count else chosen
     return [*window(middle, count, room), *([count] if pinned else [])]
 
 
-def _is_far(session: Session, shown: _Table) -> bool:
+def _is_far(session: Session, shown: _TableShown) -> bool:
     """Whether the last row is far below the others, whatever they are sorted by: none of the likely ones."""
     rows = shown.rows
     if shown.node is not None and (difference := session.difference_after(shown.node)):
@@ -519,7 +519,7 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     look = _Look.of(session, shown)
     below = _below(session, shown, height)
     mass = "" if isinstance(session.lens, Sampled) else _mass(session, rows, seen)
-    there = session.game.known.foreseen.place(node) if node is not None else None
+    there = session.game.known.lookahead.place(node) if node is not None else None
     columns = _Columns(width, look, there if session.looks_ahead else None)
     compares = _compares(session, shown)
     besides = rows_by_token(session, shown.place) if compares and shown.place else {}
@@ -559,11 +559,11 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     return lines
 
 
-def _kept_alone(session: Session, shown: _Table, seen: int, height: int) -> str:
+def _kept_alone(session: Session, shown: _TableShown, seen: int, height: int) -> str:
     """That there are no more rows though there is room: inside a prompt fewer are kept than at its end."""
     before = shown.node.distribution if shown.node else None
     game = session.game
-    if before is None or session.on(Search) or seen >= table_room(height, _below(session, shown, height)):
+    if before is None or session.on(SearchScreen) or seen >= table_room(height, _below(session, shown, height)):
         return ""
     if game.model is None or not seen >= len(before) < (game.model.candidates or game.model.vocab_size):
         return ""
@@ -573,7 +573,7 @@ def _kept_alone(session: Session, shown: _Table, seen: int, height: int) -> str:
 
 def _mass(session: Session, rows: tuple[Candidate, ...], seen: list[int]) -> str:
     """The probability of all rows down to the last one in sight."""
-    if session.on(Search) or not rows:
+    if session.on(SearchScreen) or not rows:
         return ""
     likely = [index for index in seen if rows[index].rank == index + 1 and not rows[index].at_least]
     last = max(likely, default=-1) + 1
@@ -603,34 +603,34 @@ def _mark(session: Session, there: Place, token: int, taken: int | None) -> str:
     return "·" if place.distribution is not None else ""
 
 
-def _shown_table(session: Session) -> _Table:
+def _shown_table(session: Session) -> _TableShown:
     """The rows to show, the one selected, and their style.
 
     While the tip's distribution is not there yet, or not known in which order, the table of the token before it
     stays, dimmed, with what was taken from it.
     """
     if not session.game.prompts:
-        return _Table()
+        return _TableShown()
     prompt, cursor = session.game.prompt.place, session.game.prompt.cursor
     taken = cursor.token if cursor else None
     style = ""
-    if (searching := session.on(Search)) and searching.rows is not None:
+    if (searching := session.on(SearchScreen)) and searching.rows is not None:
         # Before the first answer: what is found without any text are all tokens, so the table may stay.
-        return _Table(searching.rows, searching.row, "", prompt, taken, session.viewed(prompt.tip))
+        return _TableShown(searching.rows, searching.row, "", prompt, taken, session.viewed(prompt.tip))
     if cursor is None and not searching and (prompt.tip.distribution is None or session.order_awaited):
         # What does not fit into the context never has a table: that of another path must not stand for it.
         if prompt.tip.parent is None or prompt.tip.parent.distribution is None or session.game.full is not None:
-            return _Table(place=prompt)
+            return _TableShown(place=prompt)
         token = prompt.tip.token
         prompt, style = Prompt(prompt.tip.parent, selected=token, popped=token), "class:dim"
     chosen = searching.row if searching else selected_row(session, prompt)
-    return _Table(table(session, prompt), chosen, style, prompt, taken, session.viewed(prompt.tip))
+    return _TableShown(table(session, prompt), chosen, style, prompt, taken, session.viewed(prompt.tip))
 
 
 # --- below the rows
 
 
-def _below(session: Session, shown: _Table, height: int) -> int:
+def _below(session: Session, shown: _TableShown, height: int) -> int:
     """Lines below the rows that tell of the lens and of draws."""
     if shown.node is None or not shown.node.depth:
         return 0
@@ -640,11 +640,11 @@ def _below(session: Session, shown: _Table, height: int) -> int:
     return lens + (lines_of_draws(session, shown.node, height) if height > SMALL else 0)
 
 
-def _compares(session: Session, shown: _Table) -> bool:
+def _compares(session: Session, shown: _TableShown) -> bool:
     """Whether the table is of A and B."""
     if session.game.comparison is None or shown.node is None or not shown.node.depth:
         return False
-    searching = session.on(Search)
+    searching = session.on(SearchScreen)
     return searching is None or searching.rows is None  # what is found is told as without a comparison
 
 
@@ -652,7 +652,7 @@ SMALL = 7
 """Lines up to which a table has none for draws."""
 
 
-def _below_lines(session: Session, shown: _Table, width: int, height: int) -> list[Line]:
+def _below_lines(session: Session, shown: _TableShown, width: int, height: int) -> list[Line]:
     lines: list[Line] = []
     assert shown.node is not None
     if isinstance(session.lens, Sampled):
@@ -684,7 +684,7 @@ class _Look(NamedTuple):
     """What the column of the text that follows is called: it is raw under a lens that it does not follow."""
 
     @classmethod
-    def of(cls, session: Session, shown: _Table) -> "_Look":
+    def of(cls, session: Session, shown: _TableShown) -> "_Look":
         lens, drawn, viewed = session.lens, session.game.drawn, shown.viewed
         counted = drawn if drawn and shown.node is not None and drawn.counts_on(shown.node, lens) else None
         if counted:
@@ -695,7 +695,7 @@ class _Look(NamedTuple):
             highest = shown.rows[0].prob if shown.rows else 0.0
         through = isinstance(lens, Sampled)
         settled = viewed is not None and viewed.lens == lens
-        by_final = through and session.sorts_by_final and session.on(Search) is None
+        by_final = through and session.sorts_by_final and session.on(SearchScreen) is None
         biases = session.game.sampling.chain.biases
         raw = isinstance(lens, Sampled) and lens.constraint is None and not follows(lens)
         name = "ahead (raw)" if raw else "ahead"
@@ -717,7 +717,7 @@ def ahead_text(session: Session, place: Place, cells: int) -> str:
     """
     pieces: list[Piece] = []
     length = 0
-    for token in following(place, DEEPEST, next_after(session)):
+    for token in following(place, LONGEST_BRANCH, next_after(session)):
         piece = session.game.piece(token)
         pieces.append(piece)
         length += len(piece.data)
@@ -808,7 +808,7 @@ class _Columns:
         """One candidate, with a mark before it."""
         look, token = self._look, candidate.token
         verdict = look.viewed.view.verdicts.get(token) if look.viewed else None
-        cut = look.viewed.lens.stage(verdict.cut_by) if look.viewed and verdict and verdict.cut_by != KEPT else ""
+        cut = look.viewed.lens.stage(verdict.cut_by) if look.viewed and verdict and verdict.cut_by != NOT_CUT else ""
         struck = f"class:cut {style}".strip() if cut else ""
         raw = number(candidate.prob) if self._prob else ""
         line = [

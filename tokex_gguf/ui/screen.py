@@ -43,14 +43,14 @@ from tokex_gguf.play.purposes import (
     ForView,
     Purpose,
 )
-from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, Search, Sessions, TypingScreen
+from tokex_gguf.play.screens import Find, Help, Input, NewPrompt, Play, SearchScreen, Sessions, TypingScreen
 from tokex_gguf.play.session import (
     EngineStatus,
     Palette,
     Score,
     Session,
-    cut_otherwise,
     selected_row,
+    split_otherwise,
     table,
     without_text,
 )
@@ -83,7 +83,7 @@ from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
-from tokex_gguf.values.view import KEPT
+from tokex_gguf.values.view import NOT_CUT
 
 GREETING = (
     "↑ ↓ choose a token, → appends it, ← pops it",
@@ -99,9 +99,9 @@ LOOKS = 4
 """Steps of a layer without colours."""
 TALL = 24
 """Rows from which the keys have two lines."""
-NEAR = 4
+NEAR_TOKENS = 4
 """Tokens from where a prompt is split unlike the tokenizer, within which that is told before most else."""
-WIDE = 100
+WIDE_CELLS = 100
 """Columns from which prompt and table stand side by side."""
 DOES: dict[type[Purpose], str] = {
     **dict.fromkeys((ForContinuation, ForNewPrompt, ForEdited, ForInsertion, ForRetokenized), "tokenising"),
@@ -159,7 +159,7 @@ class AssistantTurns:
         self._said, self._last = said, None
 
 
-class View:
+class ScreenRenderer:
     """Draws sessions. It remembers layouts and sums to be fast, and nothing else."""
 
     def __init__(self) -> None:
@@ -195,7 +195,7 @@ class View:
         y -= 1
         if _keeps_table(session):
             upper, chain = body - 1 - _lower(body, whole=True), _chain_width(width)
-            if y < upper and x < (chain if width >= WIDE else width):
+            if y < upper and x < (chain if width >= WIDE_CELLS else width):
                 token = self._prompt.token_at(x - 1, y)
                 return None if token is None else PointedAtToken(token)
             row = _row_at(session, body - 1 - upper, y - upper - 1) if y > upper and x < chain else -1
@@ -240,11 +240,11 @@ class View:
         """What stands below the prompt, with the table beside it."""
         lower, left = _lower(height, whole=True), _chain_width(width)
         upper, right = height - 1 - lower, width - _chain_width(width) - 1
-        over = left if width >= WIDE else width
+        over = left if width >= WIDE_CELLS else width
         prompt = self._prompt.lines(session, shown(session), over - 2, upper)
         above = [[("", " "), *line, ("", " ")] for line in prompt] + [[("class:rule", "─" * over)]]
         below = _filled(_beside(session, left - 1, lower), left, lower)
-        if width >= WIDE:
+        if width >= WIDE_CELLS:
             return _joined([*above, *below], _filled(_table_beside(session, right - 1, height), right, height))
         return [*above, *_joined(below, _filled(_table_beside(session, right, lower), right, lower))]
 
@@ -282,7 +282,7 @@ def _body(height: int) -> int:
 def rows_of(width: int, height: int) -> int:
     """Rows of a table that a screen has room for."""
     body = _body(height)
-    return max(0, table_room(body if width >= WIDE else _lower(body)))
+    return max(0, table_room(body if width >= WIDE_CELLS else _lower(body)))
 
 
 def _right_width(width: int) -> int:
@@ -301,7 +301,7 @@ def _without_ahead(session: Session) -> Session:
 
 def _beside_each_other(session: Session, width: int) -> bool:
     """Whether the prompt is to the left, and not above."""
-    return width >= WIDE and not _has_all(session)
+    return width >= WIDE_CELLS and not _has_all(session)
 
 
 def _has_all(session: Session) -> bool:
@@ -316,7 +316,7 @@ def _keeps_table(session: Session) -> bool:
 
 def _chain_width(width: int) -> int:
     """Cells of what has the table beside it."""
-    if width >= WIDE:
+    if width >= WIDE_CELLS:
         return width - _right_width(width) - 1
     return width - 1 - max(28, min(44, width * 9 // 20 - 1))
 
@@ -481,7 +481,7 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
         if (bits := _cost(session, tip)) is not None:
             parts.append((8, [("", f"cost {short_text(bits)} bits")]))
     through = looked_through(session)
-    least = min(max(map(cells_of, through[-2:])), LEAST) + 2 if through else 0
+    least = min(max(map(cells_of, through[-2:])), LEAST_CELLS) + 2 if through else 0
     needed = sum(width_of(line) + 2 for importance, line in parts if importance >= 8)
     if session.game.ready and width_of(right) + needed + least > width:
         # What the last answer took is told where there is room for it.
@@ -494,7 +494,7 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
     return spread(choose(parts, width - width_of(right) - 1), right, width)
 
 
-NARROW, LEAST = 12, 24
+NARROW, LEAST_CELLS = 12, 24
 """Cells that the name of what one looks through has at the least; and those for which the last answer's cost goes."""
 
 
@@ -579,7 +579,7 @@ def second_line(session: Session, width: int) -> Line:
     if session.options.layer is not PLAIN:
         least = session.options.layer in BOUNDS and not session.game.can(BOUNDS[session.options.layer])
         parts.append(
-            (9, legend(session.options.layer, session.options.palette, 16 if width >= WIDE else 8, least=least))
+            (9, legend(session.options.layer, session.options.palette, 16 if width >= WIDE_CELLS else 8, least=least))
         )
     if session.options.layer is DELTA and session.game.comparison is None:
         parts.append((9, [("class:notice", "nothing is compared: v")]))
@@ -591,17 +591,17 @@ def second_line(session: Session, width: int) -> Line:
         if (differs := of_token(session)) and tip is session.game.prompt.tip:
             parts.append((9, differs))
         if tip.differs is not None:
-            told = cut_otherwise(session.game, tip)
-            if width < WIDE and cursor is not None and not without_text(session.game, tip):
+            told = split_otherwise(session.game, tip)
+            if width < WIDE_CELLS and cursor is not None and not without_text(session.game, tip):
                 told = f"split otherwise from {tip.differs + 1} on: T"
-            near = cursor is not None and abs(cursor.depth - 1 - tip.differs) <= NEAR
+            near = cursor is not None and abs(cursor.depth - 1 - tip.differs) <= NEAR_TOKENS
             parts.append((9 if near else 8 if cursor is None else 4, [("class:dim", told)]))
         if cursor is not None:
-            parts += _of_token(session, tip, cursor, choices=width >= WIDE)
+            parts += _of_token(session, tip, cursor, choices=width >= WIDE_CELLS)
         else:
-            choices = width >= WIDE or session.options.layer is PLAIN
+            choices = width >= WIDE_CELLS or session.options.layer is PLAIN
             further = (len(parts) + 1,) if _told(session, tip, tip)[0] is not None else ()  # the rank of the last token
-            parts += _of_tip(session, tip, session.game.model.vocab_size, choices=choices, wide=width >= WIDE)
+            parts += _of_tip(session, tip, session.game.model.vocab_size, choices=choices, wide=width >= WIDE_CELLS)
         parts += _of_others(session, 6 if cursor is None else 4)
     return [("", " "), *choose(parts, width - 1, further=further)]
 
@@ -680,7 +680,7 @@ def _of_others(session: Session, importance: int) -> list[tuple[int, Line]]:
     """The chance of all tokens but the selected one: by the model and, through a lens, to be drawn."""
     place = session.game.prompt.place
     rows = table(session, place)
-    if not rows or session.on(Search) or session.current is not session.screen:
+    if not rows or session.on(SearchScreen) or session.current is not session.screen:
         return []
     row = rows[selected_row(session, place)]
     compares = session.game.comparison is not None
@@ -742,14 +742,14 @@ def _of_lens(session: Session, node: Node) -> list[tuple[int, Line]]:
     lens = session.lens
     if not isinstance(lens, Sampled) or (verdict := session.game.known.answers.verdict(lens, node)) is None:
         return []
-    if verdict.cut_by != KEPT:
+    if verdict.cut_by != NOT_CUT:
         reached: Line = [("class:stage", f"cut by {lens.stage(verdict.cut_by)}")]
     elif math.isnan(verdict.final):
         reached = [("class:dim", "can be drawn")]
     else:
         reached = [("class:dim", "final "), ("", number(verdict.final))]
-    parts = [(9 if session.options.layer is REACHABLE or verdict.cut_by != KEPT else 6, reached)]
-    if lens.constraint is not None and (verdict.cut_by == KEPT or lens.stage(verdict.cut_by) != GRAMMAR):
+    parts = [(9 if session.options.layer is REACHABLE or verdict.cut_by != NOT_CUT else 6, reached)]
+    if lens.constraint is not None and (verdict.cut_by == NOT_CUT or lens.stage(verdict.cut_by) != GRAMMAR):
         cost: Line = [("class:dim", "cost "), ("", f"{short_text(verdict.cost_bits)} bits")]
         parts.append((9 if session.options.layer is COST else 6, cost))
     return parts
@@ -785,7 +785,7 @@ def _input(session: Session, typing: TypingScreen, width: int) -> Line:
         right = [("class:notice", visible(session.told) + " ")]
     elif session.told:
         right = []
-    elif isinstance(typing, Search) and typing.rows is not None:
+    elif isinstance(typing, SearchScreen) and typing.rows is not None:
         fault = visible(typing.fault)
         right = [("class:notice", fault + " ")] if fault else [("class:dim", _found(typing))]
     elif isinstance(typing, Find):
@@ -811,7 +811,7 @@ def _spaced_twice(session: Session, typing: Input) -> bool:
     return typing.line.text.startswith(" ") and session.game.piece(typing.base.token).data.endswith(b" ")
 
 
-def _found(searching: Search) -> str:
+def _found(searching: SearchScreen) -> str:
     """How many tokens were found; where the only one is that of a number, that it is its id."""
     text, query = searching.line.text, searching.line.text.strip()
     if query and text != query and not query.startswith('"'):

@@ -26,7 +26,7 @@ from tokex_gguf.ui.lists import (
     score_lines,
 )
 from tokex_gguf.ui.lists import told_of_found as told_of_line
-from tokex_gguf.ui.panes import UNREAD, Path, Shown, Text, active_path, table_lines, table_rows
+from tokex_gguf.ui.panes import UNREAD, Path, Shown, UntokenizedText, active_path, table_lines, table_rows
 from tokex_gguf.ui.sessions import session_entries, session_lines
 from tokex_gguf.ui.sessions import told_of_found as told_of_sessions
 from tokex_gguf.ui.tree import found_entries, found_lines, told_of_found, tree_entries, tree_lines
@@ -72,24 +72,28 @@ def _selected_prompt(session: Session) -> Shown:
         prompt = session.game.prompts[row]
         return Path(prompt.tip, prompt.tip, prompt.cursor, row)
     index = row - len(session.game.prompts)
-    return Text(session.starters[index].text[:UNREAD]) if index < len(session.starters) else active_path(session)
+    return (
+        UntokenizedText(session.starters[index].text[:UNREAD])
+        if index < len(session.starters)
+        else active_path(session)
+    )
 
 
-def _new_text(session: Session) -> Text:
+def _new_text(session: Session) -> UntokenizedText:
     """What is typed for a new prompt."""
-    return Text(session.line.text[-UNREAD:], end=True)
+    return UntokenizedText(session.line.text[-UNREAD:], end=True)
 
 
 def _selected_session(session: Session) -> Shown:
     """What the selected session begins with."""
     screen = session.on(screens.Sessions)
     chosen = screen.found[screen.row : screen.row + 1] if screen else ()
-    return Text(chosen[0].text) if chosen else active_path(session)
+    return UntokenizedText(chosen[0].text) if chosen else active_path(session)
 
 
 PANES: dict[type[Screen], Pane] = {
     screens.Play: Pane(),
-    screens.Search: Pane(label="search", told=price),
+    screens.SearchScreen: Pane(label="search", told=price),
     screens.Input: Pane(score_lines, _no_rows, label="go on with"),
     screens.Insert: Pane(label="put in", told=told_of_insertion),
     screens.Find: Pane(label="find in the prompt"),
@@ -102,7 +106,7 @@ PANES: dict[type[Screen], Pane] = {
     screens.AnswerPattern: Pane(answer_lines, _no_rows, label="group by", whole=True),
     screens.CriticalList: Pane(critical_lines, critical_entries, whole=True),
     screens.CriticalLead: Pane(critical_lines, _no_rows, label="answers stand after", whole=True),
-    screens.Tree: Pane(tree_lines, tree_entries, _selected_path, whole=True),
+    screens.TreeScreen: Pane(tree_lines, tree_entries, _selected_path, whole=True),
     screens.TreeSearch: Pane(
         found_lines, found_entries, _selected_path, label="find in the tree", told=told_of_found, whole=True
     ),

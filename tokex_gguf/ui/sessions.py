@@ -6,9 +6,9 @@ from tokex_gguf.ui.cells import Line, cells_of, clip, fit, pad
 from tokex_gguf.ui.lists import NAMED
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.formatting import counted
-from tokex_gguf.values.session_entry import Held, SessionEntry
+from tokex_gguf.values.session_entry import PlayedBy, SessionEntry
 
-MARKS = {Held.NOBODY: " ", Held.HERE: "›", Held.ELSEWHERE: "*"}
+MARKS = {PlayedBy.NOBODY: " ", PlayedBy.HERE: "›", PlayedBy.ELSEWHERE: "*"}
 MODEL = ((100, 24), (76, 14), (0, 0))
 """Columns from which a model's name has so many cells."""
 

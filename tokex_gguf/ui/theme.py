@@ -9,7 +9,7 @@ from tokex_gguf.values.record import record
 STEPS = 32
 """Shades of a layer. Each style string that the terminal has not seen costs time."""
 
-FEWEST = 16
+FEWEST_COLOURS = 16
 """Colours of a terminal below which none are used."""
 
 RGB = tuple[int, int, int]
@@ -414,7 +414,7 @@ def styles(
     `colours`: how many the terminal has; `layers`: those whose shades are wanted, None: all.
     """
     layers = SCALES if layers is None else layers
-    if palette == "monochrome" or colours < FEWEST:
+    if palette == "monochrome" or colours < FEWEST_COLOURS:
         return {**_MONOCHROME, **_plain(layers)}
     base = _LIGHT if light else _DARK
     safe = palette == "colour-blind"

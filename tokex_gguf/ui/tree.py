@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 
 from tokex_gguf.play.rules import tree
-from tokex_gguf.play.screens import LONGEST, TreeSearch
+from tokex_gguf.play.screens import MOST_CHARACTERS, TreeSearch
 from tokex_gguf.play.session import Score, Session
 from tokex_gguf.ui.cells import Fragment, Line, cells_of, clip, clip_start, fit, longest, pad
 from tokex_gguf.ui.lists import called, ends, logarithmic, text
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.formatting import counted, number
-from tokex_gguf.values.outline import Branch, Found, Order, searchable
-from tokex_gguf.values.outline import Line as TreeLine
+from tokex_gguf.values.outline import Branch, BranchMatch, Order, searchable
+from tokex_gguf.values.outline import OutlineLine as TreeLine
 from tokex_gguf.values.tokens import visible
 from tokex_gguf.values.tree import Node
 
 MARK, FIGURES = 4, 19
 """Cells before and behind the text."""
-DEEPEST = 12
+DEEPEST_INDENT = 12
 """Levels that are indented; what is deeper stands there, too."""
 
 
@@ -62,7 +62,7 @@ def found_entries(session: Session, height: int) -> range:
 def found_lines(session: Session, width: int, height: int) -> list[Line]:
     """The lines that have what is typed, with what stands before them."""
     screen, found = session.on(TreeSearch), tree.found_lines(session)
-    wanted = len(searchable(screen.line.text[:LONGEST])) if screen else 0
+    wanted = len(searchable(screen.line.text[:MOST_CHARACTERS])) if screen else 0
     lines, tips = [_heading("paths with this text", width)], _tips(session)
     if not found:
         lines.append([("class:dim", " no line has this text")])
@@ -90,7 +90,7 @@ def _tips(session: Session) -> dict[Node, int]:
 
 def _guides(line: TreeLine, width: int) -> str:
     """What a line begins with: how it is indented, and what it hangs on."""
-    level = min(line.level, DEEPEST, max(1, (width - MARK - FIGURES) // 6))
+    level = min(line.level, DEEPEST_INDENT, max(1, (width - MARK - FIGURES) // 6))
     return "│ " * (level - 1) + "├ " if line.aside else "│ " * level
 
 
@@ -107,7 +107,7 @@ def _row(branch: Branch, parts: Sequence[Fragment], tips: dict[Node, int], width
     return fit([(f"{own} {style}".strip() if own else style, told) for own, told in line], width, style)
 
 
-def _around(session: Session, found: Found, wanted: int, room: int) -> Line:
+def _around(session: Session, found: BranchMatch, wanted: int, room: int) -> Line:
     """As much as fits of a branch's text around what was found in it, with what stands before the branch."""
     branch, at = found
     own = branch.text if branch.text is not None else tree.text_of(session, branch)

@@ -17,7 +17,7 @@ GRAMS = (8, 3, 1)
 """Of larger parts, so many tokens in a row are looked for that both have once."""
 
 
-class Block(NamedTuple):
+class CommonBlock(NamedTuple):
     """Tokens that both have, without a gap."""
 
     a: int
@@ -30,7 +30,7 @@ class Block(NamedTuple):
 class Alignment:
     """What two paths, A and B, have in common. Positions begin at 0."""
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[CommonBlock, ...]
     """In order, each as long as it can be."""
     a: int
     """Tokens of A."""
@@ -52,7 +52,7 @@ class Alignment:
     def _gaps(self) -> dict[int, int]:
         """By the positions in A, how many tokens B has right before them and A lacks; 0 is left out."""
         ends = [0, *(block.b + block.size for block in self.blocks)]
-        begins = [*self.blocks, Block(self.a, self.b, 0)]
+        begins = [*self.blocks, CommonBlock(self.a, self.b, 0)]
         return {block.a: block.b - end for block, end in zip(begins, ends, strict=True) if block.b > end}
 
     @property
@@ -92,8 +92,8 @@ class Alignment:
 
     def behind(self, common: int) -> "Alignment":
         """The alignment of two paths that have so many tokens in common before these."""
-        moved = [Block(a + common, b + common, size) for a, b, size in self.blocks]
-        blocks = _joined([Block(0, 0, common), *moved]) if common else moved
+        moved = [CommonBlock(a + common, b + common, size) for a, b, size in self.blocks]
+        blocks = _joined([CommonBlock(0, 0, common), *moved]) if common else moved
         return Alignment(tuple(blocks), self.a + common, self.b + common, self.rough)
 
     def _block(self, position: int) -> int:
@@ -108,16 +108,16 @@ def aligned(a: list[int], b: list[int]) -> Alignment:
     while waiting:
         low, high, start, end = waiting.pop()
         same = common_prefix(a[low:high], b[start:end])
-        blocks.append(Block(low, start, same))
+        blocks.append(CommonBlock(low, start, same))
         low, start = low + same, start + same
         same = common_prefix(a[low:high][::-1], b[start:end][::-1])
         high, end = high - same, end - same
-        blocks.append(Block(high, end, same))
+        blocks.append(CommonBlock(high, end, same))
         if low == high or start == end:
             continue
         if (high - low) * (end - start) <= CELLS:
             found = SequenceMatcher(None, a[low:high], b[start:end], autojunk=False).get_matching_blocks()
-            blocks += [Block(low + one.a, start + one.b, one.size) for one in found]
+            blocks += [CommonBlock(low + one.a, start + one.b, one.size) for one in found]
             continue
         anchors = _anchors(a[low:high], b[start:end])
         if not anchors:
@@ -169,12 +169,12 @@ def _rising(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return row[::-1]
 
 
-def _joined(blocks: Iterable[Block]) -> Iterator[Block]:
+def _joined(blocks: Iterable[CommonBlock]) -> Iterator[CommonBlock]:
     """Blocks without those that go on where another one ends."""
-    now: Block | None = None
+    now: CommonBlock | None = None
     for block in blocks:
         if now and (now.a + now.size, now.b + now.size) == (block.a, block.b):
-            now = Block(now.a, now.b, now.size + block.size)
+            now = CommonBlock(now.a, now.b, now.size + block.size)
             continue
         if now:
             yield now

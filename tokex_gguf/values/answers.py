@@ -8,7 +8,7 @@ from tokex_gguf.values.judged import Judged
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.reachability import cut_by, decidable
 from tokex_gguf.values.tree import Node
-from tokex_gguf.values.view import KEPT, Verdict, View
+from tokex_gguf.values.view import NOT_CUT, Verdict, View
 
 LENSES = 16
 """Lenses whose answers are kept, the latest: a value that is turned up and down comes back to one of them."""
@@ -50,7 +50,7 @@ class _Through:
         return known
 
 
-class Answers:
+class LensResults:
     """Answers to the questions (path, lens). The first answer to each stays, until its lens is forgotten."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class Answers:
         if verdict is None and before is not None and node.taken is not None and decidable(lens):
             cut = cut_by(lens, before, node.taken)
             if cut is not None:
-                verdict = Verdict(math.nan if cut == KEPT else 0.0, cut)
+                verdict = Verdict(math.nan if cut == NOT_CUT else 0.0, cut)
                 self.attach_verdict(lens, node, verdict)
         return verdict
 

@@ -13,7 +13,7 @@ from tokex_gguf.values.tree import Node
 
 PAIRS = 8
 """Pairs of paths that are kept, the latest."""
-PLACES = 1024
+MOST_DIFFERENCES = 1024
 """Places whose differences are kept, the latest."""
 
 
@@ -84,7 +84,7 @@ class Differences:
     def attach(self, a: Node, b: Node, difference: Difference) -> None:
         """Keeps how what comes after two paths differs."""
         self._kept[a, b] = difference
-        if len(self._kept) > PLACES:
+        if len(self._kept) > MOST_DIFFERENCES:
             self._kept.popitem(last=False)
 
     def get(self, a: Node, b: Node) -> Difference | None:

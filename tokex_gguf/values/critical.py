@@ -34,15 +34,15 @@ from typing import NamedTuple
 
 from tokex_gguf.values.grouping import FIRST_NUMBER, found, found_last, meaning, pattern_of
 from tokex_gguf.values.record import record
-from tokex_gguf.values.stops import AfterTokens, Finder, Stop
+from tokex_gguf.values.stops import AfterTokens, Finder, StopRule
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 
-MOST = 64
+MOST_PLACES = 64
 """Places that are looked at, at the most."""
 LOOKED_BACK = 400
 """Bytes before a path's end in which its lead is looked for."""
-LONGEST = 100
+LONGEST_LEAD = 100
 """Characters of a lead, at the most."""
 _CONTINUED = bytes(range(0x80, 0xC0))
 """Bytes with which no character of UTF-8 begins."""
@@ -58,13 +58,13 @@ class Rule:
 
     lead: bytes
     """What stands before it; empty: it begins with the other choice itself."""
-    stop: Stop
+    stop: StopRule
     """Where it ends."""
     pattern: str = FIRST_NUMBER
     """A regular expression that finds in it what is compared."""
 
 
-class End(Enum):
+class RolloutEnd(Enum):
     """Why a way on ends."""
 
     ANSWERED = "answered"
@@ -75,7 +75,7 @@ class End(Enum):
     FULL = "the context is full"
 
 
-class Place(NamedTuple):
+class DoubtfulPlace(NamedTuple):
     """A token of the path, and what else could stand there."""
 
     doubt: float
@@ -87,7 +87,7 @@ class Place(NamedTuple):
     second_logprob: float
 
 
-def place_of(node: Node) -> Place | None:
+def place_of(node: Node) -> DoubtfulPlace | None:
     """What else could stand in place of a path's last token; None: nothing, or that is not known yet."""
     before = node.parent.distribution if node.parent else None
     if before is None or node.taken is None:
@@ -95,7 +95,7 @@ def place_of(node: Node) -> Place | None:
     row = next((row for row in range(min(2, len(before))) if before.ids[row] != node.token), None)
     if row is None or before.logprobs[row] == -math.inf:
         return None
-    return Place(min(node.taken.logprob, before.logprobs[row]), node, before.ids[row], before.logprobs[row])
+    return DoubtfulPlace(min(node.taken.logprob, before.logprobs[row]), node, before.ids[row], before.logprobs[row])
 
 
 def lead_of(base: Node, piece: Pieces) -> bytes:
@@ -118,10 +118,10 @@ def lead_of(base: Node, piece: Pieces) -> bytes:
     if not words:
         return b""
     lead = next((word for word in reversed(words) if word.endswith(b":")), b" " * (len(words) > 1) + words[-1])
-    return lead[-LONGEST:].lstrip(_CONTINUED)
+    return lead[-LONGEST_LEAD:].lstrip(_CONTINUED)
 
 
-class Run:
+class Rollout:
     """A way on from a path: along another one as far as that goes, then by a token, then by the most likely ones."""
 
     def __init__(self, trunk: Node, before: bytes, rule: Rule, piece: Pieces, along: Node, then: int | None) -> None:
@@ -133,7 +133,7 @@ class Run:
         """Where it begins, and how far it has come."""
         self.last = trunk
         """The path that has all of the answer, without what ended it."""
-        self.end: End | None = None
+        self.end: RolloutEnd | None = None
         self.greedy = 0
         """Tokens that were gone on by as they are the most likely ones."""
         self.text = b""
@@ -170,7 +170,7 @@ class Run:
         """Goes on by a token."""
         piece, before = self._piece(token), self.node
         if piece.ends:
-            self.stop(End.ENDED if self._answer is None else End.ANSWERED)
+            self.stop(RolloutEnd.ENDED if self._answer is None else RolloutEnd.ANSWERED)
             return
         self.node, self.text = before.look_at(token), self.text + piece.data
         if before.depth < self._along.depth:
@@ -179,13 +179,13 @@ class Run:
             self.greedy += self._then is None or before is not self._along
         self._look(piece.data, before)
 
-    def stop(self, why: End, last: Node | None = None) -> None:
+    def stop(self, why: RolloutEnd, last: Node | None = None) -> None:
         """Goes no further; `last`: the path that has all of the answer, where that is not all of it."""
         self.end, self.last = why, last or self.node
         pattern = pattern_of(self._rule.pattern)
-        if why is End.ANSWERED:
+        if why is RolloutEnd.ANSWERED:
             self.number = found(pattern, self.said)
-        elif why is End.ENDED:
+        elif why is RolloutEnd.ENDED:
             text = _turn(self.trunk, self._piece) + self.text
             self.number = found_last(pattern, text.decode("utf-8", "replace"))
 
@@ -218,7 +218,7 @@ class Run:
         whole = self._answer + data
         self._answer = whole if ends is None else whole[: len(self._answer) + ends]
         if ends is not None:
-            self.stop(End.ANSWERED, self.node if ends > 0 else before)
+            self.stop(RolloutEnd.ANSWERED, self.node if ends > 0 else before)
 
 
 def _last(text: bytes, size: int) -> bytes:
@@ -237,8 +237,8 @@ def _turn(node: Node, piece: Pieces) -> bytes:
 class Trial(NamedTuple):
     """What the second choice of a place leads to."""
 
-    place: Place
-    run: Run
+    place: DoubtfulPlace
+    run: Rollout
 
 
 class Critical:
@@ -250,12 +250,12 @@ class Critical:
         self._piece, self._room = piece, room
         self._next: Node | None
         """The place that is looked at next; None: all were."""
-        self._places: list[tuple[float, int, Place]] = []
+        self._places: list[tuple[float, int, DoubtfulPlace]] = []
         """The most doubtful ones, in order; of equally doubtful ones, the first in the text."""
         self._lacking: list[Node] = []
         self.begin = 0
         """Tokens at the beginning that lead to earlier answers, where they do."""
-        self._runs: dict[Node, Run] = {}
+        self._runs: dict[Node, Rollout] = {}
         self._listed: tuple[tuple[int, int], list[Trial]] = ((-1, 0), [])
         self.changes = 0
         """It grows with every place that is found and every way that ends."""
@@ -301,8 +301,8 @@ class Critical:
             depth -= 1
         return None
 
-    def _run(self, trunk: Node, along: Node, then: int | None) -> Run:
-        return Run(trunk, self._before(trunk), self.rule, self._piece, along, then)
+    def _run(self, trunk: Node, along: Node, then: int | None) -> Rollout:
+        return Rollout(trunk, self._before(trunk), self.rule, self._piece, along, then)
 
     def _before(self, node: Node) -> bytes:
         """The end of a path's text, a byte shorter than a lead."""
@@ -344,7 +344,7 @@ class Critical:
         place = place_of(node)
         if place is not None:
             insort(self._places, (-place.doubt, node.depth, place))
-            del self._places[MOST:]
+            del self._places[MOST_PLACES:]
             self.changes += 1
 
     def trials(self, most: int) -> list[Trial]:
@@ -354,7 +354,7 @@ class Critical:
             self._listed = key, [Trial(place, self._run_of(place)) for _, _, place in self._places[:most]]
         return self._listed[1]
 
-    def _run_of(self, place: Place) -> Run:
+    def _run_of(self, place: DoubtfulPlace) -> Rollout:
         run = self._runs.get(place.node)
         if run is None:
             trunk, own = place.node.parent, self._lead_at
@@ -364,7 +364,7 @@ class Critical:
             run = self._runs[place.node] = self._run(begin, trunk, place.second)
         return run
 
-    def running(self, most: int) -> Run | None:
+    def running(self, most: int) -> Rollout | None:
         """What is gone on with now: the path's own way first, then the most doubtful place; None: nothing is left."""
         if self.standing.end is None:
             return self.standing
@@ -379,9 +379,9 @@ class Critical:
         """
         while work > 0 and (run := self.running(most)) is not None:
             if run.greedy >= each:
-                run.stop(End.LONG)
+                run.stop(RolloutEnd.LONG)
             elif run.node.depth >= self._room:
-                run.stop(End.FULL)
+                run.stop(RolloutEnd.FULL)
             elif (token := run.token) is None:
                 break
             else:
@@ -397,24 +397,24 @@ class Critical:
 
     def resume(self) -> bool:
         """Lets what was too long go on; returns whether anything was."""
-        runs = [run for run in (self.standing, *self._runs.values()) if run.end is End.LONG]
+        runs = [run for run in (self.standing, *self._runs.values()) if run.end is RolloutEnd.LONG]
         for run in runs:
             run.end = None
         self.changes += 1
         return bool(runs)
 
-    def answer(self, run: Run) -> str | None:
+    def answer(self, run: Rollout) -> str | None:
         """What is compared of a way; None: it has no answer, or not yet.
 
         Where the pattern finds something in the answer as the path stands, it is that; else all of the answer.
         """
         numbers = self.standing.number is not None
         match run.end:
-            case End.ANSWERED:
+            case RolloutEnd.ANSWERED:
                 return run.number if numbers and run.number is not None else run.said
-            case End.ENDED:
+            case RolloutEnd.ENDED:
                 return run.number if numbers else None
-            case End.LONG | End.FULL | None:
+            case RolloutEnd.LONG | RolloutEnd.FULL | None:
                 return None
 
     def flips(self, trial: Trial) -> bool | None:

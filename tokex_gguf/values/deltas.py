@@ -8,7 +8,7 @@ from array import array
 from bisect import bisect_left, bisect_right, insort
 
 from tokex_gguf.values.judged import Marked
-from tokex_gguf.values.tree import Run
+from tokex_gguf.values.tree import SortedValues
 
 
 class Deltas:
@@ -18,7 +18,7 @@ class Deltas:
         self._depths = array("l")
         self._bits = array("d")
         """Of each of them, in the path's order."""
-        self._sizes = Run(array("d"), array("l"))
+        self._sizes = SortedValues(array("d"), array("l"))
         """The same without their signs, the greatest change first."""
         self._flips = array("l")
         self._total: tuple[int, float] = (0, 0.0)
@@ -46,7 +46,7 @@ class Deltas:
         if place == len(self._depths):
             return
         del self._depths[place:], self._bits[place:], self._flips[bisect_right(self._flips, depth) :]
-        self._sizes = Run.of([*zip(map(abs, self._bits), self._depths, strict=True)])
+        self._sizes = SortedValues.of([*zip(map(abs, self._bits), self._depths, strict=True)])
         self._total = (0, 0.0)
 
     @property

@@ -5,7 +5,7 @@ import sys
 from array import array
 from collections.abc import Iterator, Sequence
 
-MOST = 2**32 - 1
+RANDOM_SEED = 2**32 - 1
 """Seeds are below it. As in llama.cpp, this number, and -1, mean a random one where they are given."""
 
 

@@ -29,7 +29,7 @@ class Here:
     path: str
 
 
-Download: TypeAlias = Wanted | Coming | Here
+DownloadState: TypeAlias = Wanted | Coming | Here
 
 
 def meanwhile(name: str) -> str:

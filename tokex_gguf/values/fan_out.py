@@ -37,7 +37,7 @@ from typing import NamedTuple
 
 from tokex_gguf.values.formatting import share_text
 from tokex_gguf.values.record import record
-from tokex_gguf.values.stops import MOST_TOKENS, AfterTokens, Finder, Stop
+from tokex_gguf.values.stops import MOST_TOKENS, AfterTokens, Finder, StopRule
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 
@@ -172,7 +172,7 @@ class FanOut:
     def __init__(
         self,
         base: Node,
-        stop: Stop,
+        stop: StopRule,
         piece: Callable[[int], Piece],
         *,
         cut_off: float = CUT_OFF,

@@ -12,11 +12,11 @@ from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
 FIRST_NUMBER = r"-?\d+(?:,\d{3}){0,9}(?:\.\d+)?"
-LONGEST = 200
+LONGEST_PATTERN = 200
 """Characters of a pattern at the most."""
 READ = 300
 """Characters of an answer that are looked at."""
-FEW = 10
+FEW_TIMES = 10
 """Times up to which a repeat counts as one with an end."""
 MOST_TRIES = 160_000_000
 """Tries that a pattern may need for an answer: so many take half a second at the worst."""
@@ -36,8 +36,8 @@ def pattern_of(text: str) -> re.Pattern[str]:
     """The pattern that a text is. Raises ValueError with what is wrong, in one line."""
     if not text:
         raise ValueError("a pattern has a character at the least")
-    if len(text) > LONGEST:
-        raise ValueError(f"a pattern has {LONGEST} characters at the most")
+    if len(text) > LONGEST_PATTERN:
+        raise ValueError(f"a pattern has {LONGEST_PATTERN} characters at the most")
     try:
         pattern = re.compile(text)
         most = tries(pattern, READ)
@@ -103,7 +103,7 @@ def _last(parsed: Any, before: _Ways) -> _Ways:
     parts, ends = list(parsed), list[Any]()
     while parts and _is_repeat(parts[-1]) and int(parts[-1][1][0]) == 0:
         ends.append(parts.pop())
-    if parts and _is_repeat(parts[-1]) and int(parts[-1][1][0]) <= FEW and _ways(parts[-1][1][2]).single:
+    if parts and _is_repeat(parts[-1]) and int(parts[-1][1][0]) <= FEW_TIMES and _ways(parts[-1][1][2]).single:
         ends.append(parts.pop())
         least, _, repeated = ends[-1][1]
         # That it matches so often, and the search ends, is tried for each way of what comes before.
@@ -150,13 +150,13 @@ def _repeated(parsed: Any, least: int, most: int) -> _Ways:
     once = _ways(parsed)
     if most > 1 and (len(parsed) != 1 or str(parsed[0][0]) not in _CHARACTERS):
         once = once._replace(cost=once.cost + _SLOW)
-    elif 1 < most <= FEW:
+    elif 1 < most <= FEW_TIMES:
         once = once._replace(cost=3 * once.cost)  # those without an end are quicker for each way
-    if once.single and most <= FEW:  # it is the same each time: only how often is open
+    if once.single and most <= FEW_TIMES:  # it is the same each time: only how often is open
         return _Ways(0, most - least + 1.0, most * once.cost + 1)
     if once.single and parsed.getwidth()[1]:
         return _Ways(1, 1.0, once.cost + 1)
-    if most > FEW:  # what takes nothing of the text is not ended by its end either
+    if most > FEW_TIMES:  # what takes nothing of the text is not ended by its end either
         return _Ways(0, math.inf, math.inf)
     # With each repeat without an end that is left out, what it takes is left out: of these ways there are few.
     part = _OPEN / READ if once.open else 1.0

@@ -12,8 +12,8 @@ from operator import attrgetter
 
 from tokex_gguf.values.ranking import Notable
 from tokex_gguf.values.record import record
-from tokex_gguf.values.tree import Node, Run
-from tokex_gguf.values.view import KEPT, Verdict
+from tokex_gguf.values.tree import Node, SortedValues
+from tokex_gguf.values.view import NOT_CUT, Verdict
 
 _DEPTH: Callable[[Node], int] = attrgetter("depth")
 ONE_IN = 10
@@ -55,7 +55,7 @@ class Judged:
         self.unknown: dict[Node, None] = {}
         """Those of them that have no verdict yet, the first one first."""
         self._cut = array("l")
-        self._costs = Run(array("d"), array("l"))
+        self._costs = SortedValues(array("d"), array("l"))
 
     def beginning(self, tip: Node) -> "Judged":
         """The same of a beginning of the path, to go on from there elsewhere."""
@@ -81,19 +81,21 @@ class Judged:
             self._add(node.depth, verdict)
 
     def _add(self, depth: int, verdict: Verdict) -> None:
-        if verdict.cut_by != KEPT:
+        if verdict.cut_by != NOT_CUT:
             insort(self._cut, depth)
         if (bits := verdict.cost_bits) > 0:
             place = self._costs.behind(-bits, depth)
             self._costs.values.insert(place, -bits)
             self._costs.depths.insert(place, depth)
 
-    def _until(self, depth: int) -> Run:
+    def _until(self, depth: int) -> SortedValues:
         """The costs up to a depth."""
         known = [*map(depth.__ge__, self._costs.depths)]
-        return Run(array("d", compress(self._costs.values, known)), array("l", compress(self._costs.depths, known)))
+        return SortedValues(
+            array("d", compress(self._costs.values, known)), array("l", compress(self._costs.depths, known))
+        )
 
-    def _run(self, tip: Node) -> Run:
+    def _run(self, tip: Node) -> SortedValues:
         """The costs of a path that begins this one or goes on from it."""
         return self._costs if tip.depth >= self.tip.depth else self._until(tip.depth)
 

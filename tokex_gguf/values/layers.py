@@ -7,7 +7,7 @@ from typing import TypeAlias
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.record import record
 from tokex_gguf.values.tree import Node
-from tokex_gguf.values.view import KEPT, Verdict
+from tokex_gguf.values.view import NOT_CUT, Verdict
 
 Value: TypeAlias = Callable[[Node, int], float | None]
 """From a token and the vocabulary's size to a value on the scale, 0 to 1; None where there is none."""
@@ -104,7 +104,7 @@ REACHABLE = LensLayer(
     None,
     "by reachability",
     steps=("can be drawn", "cut"),
-    judged=lambda verdict: float(verdict.cut_by != KEPT),
+    judged=lambda verdict: float(verdict.cut_by != NOT_CUT),
 )
 COST = LensLayer(
     "cost",

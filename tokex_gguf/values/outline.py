@@ -47,7 +47,7 @@ class Branch:
         return _ordered(self.branches, order)[-1 if order is Order.RECENT else 0]
 
 
-class Line(NamedTuple):
+class OutlineLine(NamedTuple):
     """A branch where it stands in the tree."""
 
     branch: Branch
@@ -79,9 +79,9 @@ class Lines:
 
     def __init__(self, outline: Outline, order: Order, folded: frozenset[Node]) -> None:
         self.outline = outline
-        self.lines: Sequence[Line] = _lines(outline, order, folded)
+        self.lines: Sequence[OutlineLine] = _lines(outline, order, folded)
         self._rows = {line.branch.end: row for row, line in enumerate(self.lines)}
-        self.found_last: tuple[str, tuple[Found, ...]] | None = None
+        self.found_last: tuple[str, tuple[BranchMatch, ...]] | None = None
         """What was searched for last, and found."""
 
     def row(self, node: Node) -> int:
@@ -94,7 +94,7 @@ class Lines:
         return row
 
 
-class Found(NamedTuple):
+class BranchMatch(NamedTuple):
     """A branch that has a text."""
 
     branch: Branch
@@ -159,17 +159,17 @@ def _logprob(node: Node) -> float:
     return node.taken.logprob if node.taken else -float("inf")
 
 
-def _lines(outline: Outline, order: Order, folded: frozenset[Node]) -> Sequence[Line]:
-    lines: list[Line] = []
-    waiting: list[Line] = []
+def _lines(outline: Outline, order: Order, folded: frozenset[Node]) -> Sequence[OutlineLine]:
+    lines: list[OutlineLine] = []
+    waiting: list[OutlineLine] = []
 
     def wait(branches: list[Branch], level: int) -> None:
         """The latest goes on at this level, below the others, which hang beside the way there; likely ones all hang."""
         aside = _ordered(branches, order)
         if order is Order.RECENT or len(aside) == 1:
             *aside, last = aside
-            waiting.append(Line(last, level, False))
-        waiting.extend(Line(branch, level + 1, True) for branch in reversed(aside))
+            waiting.append(OutlineLine(last, level, False))
+        waiting.extend(OutlineLine(branch, level + 1, True) for branch in reversed(aside))
 
     if outline.roots:
         wait(outline.roots, 0)
@@ -193,7 +193,7 @@ def searchable(text: str) -> str:
     return folded(text.translate(_BLANKS))
 
 
-def found(lines: Lines, wanted: str, text: Callable[[Branch], str]) -> tuple[Found, ...]:
+def found(lines: Lines, wanted: str, text: Callable[[Branch], str]) -> tuple[BranchMatch, ...]:
     """The lines whose text has what is wanted, also where that begins before them. The same search costs nothing.
 
     `text` gives the text of a branch, and is asked once for each.
@@ -202,7 +202,7 @@ def found(lines: Lines, wanted: str, text: Callable[[Branch], str]) -> tuple[Fou
     if lines.found_last and lines.found_last[0] == wanted:
         return lines.found_last[1]
     places = _places(lines.outline, wanted, text) if wanted else dict.fromkeys(lines.outline.branches, 0)
-    rows = tuple(Found(line.branch, places[line.branch]) for line in lines.lines if line.branch in places)
+    rows = tuple(BranchMatch(line.branch, places[line.branch]) for line in lines.lines if line.branch in places)
     lines.found_last = wanted, rows
     return rows
 

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from itertools import repeat
 
-from tokex_gguf.values.tree import BLOCK, Block, Node, Run, entropy_before
+from tokex_gguf.values.tree import SMALLEST_BLOCK, Block, Node, SortedValues, entropy_before
 
 _INFINITY: int = struct.unpack("<q", struct.pack("<d", math.inf))[0]
 
@@ -25,12 +25,12 @@ def _float(bits: int) -> float:
 class Ranking:
     """Of the tokens of a path after the first whose values are known."""
 
-    def __init__(self, tip: Node, value: Callable[[Node], float | None], run: Callable[[Block], Run]) -> None:
+    def __init__(self, tip: Node, value: Callable[[Node], float | None], run: Callable[[Block], SortedValues]) -> None:
         """`value` gives the quantity of a node, None where unknown; `run` takes the same quantity from a block."""
         self._tip = tip
         self._value = value
-        node = tip.ancestor(tip.depth // BLOCK * BLOCK)
-        self._runs: list[Run] = []
+        node = tip.ancestor(tip.depth // SMALLEST_BLOCK * SMALLEST_BLOCK)
+        self._runs: list[SortedValues] = []
         """From the end of the path to its beginning."""
         self._add(tip.nodes(node.depth))
         while node.depth:
@@ -38,14 +38,14 @@ class Ranking:
                 self._runs.append(run(block))
                 node = block.before
             else:  # something in it is unknown
-                self._add(node.nodes(node.depth - BLOCK))
-                node = node.ancestor(node.depth - BLOCK)
+                self._add(node.nodes(node.depth - SMALLEST_BLOCK))
+                node = node.ancestor(node.depth - SMALLEST_BLOCK)
         self._values = [run.values for run in self._runs]
 
     def _add(self, nodes: list[Node]) -> None:
         """Adds the nodes before those that are there, as far as their values are known."""
         told = [(bits, node.depth) for node in nodes if node.depth > 1 and (bits := self._value(node)) is not None]
-        self._runs.append(Run.of(told))
+        self._runs.append(SortedValues.of(told))
 
     def __len__(self) -> int:
         return sum(map(len, self._values))
@@ -87,7 +87,7 @@ class Ranking:
 class Notable:
     """The tokens of a ranking with a value from `least` on, by their depths."""
 
-    def __init__(self, runs: list[Run], least: float) -> None:
+    def __init__(self, runs: list[SortedValues], least: float) -> None:
         self._runs = runs
         self._ends = [bisect_right(run.values, -least) for run in runs]
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import Kind, Sampler
-from tokex_gguf.values.view import KEPT
+from tokex_gguf.values.view import NOT_CUT
 
 CLOSE = 2e-4
 """Masses closer than this to a limit are left to the engine: llama.cpp adds them up in single precision."""
@@ -36,12 +36,12 @@ def decidable(lens: Sampled) -> bool:
 
 
 def cut_by(lens: Sampled, before: Distribution, taken: Taken) -> int | None:
-    """The stage that cut a token of a distribution, or KEPT; None where the kept numbers do not decide.
+    """The stage that cut a token of a distribution, or NOT_CUT; None where the kept numbers do not decide.
 
     `lens` must be `decidable`.
     """
     if taken.rank == 1 and before.logprobs[1:2] != before.logprobs[:1]:
-        return KEPT  # all of these keep the most likely one
+        return NOT_CUT  # all of these keep the most likely one
     if taken.at_least:
         return None
     limit = math.inf
@@ -67,7 +67,7 @@ def cut_by(lens: Sampled, before: Distribution, taken: Taken) -> int | None:
                     return stage
             case _:
                 pass
-    return KEPT
+    return NOT_CUT
 
 
 def _has_equals(before: Distribution, taken: Taken) -> bool:
@@ -191,4 +191,4 @@ def surely_cut(lens: Sampled, left: Biased, row: int) -> bool:
     samplers = _unbiased(lens)
     if not decidable(samplers) or not (left.exact or lens.chain.get(Kind.TOP_P) is None):
         return False
-    return cut_by(samplers, left.distribution, left.distribution.candidate(row).taken) not in (None, KEPT)
+    return cut_by(samplers, left.distribution, left.distribution.candidate(row).taken) not in (None, NOT_CUT)

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from tokex_gguf.values.dice import MOST
+from tokex_gguf.values.dice import RANDOM_SEED
 from tokex_gguf.values.samplers import BREAKERS, DEFAULT_ORDER, KINDS, Chain, Kind, Parameter, Sampler, kind_named
 
 RANDOM = -1
 """The seed that stands for a random one, as in llama.cpp."""
-TOKENS = 2**31 - 1
+LARGEST_TOKEN = 2**31 - 1
 """No token has a larger number."""
 
 
@@ -249,14 +249,14 @@ def read_json(text: str) -> Reading:
 
 
 def seed_of(text: str, name: str = "--seed") -> int:
-    """A seed, 0 to `dice.MOST`, or RANDOM. Raises ValueError.
+    """A seed, 0 to `dice.RANDOM_SEED`, or RANDOM. Raises ValueError.
 
     >>> seed_of("7"), seed_of("-1"), seed_of("4294967295")
     (7, -1, -1)
     """
-    if not re.fullmatch(r"-1|[0-9]{1,10}", text, re.ASCII) or int(text) > MOST:
-        raise ValueError(f"{name} takes a whole number from 0 to {MOST}, or {RANDOM} for a random one")
-    return RANDOM if int(text) == MOST else int(text)
+    if not re.fullmatch(r"-1|[0-9]{1,10}", text, re.ASCII) or int(text) > RANDOM_SEED:
+        raise ValueError(f"{name} takes a whole number from 0 to {RANDOM_SEED}, or {RANDOM} for a random one")
+    return RANDOM if int(text) == RANDOM_SEED else int(text)
 
 
 def _chain(
@@ -306,7 +306,7 @@ def _bias(name: str, text: str) -> tuple[int, float]:
         amount = float(match[3]) if match else math.nan
     except ValueError:
         amount = math.nan
-    if match is None or int(match[1]) > TOKENS or math.isnan(amount):
+    if match is None or int(match[1]) > LARGEST_TOKEN or math.isnan(amount):
         raise ValueError(f"{name} takes the number of a token, + or -, and a number or inf, not {text[:40]!r}")
     return int(match[1]), _added(name, -amount if match[2] == "-" else amount)
 
@@ -326,7 +326,7 @@ def _biases(name: str, value: object) -> list[tuple[int, float]]:
         raise ValueError(f"{name} is not an object or a list of pairs")
     bias: list[tuple[int, float]] = []
     for token, amount in rows:
-        if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token <= TOKENS:
+        if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token <= LARGEST_TOKEN:
             raise ValueError(f"{name}: {str(token)[:40]!r} is not the number of a token")
         if amount is False:
             bias.append((token, -math.inf))

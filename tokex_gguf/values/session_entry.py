@@ -4,7 +4,7 @@ from enum import Enum
 from typing import NamedTuple
 
 
-class Held(Enum):
+class PlayedBy(Enum):
     """Who plays a session."""
 
     NOBODY = "nobody"
@@ -36,7 +36,7 @@ class SessionEntry(NamedTuple):
     model: str
     asked: str
     """The name that the player gave for the model."""
-    held: Held
+    held: PlayedBy
     fault: str = ""
     """Why it cannot be read; empty where it can."""
     whole: str = ""

@@ -16,7 +16,7 @@ from tokex_gguf.values.tokens import Piece, visible
 
 MOST_TOKENS = 1_000
 """Tokens of an answer at the most: what is longer is no answer, but a loop."""
-LONGEST = 200
+LONGEST_STOP = 200
 """Characters of a text that ends an answer, at the most."""
 
 
@@ -53,12 +53,12 @@ class AtEnd:
     """Where the model ends: that ends an answer in any case."""
 
 
-Stop: TypeAlias = AtLine | AtSentence | AtText | AfterTokens | AtEnd
-PLAIN_STOPS: tuple[Stop, ...] = (AtLine(), AtSentence(), AtEnd())
+StopRule: TypeAlias = AtLine | AtSentence | AtText | AfterTokens | AtEnd
+PLAIN_STOPS: tuple[StopRule, ...] = (AtLine(), AtSentence(), AtEnd())
 """Those that need no further word."""
 
 
-def told(stop: Stop) -> str:
+def told(stop: StopRule) -> str:
     r"""Where an answer ends, in words that go on after “until”.
 
     >>> told(AtText("\n\n")), told(AfterTokens(1)), told(AtLine())
@@ -81,7 +81,7 @@ _COUNTED = re.compile(r"(\d{1,6}) ?tokens?")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 
 
-def stop_of(text: str) -> Stop:
+def stop_of(text: str) -> StopRule:
     r"""What is written for a stop: line, sentence, end, a number of tokens, or a text with \n, \t and \\ in it.
 
     `text:` before it makes a text of what would be another stop: text:line. Raises ValueError with what is wrong, in
@@ -90,7 +90,7 @@ def stop_of(text: str) -> Stop:
     >>> stop_of("line"), stop_of("12 tokens"), stop_of(r"\n\n"), stop_of("text:line")
     (AtLine(), AfterTokens(count=12), AtText(text='\n\n'), AtText(text='line'))
     """
-    plain: dict[str, Stop] = {"line": AtLine(), "sentence": AtSentence(), "end": AtEnd()}
+    plain: dict[str, StopRule] = {"line": AtLine(), "sentence": AtSentence(), "end": AtEnd()}
     if text in plain:
         return plain[text]
     if found := _COUNTED.fullmatch(text):
@@ -101,14 +101,14 @@ def stop_of(text: str) -> Stop:
     literal = re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[0]), text.removeprefix("text:"))
     if not literal:
         raise ValueError("a text that ends an answer has a character at the least")
-    if len(literal) > LONGEST:
-        raise ValueError(f"a text that ends an answer has {LONGEST} characters at the most")
+    if len(literal) > LONGEST_STOP:
+        raise ValueError(f"a text that ends an answer has {LONGEST_STOP} characters at the most")
     if any("\ud800" <= char <= "\udfff" for char in literal):
         raise ValueError("a text that ends an answer is UTF-8")
     return AtText(literal)
 
 
-def written(stop: Stop) -> str:
+def written(stop: StopRule) -> str:
     r"""What `stop_of` makes this stop of.
 
     >>> written(AtText("end")), written(AtText("\n"))
@@ -128,7 +128,7 @@ def written(stop: Stop) -> str:
             return escaped if _same(escaped, stop) else f"text:{escaped}"
 
 
-def _same(text: str, stop: Stop) -> bool:
+def _same(text: str, stop: StopRule) -> bool:
     try:
         return stop_of(text) == stop
     except ValueError:
@@ -156,7 +156,7 @@ _DECIMAL = re.compile(rb"[0-9]\.?\Z")
 class Finder:
     """Looks for a stop in texts that grow token by token. What it found once of a token it knows."""
 
-    def __init__(self, stop: Stop) -> None:
+    def __init__(self, stop: StopRule) -> None:
         self.stop = stop
         self._known: dict[tuple[bytes, int], Looked] = {}
 

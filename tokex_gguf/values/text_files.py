@@ -18,7 +18,7 @@ class NotText(Exception):
     """The bytes are no text; says what is wrong, and what to do where something can be done."""
 
 
-class Decoded(NamedTuple):
+class DecodedText(NamedTuple):
     """The text of a file."""
 
     text: str
@@ -27,7 +27,7 @@ class Decoded(NamedTuple):
     """UTF-8, UTF-16 or UTF-32."""
 
 
-def decode(data: bytes) -> Decoded:
+def decode(data: bytes) -> DecodedText:
     r"""The text of a file. UTF-16 and UTF-32 are read where a byte order mark says so. Raises NotText.
 
     >>> decode(b"\xef\xbb\xbfhi")
@@ -47,7 +47,7 @@ def decode(data: bytes) -> Decoded:
         raise NotText(f"not {name} at byte offset {len(mark) + error.start}: save it as UTF-8") from None
     if "\0" in text:
         raise NotText(f"not text: U+0000 at character {text.index(chr(0))}")
-    return Decoded(text, name)
+    return DecodedText(text, name)
 
 
 def _looks_like_utf_16(data: bytes) -> bool:

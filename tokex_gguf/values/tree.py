@@ -15,14 +15,14 @@ from typing import NamedTuple
 
 from tokex_gguf.values.distribution import Distribution, Taken
 
-BLOCK = 64
+SMALLEST_BLOCK = 64
 """Tokens of the smallest blocks in which values are sorted."""
 JOINED = 8
 """Blocks that are joined to one of the next size."""
 LARGEST_BLOCK = 4096
 
 
-class Run(NamedTuple):
+class SortedValues(NamedTuple):
     """The values of some tokens of a path, sorted: the highest first, of equal ones the first in the path."""
 
     values: "array[float]"
@@ -30,17 +30,17 @@ class Run(NamedTuple):
     depths: "array[int]"
 
     @classmethod
-    def of(cls, values: "list[tuple[float, int]]") -> "Run":
+    def of(cls, values: "list[tuple[float, int]]") -> "SortedValues":
         """The run of these values and depths, given in the path's order."""
         return cls._sorted([(-value, depth) for value, depth in values])
 
     @classmethod
-    def joined(cls, runs: "list[Run]") -> "Run":
+    def joined(cls, runs: "list[SortedValues]") -> "SortedValues":
         """All of some runs in one."""
         return cls._sorted([*chain.from_iterable(map(zip, *zip(*runs, strict=True)))])
 
     @classmethod
-    def _sorted(cls, pairs: "list[tuple[float, int]]") -> "Run":
+    def _sorted(cls, pairs: "list[tuple[float, int]]") -> "SortedValues":
         pairs.sort()
         values, depths = zip(*pairs, strict=True) if pairs else ((), ())
         return cls(array("d", values), array("l", depths))
@@ -76,9 +76,9 @@ class Block(NamedTuple):
     """The values of the tokens behind the node `before`, up to the node that has this block."""
 
     before: "Node"
-    surprisals: Run
+    surprisals: SortedValues
     """Bits of each token after the path before it."""
-    entropies: Run
+    entropies: SortedValues
     """Bits of the distribution that each token was drawn from, at least."""
 
 
@@ -325,7 +325,7 @@ class Node:
                 self._came_to_know()
             if self.visited and self.parent and len(self.parent.children) > 1:
                 self.tree.changes += 1
-            if self.depth % BLOCK == 0:
+            if self.depth % SMALLEST_BLOCK == 0:
                 self.block()  # else the first look back would sort all of a long path at once
 
     def attach_strict(self, distribution: Distribution) -> None:
@@ -376,16 +376,16 @@ class Node:
     def block(self) -> Block | None:
         """The sorted values of the last tokens of this path, as many as are sorted together at this depth.
 
-        None where the depth is no multiple of `BLOCK`, or a value is not known.
+        None where the depth is no multiple of `SMALLEST_BLOCK`, or a value is not known.
         """
-        if self._block is None and self.depth and self.depth % BLOCK == 0:
+        if self._block is None and self.depth and self.depth % SMALLEST_BLOCK == 0:
             self._block = self._sorted()
         return self._block
 
     def _sorted(self) -> Block | None:
         surprisals: list[tuple[float, int]] = []
         entropies: list[tuple[float, int]] = []
-        nodes = self.nodes(self.depth - BLOCK)
+        nodes = self.nodes(self.depth - SMALLEST_BLOCK)
         for node in nodes:
             if node.depth > 1:
                 surprisal, entropy = node.surprisal, entropy_before(node)
@@ -395,7 +395,7 @@ class Node:
                 entropies.append((entropy, node.depth))
         before = nodes[0].parent
         assert before is not None
-        block, size = Block(before, Run.of(surprisals), Run.of(entropies)), BLOCK * JOINED
+        block, size = Block(before, SortedValues.of(surprisals), SortedValues.of(entropies)), SMALLEST_BLOCK * JOINED
         while self.depth % size == 0 and size <= LARGEST_BLOCK:
             blocks = [block]
             while len(blocks) < JOINED:
@@ -403,13 +403,13 @@ class Node:
                     return None
                 blocks.append(earlier)
             runs = [one.surprisals for one in blocks], [one.entropies for one in blocks]
-            block, size = Block(blocks[-1].before, *map(Run.joined, runs)), size * JOINED
+            block, size = Block(blocks[-1].before, *map(SortedValues.joined, runs)), size * JOINED
         return block
 
     def sort(self) -> None:
         """Makes all blocks of this path, as answers that arrive one by one do."""
         for node in self.nodes():
-            if node.depth % BLOCK == 0:
+            if node.depth % SMALLEST_BLOCK == 0:
                 node.block()
 
     @property

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from tokex_gguf.values.distribution import Candidate, Distribution, Taken
 from tokex_gguf.values.record import record
 
-KEPT = -1
+NOT_CUT = -1
 """In place of a stage's number: nothing has cut this token."""
 
 
@@ -21,7 +21,7 @@ class Verdict(NamedTuple):
     final: float
     """Its chance to be drawn, 0 to 1; 0 where it was cut."""
     cut_by: int
-    """The stage that cut it, an index into `Sampled.stages`; KEPT: none."""
+    """The stage that cut it, an index into `Sampled.stages`; NOT_CUT: none."""
     legal_mass: float = 1.0
     """The probability of all tokens that the constraint allowed in its place, 0 to 1."""
 
@@ -86,14 +86,14 @@ class View:
     finals: "array[float]"
     """The chance of each to be drawn; 0 where it was cut."""
     cuts: "array[int]"
-    """The stage that cut each, or KEPT."""
+    """The stage that cut each, or NOT_CUT."""
     others: Mapping[int, Taken] = field(default_factory=dict)
     """What the model says of those left that are not among its likeliest."""
 
     @property
     def cost_bits(self) -> float:
         """What the constraint costs here, whatever token comes next."""
-        return Verdict(1.0, KEPT, self.legal_mass).cost_bits
+        return Verdict(1.0, NOT_CUT, self.legal_mass).cost_bits
 
     @cached_property
     def verdicts(self) -> dict[int, Verdict]:

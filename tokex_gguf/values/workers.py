@@ -2,7 +2,7 @@
 
 import re
 
-MOST = 15
+MOST_WORKERS = 15
 """Workers, and devices of them, that llama.cpp can use at the most: it has room for 16, and is one of them itself."""
 FORM = "HOST:PORT with commas between, each once, a port from 1 to 65535"
 """What a list of them is."""
@@ -24,8 +24,8 @@ def workers_of(text: str) -> tuple[str, ...]:
         if name in workers:
             raise ValueError(f"expected {FORM}, got {name} twice")
         workers.append(name)
-    if len(workers) > MOST:
-        raise ValueError(f"{len(workers)} workers: llama.cpp takes {MOST} at the most")
+    if len(workers) > MOST_WORKERS:
+        raise ValueError(f"{len(workers)} workers: llama.cpp takes {MOST_WORKERS} at the most")
     return tuple(workers)
 
 

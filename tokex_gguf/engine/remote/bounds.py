@@ -12,7 +12,7 @@ is lowest where it lies in as few of them as can be, and highest where all of th
 import math
 from collections.abc import Sequence
 
-UNKNOWN = 1 << 20
+UNKNOWN_SIZE = 1 << 20
 """Tokens of a vocabulary whose size is not told: more than any has."""
 EXACT_BITS = 0.005
 """An interval that is narrower is told as its middle: servers sum up in float32, which is off by as much."""
@@ -27,7 +27,7 @@ def entropy_interval(logprobs: Sequence[float], vocab_size: int) -> tuple[float,
     """
     probs = [math.exp(value) for value in logprobs]
     known = math.fsum(-prob * value for prob, value in zip(probs, logprobs, strict=True)) / math.log(2)
-    others = max((vocab_size or UNKNOWN) - len(probs), 0)
+    others = max((vocab_size or UNKNOWN_SIZE) - len(probs), 0)
     if not others and (total := math.fsum(probs)):  # they are all, and would be 1 together, but for a sum in float32
         return max(known / total + math.log2(total), 0.0), 0.0
     last = probs[-1]
@@ -47,7 +47,7 @@ def ranks(logprobs: Sequence[float], logprob: float) -> tuple[int, int]:
     """
     rest = 1 - math.fsum(map(math.exp, logprobs)) + ROUNDING
     prob = math.exp(logprob)
-    before = rest / prob if prob * UNKNOWN > rest else UNKNOWN
+    before = rest / prob if prob * UNKNOWN_SIZE > rest else UNKNOWN_SIZE
     return len(logprobs) + 1, len(logprobs) + max(math.floor(before), 1)
 
 

@@ -11,8 +11,8 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from tokex_gguf.engine.capacity import ContextFull
 from tokex_gguf.engine.remote.bounds import entropy_interval, ranks
-from tokex_gguf.engine.remote.dialects.dialect import Answer, Dialect, Steps
-from tokex_gguf.engine.remote.memory import Known, Memory, Recent
+from tokex_gguf.engine.remote.dialects.dialect import Dialect, ServerAnswer, Steps
+from tokex_gguf.engine.remote.memory import Memory, Recent, Remembered
 from tokex_gguf.engine.remote.vocabulary import Vocabulary
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.record import record
@@ -23,15 +23,15 @@ T = TypeVar("T")
 
 PIECE = 256
 """Tokens of a prompt that a server is given at a time, where it reads all that it was given, wanted or not."""
-TOLD = 48
+POSITIONS_AT_ONCE = 48
 """Positions of one chunk, where all of a prompt come at once."""
 WORTH_IT = 32
 """Tokens to be read again that cost more than asking about something else."""
-MUCH = 100_000
+MOST_CANDIDATES = 100_000
 """Candidates of all positions of a prompt together: where it has more, each gets no more than are shown."""
 
 
-class Door(Protocol):
+class Asker(Protocol):
     """How a server is asked."""
 
     def run(self, steps: Steps[T]) -> T:
@@ -50,7 +50,7 @@ class Chunk:
     seconds: float
 
 
-class _Place(Enum):
+class _CacheUse(Enum):
     """What a server is asked for, by the cache that this takes."""
 
     PLAYED = "played"
@@ -70,10 +70,10 @@ class _Walked(NamedTuple):
     """Whether the server has put aside what was in it."""
 
 
-class _Told(NamedTuple):
+class _KnownPath(NamedTuple):
     """What is known of a path, and what that took."""
 
-    known: Known
+    known: Remembered
     decoded: int
     """Tokens that were decoded for it, as far as one can know."""
     seconds: float
@@ -89,9 +89,9 @@ class FoundTokens(NamedTuple):
 
 
 class Evaluator:
-    """Asks one server. All that it is asked raises what `Door.run` raises."""
+    """Asks one server. All that it is asked raises what `Asker.run` raises."""
 
-    def __init__(self, door: Door, dialect: Dialect, candidates: int, *, apart: bool) -> None:
+    def __init__(self, door: Asker, dialect: Dialect, candidates: int, *, apart: bool) -> None:
         """`candidates`: those to ask for, where the server gives so many.
 
         `apart`: whether calls aside leave what the server has cached for the others.
@@ -102,7 +102,7 @@ class Evaluator:
         self.candidates = min(candidates, self.served.candidates)
         """Those that it is asked for."""
         self._memory = Memory()
-        self._recent = {where: Recent() for where in _Place}
+        self._recent = {where: Recent() for where in _CacheUse}
         self._apart = apart
         self._walked: _Walked | None = None
         """How a walk has left the cache of the path that is played."""
@@ -110,7 +110,7 @@ class Evaluator:
         """The path that was asked about last, but for walks."""
         self._beside = 0
         """Tokens in the cache beside."""
-        self._searched: tuple[list[int], Known] | None = None
+        self._searched: tuple[list[int], Remembered] | None = None
         """The path that was searched last, and all of its distribution: of others that would take too much memory."""
         self._vocabulary: Vocabulary | None = None
         self._pieces: dict[int, Piece] = {}
@@ -155,7 +155,7 @@ class Evaluator:
         self.check_room(path)
         if self.served.at_once and start < len(path) - 1:
             yield from self._along(path, start, top)
-        for end, following, told in self._read(path, asked, _Place.PLAYED):
+        for end, following, told in self._read(path, asked, _CacheUse.PLAYED):
             if end > start:
                 count = max(top, last_top) if end == len(path) else top
                 taken = _taken(told.known, following)
@@ -170,7 +170,7 @@ class Evaluator:
         wanted, following = path[: place + 1], path[place + 1] if place + 1 < len(path) else None
         # On a llama-server, both share the cells of one context: where these do not suffice, each empties the other's.
         fits = self.served.at_once or len(path) + len(self._played) <= self.served.context
-        where = _Place.BESIDE if self._apart and fits else _Place.IN_TURN
+        where = _CacheUse.BESIDE if self._apart and fits else _CacheUse.IN_TURN
         for _, _, told in self._read(wanted, following, where):
             known, decoded, seconds = told
         return Chunk(place, [known.cut(top)], _taken(known, following), decoded, seconds)
@@ -184,12 +184,12 @@ class Evaluator:
         for _, group in groupby(new, key=lambda place: paths[place][:-1]):  # as `Dialect.after` wants them
             places = list(group)
             asked = [paths[place] for place in places]
-            self._make_ready(asked[-1], _Place.PLAYED)
+            self._make_ready(asked[-1], _CacheUse.PLAYED)
             answers = self._door.run(self._dialect.after(asked, [None] * len(asked), self.candidates))
             for place, answer in zip(places, answers, strict=True):
                 known[place] = one = self._known(answer)
                 self._memory.put(paths[place], one)
-            self._recent[_Place.PLAYED].note(asked[-1])
+            self._recent[_CacheUse.PLAYED].note(asked[-1])
         return [one.cut(top) for one in known if one]
 
     def search(self, path: list[int], query: str, top: int) -> FoundTokens:
@@ -197,9 +197,9 @@ class Evaluator:
         self.check_room(path)
         known = self._searched[1] if self._searched and self._searched[0] == path else self._memory.get(path)
         if self._vocabulary is None:
-            known = self._read_vocabulary(path, _Place.PLAYED)
+            known = self._read_vocabulary(path, _CacheUse.PLAYED)
         elif known is None or len(known.distribution) < len(self._vocabulary):
-            self._make_ready(path, _Place.PLAYED)
+            self._make_ready(path, _CacheUse.PLAYED)
             (answer,) = self._door.run(self._dialect.after([path], [None], len(self._vocabulary)))
             known = self._keep(path, answer)
         self._searched = path, known
@@ -213,11 +213,11 @@ class Evaluator:
     def spelling(self, text: str) -> list[int]:
         """The tokens that spell a text."""
         if self._vocabulary is None:
-            self._read_vocabulary([0] if self.served.bos is None else [self.served.bos], _Place.IN_TURN)
+            self._read_vocabulary([0] if self.served.bos is None else [self.served.bos], _CacheUse.IN_TURN)
         assert self._vocabulary
         return self._vocabulary.spelling(text)
 
-    def _read_vocabulary(self, path: list[int], where: _Place) -> Known:
+    def _read_vocabulary(self, path: list[int], where: _CacheUse) -> Remembered:
         """Reads all tokens, which takes megabytes, and so is done once. Returns what is known of the path then."""
         self._make_ready(path, where)
         answer, pieces = self._door.run(self._dialect.vocabulary(path))
@@ -225,60 +225,62 @@ class Evaluator:
         self._vocabulary = Vocabulary(pieces)
         return self._keep(path, answer)
 
-    def _read(self, path: list[int], asked: int | None, where: _Place) -> Iterator[tuple[int, int | None, _Told]]:
+    def _read(
+        self, path: list[int], asked: int | None, where: _CacheUse
+    ) -> Iterator[tuple[int, int | None, _KnownPath]]:
         """What is known of a path, a token that may follow included; and before, where the pieces of it end.
 
         Gives those ends, and the tokens there. What is known of a piece does not spare reading it.
         """
         known = self._memory.get(path)
         if known is not None and (asked is None or known.of(asked) is not None):
-            yield len(path), asked, _Told(known, 0, 0.0)
+            yield len(path), asked, _KnownPath(known, 0, 0.0)
             return
         pieces = [] if self.served.at_once else range(self._shared(path, where) + PIECE, len(path), PIECE)
         for end in (*pieces, len(path)):
             following = path[end] if end < len(path) else asked
             yield end, following, self._ask(path[:end], following, where)
 
-    def _shared(self, path: list[int], where: _Place) -> int:
+    def _shared(self, path: list[int], where: _CacheUse) -> int:
         """How many tokens of a path the server has read already, as far as one can know."""
-        if where is _Place.IN_TURN and self._walked is None:
-            where = _Place.PLAYED  # whose cache it takes now
+        if where is _CacheUse.IN_TURN and self._walked is None:
+            where = _CacheUse.PLAYED  # whose cache it takes now
         return self._recent[where].shared(path)
 
-    def _ask(self, path: list[int], asked: int | None, where: _Place) -> _Told:
+    def _ask(self, path: list[int], asked: int | None, where: _CacheUse) -> _KnownPath:
         """Asks about a path, and a token that may follow."""
         began = time.perf_counter()
         decoded = max(1, len(path) - self._shared(path, where))
         self._make_ready(path, where)
-        beside = where is _Place.BESIDE
+        beside = where is _CacheUse.BESIDE
         (answer,) = self._door.run(self._dialect.after([path], [asked], self.candidates, aside=beside))
         self._recent[where].note(path)
-        return _Told(self._keep(path, answer, asked), decoded, time.perf_counter() - began)
+        return _KnownPath(self._keep(path, answer, asked), decoded, time.perf_counter() - began)
 
-    def _make_ready(self, path: list[int], where: _Place) -> None:
+    def _make_ready(self, path: list[int], where: _CacheUse) -> None:
         """Lets a server keep the path that is played while others are asked about.
 
         A llama-server that is asked about less than half of what it has read puts all of it aside, and takes that back
         only in place of something else. So it is asked about something else, once, before it is asked to go on there.
         """
-        if where is _Place.BESIDE:
+        if where is _CacheUse.BESIDE:
             self._beside = len(path)
             return
         if len(path) + self._beside > self.served.context:  # it empties what is beside
-            self._beside, self._recent[_Place.BESIDE] = 0, Recent()
-        if where is _Place.IN_TURN:
+            self._beside, self._recent[_CacheUse.BESIDE] = 0, Recent()
+        if where is _CacheUse.IN_TURN:
             played = self._played
             kept = self._walked.kept if self._walked else 2 * common_prefix(path, played) < len(played)
             self._walked = _Walked(len(path), kept)
             if not kept:
-                self._recent[_Place.PLAYED].note(path)
+                self._recent[_CacheUse.PLAYED].note(path)
             return
         walked, self._walked, self._played = self._walked, None, path
-        self._recent[_Place.IN_TURN] = Recent()
+        self._recent[_CacheUse.IN_TURN] = Recent()
         if walked and walked.kept and not self.served.at_once and len(path) - walked.length > WORTH_IT:
             self._door.run(self._dialect.after([[int(path[0] == 0)]], [None], 1))
 
-    def _keep(self, path: list[int], answer: Answer, asked: int | None = None) -> Known:
+    def _keep(self, path: list[int], answer: ServerAnswer, asked: int | None = None) -> Remembered:
         """Remembers an answer. What was known before stays as it is: one path never has two answers."""
         known = self._known(answer, asked)
         before = self._memory.get(path)
@@ -299,7 +301,7 @@ class Evaluator:
         decoded = 0
         if lacking is not None:
             count = len(path) - start - lacking
-            wanted = self.candidates if count * self.candidates <= MUCH else min(top, self.candidates)
+            wanted = self.candidates if count * self.candidates <= MOST_CANDIDATES else min(top, self.candidates)
             answers = self._door.run(self._dialect.along(path, start + lacking, wanted))
             following = [*path[start + lacking + 1 :], None]
             come = [self._known(answer, token) for answer, token in zip(answers, following, strict=True)]
@@ -307,28 +309,28 @@ class Evaluator:
             whole = len(come[-1].distribution) >= min(self.candidates, self.served.vocab_size or self.candidates)
             kept = come if whole else come[:-1]
             self._memory.put_all(path, start + lacking, kept)
-            self._recent[_Place.PLAYED].note(path)
+            self._recent[_CacheUse.PLAYED].note(path)
             known[lacking:] = come
             decoded = len(path)
         seconds = time.perf_counter() - began
         there = iter(zip(range(start, len(path) - 1), known, strict=False))
-        while part := [(place, one) for place, one in islice(there, TOLD) if one]:
+        while part := [(place, one) for place, one in islice(there, POSITIONS_AT_ONCE) if one]:
             taken = [each for place, one in part for each in _taken(one, path[place + 1])]
             yield Chunk(part[0][0], [one.cut(top) for _, one in part], taken, decoded, seconds)
             decoded, seconds = 0, 0.0
 
-    def _known(self, answer: Answer, asked: int | None = None) -> Known:
+    def _known(self, answer: ServerAnswer, asked: int | None = None) -> Remembered:
         """What an answer says, in this program's numbers."""
         answer = within_one(answer)
         low, slack = entropy_interval(answer.logprobs, self.served.vocab_size)
-        known = Known(Distribution.of(low, answer.ids, answer.logprobs, slack))
+        known = Remembered(Distribution.of(low, answer.ids, answer.logprobs, slack))
         if asked is not None and answer.asked is not None and asked not in known.distribution.ids:
             lowest, highest = ranks(answer.logprobs, answer.asked)
             known.asked[asked] = Taken(answer.asked, answer.rank or lowest, not answer.rank and highest > lowest)
         return known
 
 
-def within_one(answer: Answer) -> Answer:
+def within_one(answer: ServerAnswer) -> ServerAnswer:
     """The same with probabilities that are 1 together at the most: sums that a server rounds may be more.
 
     Products of those would be more and more, and the masses of answers more than all.
@@ -341,7 +343,7 @@ def within_one(answer: Answer) -> Answer:
     return replace(answer, logprobs=[logprob - more for logprob in answer.logprobs], asked=asked)
 
 
-def _taken(known: Known, token: int | None) -> list[Taken]:
+def _taken(known: Remembered, token: int | None) -> list[Taken]:
     """What is known of a token, if one was asked for."""
     taken = None if token is None else known.of(token)
     return [] if taken is None else [taken]

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from tokex_gguf.engine.remote.dialects.dialect import Call, Nonsense, Refused, Steps
+from tokex_gguf.engine.remote.dialects.dialect import Call, CallRefused, Nonsense, Steps
 from tokex_gguf.values.server_url import Address
 from tokex_gguf.values.tokens import visible
 
@@ -25,7 +25,7 @@ KEY = "TOKEX_SERVER_KEY"
 """The environment variable with the server's key."""
 CONNECT = 5.0
 """Seconds for a connection, with its name and TLS."""
-QUIET = 1.0
+ASK_HEALTH_AFTER = 1.0
 """Seconds without an answer, before the server is asked whether it is well."""
 HEALTH = 3.0
 """Seconds for it to say so."""
@@ -37,7 +37,7 @@ SLOWEST = 32 << 10
 """Bytes a second of an answer for which there is more time than that: a vocabulary has megabytes."""
 INTERIM = 20
 """Answers that only say that an answer is to come: from a proxy, one or two."""
-LARGEST = 64 << 20
+MOST_BYTES = 64 << 20
 """Bytes of an answer at the most, whatever was asked."""
 LONGEST_LINE = 200
 """Characters of a server's own message that are told."""
@@ -48,14 +48,14 @@ class NoAnswer(Exception):
 
 
 class Interrupted(Exception):
-    """What was under way was ended by `Door.interrupt`."""
+    """What was under way was ended by `ServerConnection.interrupt`."""
 
 
 class _Closed(Exception):
     """The server has closed a connection instead of answering."""
 
 
-class Door:
+class ServerConnection:
     """Asks one server. All but `interrupt` is for one thread."""
 
     def __init__(self, address: Address, key: str = "", *, insecure: bool = False) -> None:
@@ -98,7 +98,7 @@ class Door:
             while True:
                 try:
                     answer = self._ask(call)
-                except (NoAnswer, Interrupted, Refused, Nonsense) as error:
+                except (NoAnswer, Interrupted, CallRefused, Nonsense) as error:
                     call = steps.throw(error)
                 else:
                     call = steps.send(answer)
@@ -144,7 +144,7 @@ class Door:
         line = self._line(data) or f"{status} {visible(reason)}".strip()[:LONGEST_LINE]
         if status in (502, 503, 504):
             raise NoAnswer(f"{self.name} is not ready: {line}")
-        raise Refused(status, line)
+        raise CallRefused(status, line)
 
     def _exchange(self, call: Call, body: bytes) -> tuple[int, str, bytes]:
         """Status, its name, and the body of an answer. A connection that was kept for too long is made anew once."""
@@ -173,11 +173,11 @@ class Door:
 
     def _converse(self, kept: socket.socket, call: Call, body: bytes) -> tuple[int, str, bytes]:
         try:
-            kept.settimeout(QUIET)
+            kept.settimeout(ASK_HEALTH_AFTER)
             self._send(kept, self._head(call, len(body)) + body)
-            line = _Line(kept, self._is_well)
+            line = _Stream(kept, self._is_well)
             with contextlib.closing(self._response(line)) as response:
-                most = min(call.most, LARGEST)
+                most = min(call.most, MOST_BYTES)
                 data = bytearray()
                 while chunk := response.read(1 << 16):
                     data += chunk
@@ -198,7 +198,7 @@ class Door:
         except OSError as error:
             raise NoAnswer(f"{self.name} does not answer: {_why(error)}") from None
 
-    def _response(self, line: "_Line") -> http.client.HTTPResponse:
+    def _response(self, line: "_Stream") -> http.client.HTTPResponse:
         """The answer itself, behind those that only say that it is to come. Taken for it, all later ones were late."""
         for _ in range(INTERIM):
             response = http.client.HTTPResponse(line)  # type: ignore[arg-type]
@@ -334,7 +334,7 @@ class Door:
             raise NoAnswer(f"{self.name} says that it is not well")
 
 
-class _Line:
+class _Stream:
     """What HTTPResponse takes for a socket: it is read until the server has nothing more to say, or not in time.
 
     Several can be read from it, one after the other.

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.sequence import common_prefix
 
-MOST = 1000
+MOST_PATHS = 1000
 """Paths that are remembered, at the most: a hundred candidates of each take 2 kB."""
 CANDIDATES = 2_000_000
 """Candidates of all of them together, which take 24 MB."""
@@ -18,7 +18,7 @@ RECENT = 8
 
 
 @dataclass(slots=True)
-class Known:
+class Remembered:
     """What a server said of the token after a path."""
 
     distribution: Distribution
@@ -42,45 +42,45 @@ class Known:
             return whole
         return Distribution(whole.entropy_bits, whole.ids[:top], whole.logprobs[:top], whole.slack_bits)
 
-    def shortened(self, top: int) -> "Known":
+    def shortened(self, top: int) -> "Remembered":
         """The same with so many candidates at the most."""
-        return Known(self.cut(top), self.asked) if len(self.distribution) > top else self
+        return Remembered(self.cut(top), self.asked) if len(self.distribution) > top else self
 
 
 class Memory:
     """The newest answers. A path stands as a digest of its tokens: a long one would take more than its answer."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[bytes, Known] = OrderedDict()
+        self._known: OrderedDict[bytes, Remembered] = OrderedDict()
         self._candidates = 0
 
     def __len__(self) -> int:
         """Paths that are remembered."""
         return len(self._known)
 
-    def get(self, path: Sequence[int]) -> Known | None:
+    def get(self, path: Sequence[int]) -> Remembered | None:
         """What is known of a path."""
         return self._known.get(_digest(path).digest())
 
-    def all(self, path: Sequence[int], start: int) -> Iterator[Known | None]:
+    def all(self, path: Sequence[int], start: int) -> Iterator[Remembered | None]:
         """What is known of each position of a path from `start` on."""
         return map(self._known.get, _along(path, start))
 
-    def put(self, path: Sequence[int], known: Known) -> None:
+    def put(self, path: Sequence[int], known: Remembered) -> None:
         """Remembers an answer, in place of an older one of its path."""
         self._put(_digest(path).digest(), known)
 
-    def put_all(self, path: Sequence[int], start: int, answers: Sequence[Known]) -> None:
+    def put_all(self, path: Sequence[int], start: int, answers: Sequence[Remembered]) -> None:
         """Remembers those of consecutive positions of a path, from `start` on."""
         for key, known in zip(_along(path, start), answers, strict=False):
             self._put(key, known)
 
-    def _put(self, key: bytes, known: Known) -> None:
+    def _put(self, key: bytes, known: Remembered) -> None:
         if before := self._known.pop(key, None):
             self._candidates -= len(before.distribution)
         self._known[key] = known
         self._candidates += len(known.distribution)
-        while len(self._known) > MOST or (self._candidates > CANDIDATES and len(self._known) > 1):
+        while len(self._known) > MOST_PATHS or (self._candidates > CANDIDATES and len(self._known) > 1):
             _, oldest = self._known.popitem(last=False)
             self._candidates -= len(oldest.distribution)
 

@@ -49,10 +49,10 @@ from tokex_gguf.engine.protocol import (
     Walk,
     encode,
 )
-from tokex_gguf.engine.remote.dialects.dialect import Changed, Dialect, Nonsense, Refused, Steps, Unsuited
+from tokex_gguf.engine.remote.dialects.dialect import CallRefused, Changed, Dialect, Nonsense, Steps, Unsuited
 from tokex_gguf.engine.remote.dialects.probe import probe
 from tokex_gguf.engine.remote.evaluator import Chunk, Evaluator
-from tokex_gguf.engine.remote.http import Door, Interrupted, NoAnswer
+from tokex_gguf.engine.remote.http import Interrupted, NoAnswer, ServerConnection
 from tokex_gguf.engine.spelling import difference, no_text, without_bos
 from tokex_gguf.values.lens import Raw
 from tokex_gguf.values.sequence import common_prefix
@@ -78,7 +78,7 @@ class Interruption:
     """The wish to end what is under way, which ends a call that waits for its answer."""
 
     def __init__(self) -> None:
-        self.door: Door | None = None
+        self.door: ServerConnection | None = None
         """Whose call it is, once there is one."""
         self._asked = False
 
@@ -97,13 +97,13 @@ class Interruption:
 class SameModel:
     """Asks a server, and believes it as long as its model is the one that was there when connecting."""
 
-    def __init__(self, door: Door, dialect: Dialect) -> None:
+    def __init__(self, door: ServerConnection, dialect: Dialect) -> None:
         self._door = door
         self._dialect = dialect
         self._connections = door.connections
 
     def run(self, steps: Steps[T]) -> T:
-        """Carries a question's calls out. Raises Changed, and what `Door.run` raises."""
+        """Carries a question's calls out. Raises Changed, and what `ServerConnection.run` raises."""
         found = self._door.run(steps)
         if self._connections != self._door.connections:  # behind a new one may be another model
             if self._door.run(self._dialect.identity()) != self._dialect.served.identity:
@@ -137,7 +137,7 @@ class Server:
             self._serve(connect)
         except (NoAnswer, Unsuited, Changed) as error:
             self._send(Failed(None, str(error)))
-        except (Refused, Nonsense) as error:  # while connecting
+        except (CallRefused, Nonsense) as error:  # while connecting
             self._send(Failed(None, _told(error)))
         except Interrupted:
             pass  # while connecting: nobody listens any more
@@ -145,7 +145,7 @@ class Server:
     def _serve(self, connect: ConnectServer) -> None:
         """Raises NoAnswer, Unsuited, Changed; while connecting also Refused and Nonsense."""
         try:
-            door = Door(parse(connect.url), self._key, insecure=connect.insecure)
+            door = ServerConnection(parse(connect.url), self._key, insecure=connect.insecure)
         except BadAddress as error:
             raise Unsuited(str(error)) from None
         self._abort.door = door
@@ -196,7 +196,7 @@ class Server:
         except ContextFull as error:
             if not isinstance(request, Walk):  # nobody asked: who goes there will be told
                 self._send(Failed(request.request, str(error), error.room))
-        except (_Fault, Refused, Nonsense) as error:
+        except (_Fault, CallRefused, Nonsense) as error:
             self._send(Failed(request.request, _told(error)))
         except Exception as error:
             log_place(request, error)
@@ -376,7 +376,7 @@ def _spelled(path: Sequence[int], bos: int | None, evaluator: Evaluator) -> byte
 
 def _told(error: Exception) -> str:
     """A server's refusal, or what is wrong with its answer, as a line."""
-    if isinstance(error, Refused):
+    if isinstance(error, CallRefused):
         if error.status in (401, 403):
             return "the server wants a key, or another one: TOKEX_SERVER_KEY in the environment holds it"
         return f"the server refuses this: {error}"

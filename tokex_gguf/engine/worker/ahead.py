@@ -10,12 +10,12 @@ from typing import NamedTuple
 from tokex_gguf.engine.capacity import ContextFull
 from tokex_gguf.engine.worker.branch_worth import BranchWorth
 from tokex_gguf.engine.worker.cells import Cells, is_strict
-from tokex_gguf.engine.worker.chunks import Chunk, Reader, decoded
-from tokex_gguf.engine.worker.llama import BATCH, STRICT, Entry, Interrupted, ModelError, OutOfCells
-from tokex_gguf.engine.worker.logits_cache import Row, Rows, RowsAhead
+from tokex_gguf.engine.worker.chunks import Chunk, LogitsReader, decoded
+from tokex_gguf.engine.worker.llama import BATCH, STRICT, BatchEntry, Interrupted, ModelError, OutOfCells
+from tokex_gguf.engine.worker.logits_cache import LogitsCache, LogitsRow, RowsAhead
 from tokex_gguf.values.distribution import Distribution
 
-FEW = 4
+MAY_TAKE_OTHERS = 4
 """Branches of a lookahead that may take the sequences of others, where none is free: more only take each other's."""
 RANKED = 100
 """Candidates that are looked at to find which branches will be gone on from."""
@@ -39,11 +39,15 @@ def _longest(branch: list[int], cached: dict[tuple[int, ...], int]) -> tuple[int
     return next(begin for end in range(len(branch) - 1, -1, -1) if (begin := tuple(branch[:end])) in cached)
 
 
-class Ahead:
+class BranchBatches:
     """Looks ahead in a context, in sequences that nothing else is done with meanwhile."""
 
     def __init__(
-        self, cells: Cells, rows: Rows, reader: Reader, evaluate: Callable[[list[int], int, int], Iterator[Chunk]]
+        self,
+        cells: Cells,
+        rows: LogitsCache,
+        reader: LogitsReader,
+        evaluate: Callable[[list[int], int, int], Iterator[Chunk]],
     ) -> None:
         """`rows`: where the logits of few branches are kept; `evaluate`: the way that all other paths take."""
         self._cells = cells
@@ -184,7 +188,7 @@ class Ahead:
             if not model.can_cut:  # where few have room, the most wanted one stays
                 latest = [one for one in sequences.latest() if one in old]
                 old = latest[:1] if len(sequences.branches) >= most and len(without) == 1 else []
-            if old and len(sequences.branches) >= min(FEW, most):
+            if old and len(sequences.branches) >= min(MAY_TAKE_OTHERS, most):
                 sequences.branches.remove(old[0])
                 return old[0]
             if len(sequences.branches) >= most:
@@ -196,7 +200,7 @@ class Ahead:
     ) -> list[Distribution] | None:
         """The distributions after planned branches; None where there are not enough cells, whatever is given up."""
         cells, sequences, model = self._cells, self._cells.sequences, self._cells.model
-        entries: list[Entry] = []
+        entries: list[BatchEntry] = []
         places: dict[tuple[int, ...], int] = {}
         for plan in plans:
             last = len(plan.branch) - 1
@@ -207,7 +211,7 @@ class Ahead:
                     entries[places[begin]] = entry._replace(others=(*entry.others, plan.sequence))
                     continue
                 places.setdefault(begin, len(entries))
-                entries.append(Entry(begin[-1], plan.sequence, len(path) + end, end == last))
+                entries.append(BatchEntry(begin[-1], plan.sequence, len(path) + end, end == last))
         own = [plan.sequence for plan in plans]
         while True:
             try:
@@ -233,7 +237,7 @@ class Ahead:
             strict = together and sure == before
             self._worth.note(tuple(plan.branch), distribution)
             sequences.hold(plan.sequence, whole, len(whole) if strict else sure)
-            kept = Row(row, log_sum, strict)
+            kept = LogitsRow(row, log_sum, strict)
             self.rows.keep(whole, kept, self._worth.keys(tuple(plan.branch)))
             if not wide:  # else they would leave no room for those where the player is
                 self._rows.keep(whole, kept)

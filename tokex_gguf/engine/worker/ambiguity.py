@@ -24,7 +24,7 @@ MOST_WAYS = 300_000
 """Steps through one token, each about a microsecond of llama.cpp's."""
 MOST_STACKS = 10_000
 """Different states at a time: it compares each with each."""
-FEW = 2_000
+FREE_STEPS = 2_000
 """Steps through all ways of one text that are no matter, however many tokens are asked about."""
 TRIED = 60
 """States from which more is looked for, the most ambiguous first."""
@@ -222,7 +222,7 @@ class Ways:
                 for code in self._codes(counts) if length < longest else ():
                     following = self._further(counts, code)
                     further = sum(following.values())
-                    if ways + further > FEW:
+                    if ways + further > FREE_STEPS:
                         return False
                     key = tuple(sorted(following.items()))
                     if following and key not in seen:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from tokex_gguf.values.distribution import Distribution
 
-Branch: TypeAlias = tuple[int, ...]
+TokenPath: TypeAlias = tuple[int, ...]
 
 UNLIKELY = -20.0
 """Log-probability of a token that is not among the candidates."""
@@ -20,10 +20,10 @@ class BranchWorth:
     """What was said after branches behind one path, and how often they were gone on from."""
 
     def __init__(self) -> None:
-        self._told: dict[Branch, Distribution] = {}
-        self._gone_on: Counter[Branch] = Counter()
+        self._told: dict[TokenPath, Distribution] = {}
+        self._gone_on: Counter[TokenPath] = Counter()
 
-    def move(self, longer: Branch | None) -> None:
+    def move(self, longer: TokenPath | None) -> None:
         """Goes on with another path: the one before, longer by these tokens; None: any other."""
         if longer is None:
             self._told, self._gone_on = {}, Counter()
@@ -34,13 +34,13 @@ class BranchWorth:
             {branch[size:]: count for branch, count in self._gone_on.items() if branch[:size] == longer}
         )
 
-    def note(self, branch: Branch, distribution: Distribution) -> None:
+    def note(self, branch: TokenPath, distribution: Distribution) -> None:
         """Learns what was said after a branch."""
         if branch not in self._told and branch:
             self._gone_on[branch[:-1]] += 1
         self._told[branch] = distribution
 
-    def worth(self, held: Mapping[int, Branch]) -> dict[int, float]:
+    def worth(self, held: Mapping[int, TokenPath]) -> dict[int, float]:
         """Of sequences, by the branches that they hold: the joint log-probability of the likeliest way on.
 
         What another one holds as well counts for none of them.
@@ -48,15 +48,15 @@ class BranchWorth:
         holders = Counter(branch[:end] for branch in held.values() for end in range(1, len(branch) + 1))
         return {sequence: self._best(branch, holders) for sequence, branch in held.items()}
 
-    def keys(self, branch: Branch) -> int:
+    def keys(self, branch: TokenPath) -> int:
         """Keys that lead to a branch from the path: one for each token, and one for each row above it."""
         return sum(1 + self._row(branch[:end], token) for end, token in enumerate(branch))
 
-    def _row(self, before: Branch, token: int) -> int:
+    def _row(self, before: TokenPath, token: int) -> int:
         told = self._told.get(before)
         return 0 if told is None else told.rows.get(token, len(told))
 
-    def _best(self, branch: Branch, holders: Counter[Branch]) -> float:
+    def _best(self, branch: TokenPath, holders: Counter[TokenPath]) -> float:
         best, joint = -math.inf, 0.0
         for end in range(1, len(branch) + 1):
             joint += self._logprob(branch[: end - 1], branch[end - 1])
@@ -66,7 +66,7 @@ class BranchWorth:
                 best = max(best, joint + told.logprobs[following])
         return best
 
-    def _logprob(self, before: Branch, token: int) -> float:
+    def _logprob(self, before: TokenPath, token: int) -> float:
         told = self._told.get(before)
         if told is None:
             return 0.0

@@ -9,11 +9,11 @@ from tokex_gguf.engine.kv_folder import KvFolder, Link, closing
 from tokex_gguf.engine.worker.kv_plan import Sequences
 from tokex_gguf.engine.worker.llama import (
     BATCH,
-    LARGE,
-    LONG,
+    FAST_BATCH,
+    FAST_FROM,
     STEP,
     STRICT,
-    Entry,
+    BatchEntry,
     Interrupted,
     Llama,
     ModelError,
@@ -25,14 +25,14 @@ from tokex_gguf.values.sequence import common_prefix
 
 WORTH = 2 * STRICT
 """Tokens from which on carrying their cells to another context is faster than decoding them again."""
-SPARE = STRICT
+SPARE_SEQUENCES = STRICT
 """Sequences that hold nothing, in a context that was made room in: as many as strict lookahead takes."""
-ROOM = 512
+SPARE_CELLS = 512
 """Cells of the context for strict answers, beside those of a path."""
 NO_MEMORY = "not enough memory for a second context, which strict answers need"
 
 
-class Held(NamedTuple):
+class CachedPrefix(NamedTuple):
     """Where some of a path is cached."""
 
     sequence: int
@@ -157,11 +157,11 @@ class Cells:
         end = min(len(path), room)
         again = strict and not self.model.can_cut
         sequence, position = self.prepare(path, min(start, max(0, end - STRICT)) if again else start, strict=strict)
-        large = not strict and self.model.reads_fast and end - position >= LONG
+        large = not strict and self.model.reads_fast and end - position >= FAST_FROM
         while position < len(path):
             if position >= room:
                 raise ContextFull(len(path), room)
-            count = LARGE if large and end - position >= LARGE else part(end - position)
+            count = FAST_BATCH if large and end - position >= FAST_BATCH else part(end - position)
             more = strict_size(count) - count if self.model.can_cut else 0
             if position + count + more > self.model.positions:
                 if strict and not again and position >= more:
@@ -206,14 +206,16 @@ class Cells:
         if held != kept or len(branches) < len(tokens):  # a window's cells are gone
             return None
         entries = [
-            Entry(token, sequence, place, wanted=True, others=branches) for place, token in enumerate(path[held:], held)
+            BatchEntry(token, sequence, place, wanted=True, others=branches)
+            for place, token in enumerate(path[held:], held)
         ]
         entries += [
-            Entry(token, branch, len(path), wanted=True) for token, branch in zip(tokens, branches, strict=True)
+            BatchEntry(token, branch, len(path), wanted=True) for token, branch in zip(tokens, branches, strict=True)
         ]
         # As many rows as tokens, and others behind them: for all to be strict.
         entries += [
-            Entry(path[0], sequence, len(path) + index, wanted=True) for index in range(size - missing - len(tokens))
+            BatchEntry(path[0], sequence, len(path) + index, wanted=True)
+            for index in range(size - missing - len(tokens))
         ]
         try:
             for branch in branches:
@@ -235,10 +237,10 @@ class Cells:
     ) -> Logits:
         """Decodes `count` tokens, and `more` behind them whose cells go again, for the batch to be large enough."""
         entries = [
-            Entry(token, sequence, position + index, index >= first_row)
+            BatchEntry(token, sequence, position + index, index >= first_row)
             for index, token in enumerate(path[position : position + count])
         ]
-        entries += [Entry(path[0], sequence, position + count + index, True) for index in range(more)]
+        entries += [BatchEntry(path[0], sequence, position + count + index, True) for index in range(more)]
         sure = self.sequences.strict(sequence)
         held = position
         try:
@@ -255,7 +257,7 @@ class Cells:
             self.sequences.hold(sequence, path[:held], held if whole else min(sure, held))
         return logits
 
-    def decode(self, entries: list[Entry], sequence: int, threads: int = 0) -> Logits:
+    def decode(self, entries: list[BatchEntry], sequence: int, threads: int = 0) -> Logits:
         """Decodes a batch, giving up sequences other than `sequence` while cells are short."""
         while True:
             try:
@@ -288,7 +290,7 @@ class Cells:
         So each sequence's cells stay in its order. Where room is short, all are taken out, and what serves the path
         best and what was used last are put back.
         """
-        if self._in_order and self.sequences.free() > SPARE and self.filled + needed <= self.model.cells:
+        if self._in_order and self.sequences.free() > SPARE_SEQUENCES and self.filled + needed <= self.model.cells:
             return
         kept: list[tuple[list[int], int, ctypes.Array[ctypes.c_uint8]]] = []
         for sequence in self.sequences.worth_keeping(path, start)[:2]:
@@ -301,7 +303,7 @@ class Cells:
             if kept and cells - (BATCH if len(kept) == 1 else 0) > self.model.most:
                 kept.pop()
                 continue
-            if self.model.clear(cells if cells <= self.model.cells else cells + ROOM):
+            if self.model.clear(cells if cells <= self.model.cells else cells + SPARE_CELLS):
                 break
             if not kept:
                 raise ModelError(NO_MEMORY)
@@ -337,25 +339,25 @@ class Cells:
         """Whether cells of any part of a path can be taken, and ends of what is there be cut off."""
         return self.model.in_parts
 
-    def cached(self, path: list[int]) -> Held | None:
+    def cached(self, path: list[int]) -> CachedPrefix | None:
         """Where the most of a path is cached; None where nothing is."""
         sequence = self.sequences.holding(path, whole=not self.in_parts)
         if sequence is None:
             return None
         count = common_prefix(self.sequences.held(sequence), path)
-        return Held(sequence, count, min(self.sequences.strict(sequence), count))
+        return CachedPrefix(sequence, count, min(self.sequences.strict(sequence), count))
 
-    def cell_bytes(self, held: Held) -> int:
+    def cell_bytes(self, held: CachedPrefix) -> int:
         """Bytes of the cells of a token."""
         if not self._cell_bytes:
             self._cell_bytes = self.model.size(held.sequence) // len(self.sequences.held(held.sequence))
         return self._cell_bytes
 
-    def bytes_of(self, held: Held, end: int) -> int:
+    def bytes_of(self, held: CachedPrefix, end: int) -> int:
         """Bytes of the cells of the first `end` tokens; where they are had as a whole only, of all that is held."""
         return self.cell_bytes(held) * end if self.in_parts else self.model.size(held.sequence)
 
-    def take(self, held: Held, start: int, end: int) -> memoryview | None:
+    def take(self, held: CachedPrefix, start: int, end: int) -> memoryview | None:
         """Cells of what is cached, at the positions `start` to before `end`; None where they cannot be had.
 
         A branch of the lookahead may be given up for that, or what is a beginning of the same: while one looks,

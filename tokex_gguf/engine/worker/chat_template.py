@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
-MOST = 4 * 2**20
+MOST_CHARACTERS = 4 * 2**20
 """Characters of a rendered chat, at the most."""
 PREFIXES = 16
 """Turns of the assistant's that are found by rendering what comes before them."""
@@ -22,7 +22,7 @@ _OPEN, _CLOSE = "\ue0d1\ue0d2{}\ue0d3", "\ue0d4\ue0d5{}\ue0d6"
 """Marks around an assistant's words, of characters that nobody uses."""
 
 Messages = Sequence[Mapping[str, Any]]
-Span = tuple[int, int]
+TextSpan = tuple[int, int]
 
 
 class _Refusal(Exception):
@@ -37,7 +37,7 @@ class Rendered(NamedTuple):
     """The text of a chat."""
 
     text: str
-    turns: list[Span] | None
+    turns: list[TextSpan] | None
     """Where the assistant's turns begin and end in it, in characters, in order; None where that is not known."""
 
 
@@ -76,7 +76,7 @@ class _Template:
     """A compiled template, and what it is given beside the messages."""
 
     def __init__(self, source: str, conversation: Mapping[str, Any], special: Mapping[str, str]) -> None:
-        self._spans: list[Span] = []
+        self._spans: list[TextSpan] = []
         self._parts: list[str] = []
         self._values = {
             **special,
@@ -89,7 +89,7 @@ class _Template:
         except Exception as error:
             raise _failed(error) from None
 
-    def text(self, messages: Messages, *, prompt: bool) -> tuple[str, list[Span]]:
+    def text(self, messages: Messages, *, prompt: bool) -> tuple[str, list[TextSpan]]:
         """The text, and what the template itself marks as generated. Raises TemplateFailed."""
         self._spans, self._parts = [], []
         self._template.environment.extend(span=self._span)
@@ -99,8 +99,10 @@ class _Template:
             for part in self._template.generate(values):
                 self._parts.append(part)
                 length += len(part)
-                if length > MOST:
-                    raise TemplateFailed(f"the model's chat template makes a text of more than {MOST:,} characters")
+                if length > MOST_CHARACTERS:
+                    raise TemplateFailed(
+                        f"the model's chat template makes a text of more than {MOST_CHARACTERS:,} characters"
+                    )
         except TemplateFailed:
             raise
         except Exception as error:  # whatever a stranger's code may raise
@@ -196,10 +198,10 @@ def _with_reasoning(message: Mapping[str, Any]) -> dict[str, Any]:
 # --- which part of the text the assistant has written
 
 
-def _turns(template: _Template, messages: Messages, text: str, *, prompt: bool) -> list[Span]:
+def _turns(template: _Template, messages: Messages, text: str, *, prompt: bool) -> list[TextSpan]:
     """The assistant's turns, as far as they can be found; in order."""
     marked = _marked(template, messages, text, prompt=prompt)
-    found: list[Span] = []
+    found: list[TextSpan] = []
     said = 0
     for index, message in enumerate(messages):
         if message.get("role") not in _ASSISTANT:
@@ -215,7 +217,7 @@ def _turns(template: _Template, messages: Messages, text: str, *, prompt: bool) 
     return found
 
 
-def _between(template: _Template, messages: Messages, index: int, text: str) -> Span | None:
+def _between(template: _Template, messages: Messages, index: int, text: str) -> TextSpan | None:
     """What a message adds to the text before it, where the text with fewer messages is the beginning of the whole."""
     with suppress(TemplateFailed):
         before, _ = template.text(messages[:index], prompt=True)
@@ -225,7 +227,7 @@ def _between(template: _Template, messages: Messages, index: int, text: str) -> 
     return None
 
 
-def _marked(template: _Template, messages: Messages, text: str, *, prompt: bool) -> dict[int, Span]:
+def _marked(template: _Template, messages: Messages, text: str, *, prompt: bool) -> dict[int, TextSpan]:
     """Where the assistant's words are, by marks around them, from a message's index."""
     changed = [
         {**message, "content": _with_marks(message["content"], index)}
@@ -248,7 +250,7 @@ def _marked(template: _Template, messages: Messages, text: str, *, prompt: bool)
             at += len(piece)
     if "".join(plain) != text:
         return {}  # the template looks at what is written: with marks it says something else
-    spans: dict[int, Span] = {}
+    spans: dict[int, TextSpan] = {}
     for index in range(len(messages)):
         match marks.get(_OPEN.format(index)), marks.get(_CLOSE.format(index)):
             case [start], [end]:  # each once

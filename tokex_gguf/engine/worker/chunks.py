@@ -8,7 +8,7 @@ from tokex_gguf.engine.worker import logit_math
 from tokex_gguf.engine.worker.cells import Batch
 from tokex_gguf.engine.worker.llama import ModelError
 from tokex_gguf.engine.worker.logit_math import Logits
-from tokex_gguf.engine.worker.logits_cache import Row, Rows
+from tokex_gguf.engine.worker.logits_cache import LogitsCache, LogitsRow
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.record import record
 from tokex_gguf.values.view import Verdict
@@ -50,7 +50,7 @@ def no_verdicts(_first: int, _logits: Logits, _log_sums: list[float]) -> list[Ve
     return []
 
 
-class Reader:
+class LogitsReader:
     """Reads the rows of a model."""
 
     def __init__(self, vocabulary: int) -> None:
@@ -91,8 +91,8 @@ def known(
     start: int,
     tops: list[int],
     following: list[int | None],
-    reader: Reader,
-    row_after: Callable[[list[int]], Row | None],
+    reader: LogitsReader,
+    row_after: Callable[[list[int]], LogitsRow | None],
     began: float,
     judge: Judge = no_verdicts,
 ) -> Iterator[Chunk]:
@@ -114,8 +114,8 @@ def decoded(
     path: list[int],
     tops: list[int],
     following: list[int | None],
-    reader: Reader,
-    rows: Rows,
+    reader: LogitsReader,
+    rows: LogitsCache,
     judge: Judge = no_verdicts,
 ) -> Iterator[Chunk]:
     """What a path's batches tell, each as it is decoded. The path's last rows are kept in `rows`.
@@ -137,5 +137,7 @@ def decoded(
         finally:  # also where nobody asks for more; the answer goes first, as somebody waits for it
             # The path's last ones: who goes back goes there first.
             for end in range(max(first, len(path) - rows.room), behind):
-                rows.keep(path[: end + 1], Row(batch.logits[end - first], read.log_sums[end - first], batch.strict))
+                rows.keep(
+                    path[: end + 1], LogitsRow(batch.logits[end - first], read.log_sums[end - first], batch.strict)
+                )
         began, count = ended, 0

@@ -17,13 +17,22 @@ TOO_COMPLEX = "too complex"
 _SAYINGS: tuple[tuple[str, str], ...] = (
     (r"NoExtension(Bias)?", NOTHING),
     (r"Unsatisfiable schema: Regex is empty: .*", f"{NOTHING}: pattern, format and length allow no text together"),
-    (r"Unsatisfiable schema: required > maxProperties", f"{NOTHING}: it requires more properties than maxProperties"),
-    (r"Unsatisfiable schema: minProperties > maxProperties", f"{NOTHING}: minProperties is greater than maxProperties"),
+    (
+        r"Unsatisfiable schema: required > maxProperties",
+        f"{NOTHING}: it requires more properties than maxProperties",
+    ),
+    (
+        r"Unsatisfiable schema: minProperties > maxProperties",
+        f"{NOTHING}: minProperties is greater than maxProperties",
+    ),
     (
         r"Unsatisfiable schema: required property (.*) is unsatisfiable",
         rf"{NOTHING}: the required property \1 has no value",
     ),
-    (r"Unsatisfiable schema: (prefixItems\[\d+\]) is unsatisfiable but (.*)", rf"{NOTHING}: \1 has no value, and \2"),
+    (
+        r"Unsatisfiable schema: (prefixItems\[\d+\]) is unsatisfiable but (.*)",
+        rf"{NOTHING}: \1 has no value, and \2",
+    ),
     (r"Unsatisfiable schema: All options in anyOf are unsatisfiable", f"{NOTHING}: no option of anyOf has a value"),
     (r"Unsatisfiable schema: (.*) is unsatisfiable", rf"{NOTHING}: \1 has no value"),
     (r"Unsatisfiable schema: incompatible types", f"{NOTHING}: its types exclude each other"),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Mask: TypeAlias = NDArray[np.bool_]
 
-LONGEST = 60_000
+MOST_CHARACTERS = 60_000
 """Characters of a constraint's text: a schema of that length takes a second or two to build."""
 GUIDANCE = "x-guidance"
 """Where a JSON schema tells llguidance how it is to be understood."""
@@ -82,7 +82,7 @@ class Broken:
     """The first token that was illegal, by its place in the path."""
 
 
-State: TypeAlias = Legal | Broken
+LegalOrBroken: TypeAlias = Legal | Broken
 
 
 class _Cursor(Protocol):
@@ -99,7 +99,7 @@ class _Cursor(Protocol):
 
 
 @dataclass(slots=True)
-class _Place:
+class _AfterPath:
     """A constraint after a path, with its mask once it was asked for."""
 
     cursor: _Cursor
@@ -113,11 +113,11 @@ class _Compiled:
     """A constraint with the places lately asked for."""
 
     def __init__(self, start: _Cursor) -> None:
-        self._places: OrderedDict[tuple[int, ...], _Place] = OrderedDict()
+        self._places: OrderedDict[tuple[int, ...], _AfterPath] = OrderedDict()
         self._start = start
         self._tokens = 0
 
-    def at(self, tokens: list[int]) -> _Place | int:
+    def at(self, tokens: list[int]) -> _AfterPath | int:
         """The place after these tokens, or which of them is illegal."""
         path = tuple(tokens)
         if place := self._places.get(path):
@@ -128,7 +128,7 @@ class _Compiled:
         went = cursor.advance(tokens[known:])
         if known + went < len(tokens):
             return known + went
-        place = self._places[path] = _Place(cursor)
+        place = self._places[path] = _AfterPath(cursor)
         self._tokens += len(path)
         while len(self._places) > MOST_KEPT or (self._tokens > MOST_TOKENS_KEPT and len(self._places) > 1):
             self._tokens -= len(self._places.popitem(last=False)[0])
@@ -231,7 +231,7 @@ class Constraints:
         self._compiled: OrderedDict[Constraint, _Compiled | str] = OrderedDict()
         """The constraints used lately, or what is wrong with them."""
 
-    def state(self, constraint: Constraint, tokens: list[int]) -> State:
+    def state(self, constraint: Constraint, tokens: list[int]) -> LegalOrBroken:
         """What the constraint leaves after these tokens, which begin where it begins.
 
         After a token that ends the text, only such are legal. Raises BadConstraint.
@@ -305,7 +305,7 @@ class Constraints:
             spelled.append(shortest)
         return text, spelled
 
-    def _look(self, place: _Place) -> None:
+    def _look(self, place: _AfterPath) -> None:
         """Fills a place's mask in, if nobody has asked for it yet."""
         if place.bits is None:
             mask, place.complete = place.cursor.legal()
@@ -337,15 +337,15 @@ class Constraints:
         if never := endless(constraint):
             raise _bad(constraint, never[1], never[0])
         place = compiled.at([])
-        assert isinstance(place, _Place)
+        assert isinstance(place, _AfterPath)
         self._look(place)
         if place.bits is None or not place.bits.any():
             raise _bad(constraint, faults.NOTHING, None)
 
     def _start(self, constraint: Constraint) -> _Cursor:
         text = constraint.text
-        if len(text) > LONGEST:
-            raise BadConstraint(f"{constraint.kind}: {len(text):,} characters; {LONGEST:,} is the most")
+        if len(text) > MOST_CHARACTERS:
+            raise BadConstraint(f"{constraint.kind}: {len(text):,} characters; {MOST_CHARACTERS:,} is the most")
         try:
             text.encode()
         except UnicodeEncodeError as error:

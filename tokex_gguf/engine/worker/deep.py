@@ -7,7 +7,7 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-LARGEST = 2**30 if sys.maxsize > 2**32 else 2**26
+MOST_STACK = 2**30 if sys.maxsize > 2**32 else 2**26
 """Bytes of a stack at the most. Only what is used of it takes memory."""
 _SMALLEST = 2**20
 _PAGE = 2**16

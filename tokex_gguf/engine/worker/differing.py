@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokex_gguf.engine.worker.logit_math import Logits, NotFinite, taken, top_ids
-from tokex_gguf.engine.worker.logits_cache import Row
+from tokex_gguf.engine.worker.logits_cache import LogitsRow
 from tokex_gguf.values.difference import Beside, Difference
 from tokex_gguf.values.distribution import Taken
 
@@ -16,7 +16,7 @@ _FEW = 24
 """Tokens from which on sorting all logits is faster than counting for each token those above it."""
 
 
-class Comparing:
+class RowDifferences:
     """Buffers for one vocabulary size, used again for every pair of rows."""
 
     def __init__(self, vocab_size: int) -> None:
@@ -26,7 +26,7 @@ class Comparing:
         self._ratios = self._ratio_runs.reshape(-1)[:vocab_size]
         self._probs = self._prob_runs.reshape(-1)[:vocab_size]
 
-    def difference(self, a: Row, b: Row, top: int, token: int | None = None) -> Difference:
+    def difference(self, a: LogitsRow, b: LogitsRow, top: int, token: int | None = None) -> Difference:
         """How two rows differ, with the `top` likeliest tokens of each, and what both say of `token`.
 
         The same row twice differs by 0. Raises NotFinite.
@@ -41,7 +41,7 @@ class Comparing:
         last = None if token is None else beside[-1]
         return Difference(kl, reverse, firsts[0][0], firsts[1][0], tuple(rows), last)
 
-    def _divergences(self, a: Row, b: Row) -> tuple[float, float]:
+    def _divergences(self, a: LogitsRow, b: LogitsRow) -> tuple[float, float]:
         """KL(A‖B) and KL(B‖A), in bits."""
         with np.errstate(invalid="ignore"):  # a token that both rule out: infinity less infinity
             np.subtract(a.logits, b.logits, out=self._ratios)
@@ -50,7 +50,7 @@ class Comparing:
         rounded = apart - float(np.float32(apart))
         return self._mean(a, 1, -rounded), self._mean(b, -1, rounded)
 
-    def _mean(self, row: Row, sign: int, more: float) -> float:
+    def _mean(self, row: LogitsRow, sign: int, more: float) -> float:
         """The mean of the ratios' logarithms over the tokens of a row, and `more`, in bits."""
         np.subtract(row.logits, np.float32(row.log_sum), out=self._probs)
         np.exp(self._probs, out=self._probs)
@@ -65,7 +65,7 @@ class Comparing:
         return max(0.0, nats + more) / math.log(2)
 
 
-def _taken(row: Row, tokens: Sequence[int], firsts: list[int]) -> list[Taken]:
+def _taken(row: LogitsRow, tokens: Sequence[int], firsts: list[int]) -> list[Taken]:
     """What a row says of some tokens. `firsts`: its likeliest, in order."""
     ranks = {token: rank for rank, token in enumerate(firsts, 1)}
     others = [token for token in tokens if token not in ranks]

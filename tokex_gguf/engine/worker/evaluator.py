@@ -9,19 +9,19 @@ from typing import NamedTuple
 
 from tokex_gguf.engine.kv_folder import KvFolder
 from tokex_gguf.engine.worker import logit_math
-from tokex_gguf.engine.worker.ahead import Ahead
+from tokex_gguf.engine.worker.ahead import BranchBatches
 from tokex_gguf.engine.worker.cells import Cells, check_place
-from tokex_gguf.engine.worker.chunks import Chunk, Reader, decoded, known
-from tokex_gguf.engine.worker.lenses import Lenses, Seen, likeliest
+from tokex_gguf.engine.worker.chunks import Chunk, LogitsReader, decoded, known
+from tokex_gguf.engine.worker.lenses import Lenses, SeenRow, likeliest
 from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError
-from tokex_gguf.engine.worker.logits_cache import Row, Rows
-from tokex_gguf.engine.worker.strict import Strict
+from tokex_gguf.engine.worker.logits_cache import LogitsCache, LogitsRow
+from tokex_gguf.engine.worker.strict import StrictAnswers
 from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.samplers import NO_CHAIN
-from tokex_gguf.values.view import KEPT, Draw, Verdict, View
+from tokex_gguf.values.view import NOT_CUT, Draw, Verdict, View
 
 
 class Played(NamedTuple):
@@ -38,14 +38,14 @@ class Evaluator:
     def __init__(self, model: Llama, folder: KvFolder | None = None) -> None:
         """`folder`: where cells are that were computed at earlier starts."""
         self._model = model
-        self._reader = Reader(model.vocabulary.size)
-        self._rows = Rows(model.vocabulary.size)
+        self._reader = LogitsReader(model.vocabulary.size)
+        self._rows = LogitsCache(model.vocabulary.size)
         self._lenses = Lenses(model.vocabulary)
         self.cells = Cells(model, folder)
         """What is cached."""
-        self.strict = Strict(self.cells, self._rows, self._reader)
+        self.strict = StrictAnswers(self.cells, self._rows, self._reader)
         """Answers that are the same whatever was decoded before."""
-        self.ahead = Ahead(self.cells, self._rows, self._reader, self.evaluate)
+        self.ahead = BranchBatches(self.cells, self._rows, self._reader, self.evaluate)
         """Answers behind a path, many at once."""
 
     def evaluate(
@@ -77,11 +77,11 @@ class Evaluator:
             batches = self.cells.batches(path, start)
             yield from decoded(batches, path, tops, following, self._reader, self._rows, judge)
 
-    def known_row(self, path: list[int]) -> Row | None:
+    def known_row(self, path: list[int]) -> LogitsRow | None:
         """The logits after a path, if they are there."""
         return self._rows.of(path)
 
-    def know_row(self, path: list[int], row: Row) -> None:
+    def know_row(self, path: list[int], row: LogitsRow) -> None:
         """Searches and views of a path go on from these logits, as what was shown of it did."""
         self._rows.keep(path, row)
 
@@ -113,7 +113,7 @@ class Evaluator:
                 raise Interrupted
             token, before = following[position], path[: position + 1]
             if token is not None and position + 1 < lens.start and lens.chain == NO_CHAIN:
-                verdicts.append(Verdict(math.exp(float(row[token]) - log_sum), KEPT))
+                verdicts.append(Verdict(math.exp(float(row[token]) - log_sum), NOT_CUT))
             elif token is not None:
                 try:
                     seen = self._lenses.see(lens, row, log_sum, before)
@@ -123,7 +123,7 @@ class Evaluator:
                 self._lenses.chose(lens, before, seen, token)
         return verdicts
 
-    def row(self, path: list[int]) -> tuple[Row, int]:
+    def row(self, path: list[int]) -> tuple[LogitsRow, int]:
         """The logits after a path, and how many tokens were decoded for them: those of lookahead, too.
 
         Raises as `evaluate` does.
@@ -132,7 +132,7 @@ class Evaluator:
             return row, 0
         return self._row_alone(path)
 
-    def _row_alone(self, path: list[int]) -> tuple[Row, int]:
+    def _row_alone(self, path: list[int]) -> tuple[LogitsRow, int]:
         """The same, but no row of wide lookahead: what a seed draws must not depend on what was looked ahead to."""
         if not path:
             raise ModelError("nothing to evaluate")
@@ -141,11 +141,11 @@ class Evaluator:
             count += sum(chunk.decoded for chunk in self.evaluate(path, len(path) - 1, 1))
         return row, count
 
-    def candidates(self, row: Row, ids: list[int]) -> list[Taken]:
+    def candidates(self, row: LogitsRow, ids: list[int]) -> list[Taken]:
         """Log-probabilities and true ranks of some tokens of a row."""
         return [logit_math.taken(row.logits, row.log_sum, token) for token in ids]
 
-    def _see(self, path: list[int], lens: Sampled, *, alone: bool) -> tuple[Seen, Row, int]:
+    def _see(self, path: list[int], lens: Sampled, *, alone: bool) -> tuple[SeenRow, LogitsRow, int]:
         self._recall(lens, path)
         row, count = self._row_alone(path) if alone else self.row(path)
         return self._lenses.see(lens, row.logits, row.log_sum, path), row, count

@@ -16,10 +16,10 @@ WHOLE = 2 << 30
 
 Of larger ones, blocks of about that size in all, evenly spread over every file.
 """
-BLOCK = 1 << 20
+READ_BYTES = 1 << 20
 BEGINNING = 16 << 20
 """Bytes of each file that are always read: metadata, vocabulary and the table of tensors."""
-MOST = 256
+MOST_MODELS = 256
 """Models that are remembered."""
 
 
@@ -55,7 +55,7 @@ class Fingerprints:
         """Where that fails, the files are read again the next time."""
         if self._memory is None:
             return
-        newest = dict(list(known.items())[-MOST:])
+        newest = dict(list(known.items())[-MOST_MODELS:])
         with suppress(OSError):
             save_generation(self._memory, json.dumps(newest).encode(), None, flush=False)
 
@@ -71,13 +71,13 @@ def content(files: list[Path]) -> str:
             at = 0
             while at < size:
                 source.seek(at)
-                if not (data := source.read(BLOCK)):
+                if not (data := source.read(READ_BYTES)):
                     break
                 digest.update(data)
                 at += len(data)
                 # The last block of each file is read, too.
-                if step > 1 and BEGINNING <= at < size - BLOCK:
-                    at = min(at + (step - 1) * BLOCK, size - BLOCK)
+                if step > 1 and BEGINNING <= at < size - READ_BYTES:
+                    at = min(at + (step - 1) * READ_BYTES, size - READ_BYTES)
     return digest.hexdigest()[:32]
 
 

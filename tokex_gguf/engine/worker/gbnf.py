@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-DEEPEST = 200
+DEEPEST_NESTING = 200
 """Brackets inside each other: llama.cpp's parser calls itself for each."""
 LONGEST_CHAIN = 1_000
 """Rules that each begin with the next: it calls itself for each of them, too."""
@@ -123,8 +123,8 @@ def _read(text: str) -> _Read:
                 alternatives[-1].append(Symbol(bracket))
                 open_brackets.append((bracket, alternatives))
                 alternatives = inner
-                if len(open_brackets) > DEEPEST:
-                    read.danger = match.start(), f"more than {DEEPEST} brackets inside each other"
+                if len(open_brackets) > DEEPEST_NESTING:
+                    read.danger = match.start(), f"more than {DEEPEST_NESTING} brackets inside each other"
                     return read
             case "sign" if open_brackets:
                 _, alternatives = open_brackets.pop()

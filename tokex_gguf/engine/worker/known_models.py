@@ -10,7 +10,7 @@ from typing import Any
 from tokex_gguf.models.gguf.reader import STRING, Array, BadHeader, Contents, follow
 from tokex_gguf.system.files import save_generation
 
-MOST = 256
+MOST_MODELS = 256
 """Models that are remembered."""
 _LENGTH = struct.Struct("<Q")
 
@@ -62,7 +62,7 @@ class KnownModels:
             return
         known = self._load()
         known[fingerprint] = {**self._of(fingerprint), **facts}
-        newest = dict(list(known.items())[-MOST:])
+        newest = dict(list(known.items())[-MOST_MODELS:])
         with suppress(OSError):
             save_generation(self._memory, json.dumps(newest).encode(), None, flush=False)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokex_gguf.engine.worker.constraints import BadConstraint, Broken, Constraints, Legal
 from tokex_gguf.engine.worker.llama import ModelError, Vocabulary
 from tokex_gguf.engine.worker.logit_math import Logits, reaching, top_ids
-from tokex_gguf.engine.worker.sampling import BuiltChain, Ids, Left, Memory, Workshop, mass_of
+from tokex_gguf.engine.worker.sampling import BuiltChain, Left, SamplerState, TokenIds, Workshop, mass_of
 from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.record import record
@@ -21,31 +21,31 @@ from tokex_gguf.values.view import Draw, Standing, Verdict, View
 
 ORDERED = 1024
 """The most likely tokens that stand first on the bar of a draw; the others follow by their ids."""
-TOLD = 100
+TOLD_TOKENS = 100
 """The most likely of the tokens left that a view tells of, beside those that were asked about."""
 CHAINS = 8
 """Chains that are kept ready, with their samplers: as many as a hand changes in a moment."""
 
 
-_NOTHING: Ids = np.zeros(0, np.int32)
+_NOTHING: TokenIds = np.zeros(0, np.int32)
 
 
-class Place(NamedTuple):
+class ConstraintState(NamedTuple):
     """What a constraint says of a place."""
 
     standing: Standing
-    legal: Ids | None
+    legal: TokenIds | None
     """The tokens that may follow; None: all."""
     broken: int = -1
     """The position of the path's first token that is not legal."""
 
 
 @record
-class Seen:
+class SeenRow:
     """A row through a lens."""
 
     left: Left
-    place: Place
+    place: ConstraintState
     legal_mass: float
 
     def verdict(self, token: int) -> Verdict:
@@ -58,7 +58,7 @@ class _Remembered:
 
     def __init__(self) -> None:
         self.path: list[int] = []
-        self.memories: list[Memory] = []
+        self.memories: list[SamplerState] = []
         """Of the places from the lens's start on: the first is before anything was chosen."""
 
 
@@ -85,21 +85,21 @@ class Lenses:
         self._chains.move_to_end(chain)
         return built
 
-    def place(self, lens: Sampled, path: Sequence[int]) -> Place:
+    def place(self, lens: Sampled, path: Sequence[int]) -> ConstraintState:
         """What the lens's constraint says after a path."""
         if lens.constraint is None or len(path) < lens.start:
-            return Place(Standing.FREE, None)
+            return ConstraintState(Standing.FREE, None)
         try:
             state = self._constraints.state(lens.constraint, list(path[lens.start :]))
         except BadConstraint as error:
             raise ModelError(str(error)) from None
         match state:
             case Broken(at):
-                return Place(Standing.BROKEN, _NOTHING, lens.start + at)
+                return ConstraintState(Standing.BROKEN, _NOTHING, lens.start + at)
             case Legal(mask, complete, must_end):
                 legal = np.flatnonzero(mask).astype(np.int32)
                 open_ = Standing.OPEN if len(legal) else Standing.STUCK
-                return Place(Standing.ENDED if must_end else Standing.COMPLETE if complete else open_, legal)
+                return ConstraintState(Standing.ENDED if must_end else Standing.COMPLETE if complete else open_, legal)
 
     def broken(self, constraint: Constraint, path: list[int], start: int) -> int:
         """The position of a path's first token that a constraint from `start` on does not allow; -1: all are legal.
@@ -130,13 +130,13 @@ class Lenses:
         same = common_prefix(kept.path, list(path))
         return max(first, min(same, first + len(kept.memories) - 1, len(path)))
 
-    def _memory(self, lens: Sampled, built: BuiltChain, path: Sequence[int]) -> Memory:
+    def _memory(self, lens: Sampled, built: BuiltChain, path: Sequence[int]) -> SamplerState:
         kept = self._remembered.get(lens)
         if not lens.remembers or kept is None or len(path) <= _first(lens):
             return built.beginning()
         return kept.memories[len(path) - _first(lens)]
 
-    def chose(self, lens: Sampled, path: Sequence[int], seen: Seen, token: int) -> None:
+    def chose(self, lens: Sampled, path: Sequence[int], seen: SeenRow, token: int) -> None:
         """Notes that a token was chosen after a path whose memory is known."""
         if not lens.remembers or len(path) < _first(lens):
             return
@@ -152,7 +152,7 @@ class Lenses:
 
     # --- rows
 
-    def see(self, lens: Sampled, row: Logits, log_sum: float, path: Sequence[int]) -> Seen:
+    def see(self, lens: Sampled, row: Logits, log_sum: float, path: Sequence[int]) -> SeenRow:
         """A row of logits, shape (vocabulary size,), after a path, through a lens.
 
         What was chosen on the path must be remembered: see `remembered` and `chose`.
@@ -164,13 +164,13 @@ class Lenses:
             legal = np.arange(len(row), dtype=np.int32)
         left = built.apply(row, log_sum, path, self._memory(lens, built, path), legal)
         mass = 1.0 if place.legal is None else mass_of(row, log_sum, place.legal)
-        return Seen(left, place, mass)
+        return SeenRow(left, place, mass)
 
     @staticmethod
-    def view(seen: Seen, tokens: Iterable[int]) -> View:
+    def view(seen: SeenRow, tokens: Iterable[int]) -> View:
         """What there is to say of a row that was seen, and of some tokens."""
         left = seen.left
-        order = _likeliest(left, TOLD)
+        order = _likeliest(left, TOLD_TOKENS)
         finals = dict(zip(left.ids[order].tolist(), left.finals[order].tolist(), strict=True))
         for token in tokens:
             if token not in finals:
@@ -190,7 +190,7 @@ class Lenses:
         )
 
     @staticmethod
-    def draws(seen: Seen, numbers: Iterable[float]) -> Iterator[Draw]:
+    def draws(seen: SeenRow, numbers: Iterable[float]) -> Iterator[Draw]:
         """The tokens that some numbers from 0 to 1 draw: the most likely ones stand first on the bar. None of none."""
         left = seen.left
         if not len(left.ids):
@@ -206,7 +206,7 @@ class Lenses:
             yield Draw(int(left.ids[order[place]]), number, low, float(bar[place]))
 
 
-def _bar(left: Left, order: Ids) -> NDArray[np.float64]:
+def _bar(left: Left, order: TokenIds) -> NDArray[np.float64]:
     """Where on the bar from 0 to 1 the part of each of some tokens ends, in this order."""
     finals = left.finals[order]
     bar: NDArray[np.float64] = np.cumsum(finals)
@@ -215,14 +215,14 @@ def _bar(left: Left, order: Ids) -> NDArray[np.float64]:
     return bar
 
 
-def _likeliest(left: Left, first: int) -> Ids:
+def _likeliest(left: Left, first: int) -> TokenIds:
     """Indexes into what is left: the `first` most likely ones, of equal ones the smaller id first."""
     most = reaching(left.finals, first)
     order = np.lexsort((left.ids[most], -left.finals[most]))[:first]
     return most[order].astype(np.int32)
 
 
-def _all(left: Left, first: Ids) -> Ids:
+def _all(left: Left, first: TokenIds) -> TokenIds:
     """The same ones, and all others behind them, by their ids."""
     rest = np.ones(len(left.ids), np.bool_)
     rest[first] = False
@@ -230,7 +230,7 @@ def _all(left: Left, first: Ids) -> Ids:
     return np.concatenate([first, others[np.argsort(left.ids[others])]]).astype(np.int32)
 
 
-def likeliest(seen: Seen, row: Logits, top: int) -> list[int]:
+def likeliest(seen: SeenRow, row: Logits, top: int) -> list[int]:
     """The `top` likeliest tokens by the model of a row that was seen, the likeliest first."""
     known = seen.left.likeliest
     found: list[int] = (known[:top] if len(known) >= top else top_ids(row, top)).tolist()

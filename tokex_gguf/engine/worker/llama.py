@@ -70,10 +70,10 @@ Qwen's vocabulary.
 
 Below 64, where ggml's flash attention changes to a kernel that is faster and rounds differently: so a path
 gives nearly the same numbers token by token and at once."""
-LARGE = 64
-"""Tokens decoded at once while `LONG` or more are missing: never strict, and at 1,800 tokens 1.7 to 1.9 times as fast.
+FAST_BATCH = 64
+"""Tokens decoded at once while `FAST_FROM` or more are missing: never strict; at 1,800 tokens 1.7 to 1.9 times as fast.
 More are no faster, take memory, and the output matrix over all of them cannot be interrupted."""
-LONG = 1536
+FAST_FROM = 1536
 """Missing tokens from which on reading fast is worth it: a comparison then has to decode them a second time."""
 STRICT, STEP = 8, 4
 """Tokens of a batch from which on its numbers are the same whatever came before, if they are a multiple of STEP.
@@ -101,7 +101,7 @@ It splits texts by `std::regex`, which calls itself for each character of a matc
 of most pre-tokenizers, 640 with those of five (x86-64, GCC 13)."""
 LONGEST_REASON = 200
 """Characters of llama.cpp's own words that are told."""
-SPARE = 2**20
+SPARE_STACK = 2**20
 """Bytes of stack for all else."""
 
 _RUN = re.compile(r"\S+|\s+")
@@ -283,7 +283,7 @@ def strict_size(tokens: int) -> int:
     return max(STRICT, -(-tokens // STEP) * STEP)
 
 
-class Entry(NamedTuple):
+class BatchEntry(NamedTuple):
     """One token of a batch."""
 
     token: int
@@ -346,14 +346,14 @@ class Vocabulary:
         if len(text) < SHORT:
             return self._tokens(data, parse_special)
         stack = len(text) * FRAME
-        if stack > deep.LARGEST:
-            if (run := longest_run(text)) * FRAME > deep.LARGEST:
+        if stack > deep.MOST_STACK:
+            if (run := longest_run(text)) * FRAME > deep.MOST_STACK:
                 raise ModelError(
                     f"this text has {run:,} characters without a space between them: too many for the tokenizer"
                 )
-            stack = deep.LARGEST
+            stack = deep.MOST_STACK
         try:
-            return deep.call(lambda: self._tokens(data, parse_special), stack + SPARE)
+            return deep.call(lambda: self._tokens(data, parse_special), stack + SPARE_STACK)
         except deep.NoStack as error:
             raise ModelError(f"no memory to tokenise a text of {len(text):,} characters ({error})") from None
 
@@ -622,7 +622,7 @@ class Llama:
         self._abort = abort
         self.apart = False
         """Whether this is another context of a model that is played elsewhere."""
-        self._batch = llama_cpp.llama_batch_init(LARGE, 0, SEQUENCES)
+        self._batch = llama_cpp.llama_batch_init(FAST_BATCH, 0, SEQUENCES)
         self._logits_at = 0
         self._logits = np.empty((0, 0), np.float32)
         self._context = self._open(min(self.context_limit, context or FIRST_CONTEXT))
@@ -730,7 +730,7 @@ class Llama:
         params.n_ctx = max(cells, SMALLEST_CONTEXT)
         if self.rope_factors:
             params.n_ctx = self.rope_factors.size(params.n_ctx)
-        params.n_batch = params.n_ubatch = LARGE
+        params.n_batch = params.n_ubatch = FAST_BATCH
         most = min(SEQUENCES, SEQUENCES_APART) if self.apart else SEQUENCES
         params.n_seq_max = most if self.can_cut else 4
         params.kv_unified = True
@@ -797,7 +797,9 @@ class Llama:
         The weights come into memory with it, and the threads begin to run. How long it takes says nothing of others.
         """
         with suppress(OutOfCells, Interrupted, ModelError):
-            self.decode([Entry(self.vocabulary.bos or 0, sequence, 0, True)], self._pace.begin(self._others.left()))
+            self.decode(
+                [BatchEntry(self.vocabulary.bos or 0, sequence, 0, True)], self._pace.begin(self._others.left())
+            )
         llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     @property
@@ -893,15 +895,15 @@ class Llama:
         """How many tokens a sequence really holds."""
         return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)) + 1
 
-    def decode(self, entries: list[Entry], threads: int = 0) -> Logits:
-        """Decodes a batch of at most LARGE tokens; returns the logits of the entries that want them, in order.
+    def decode(self, entries: list[BatchEntry], threads: int = 0) -> Logits:
+        """Decodes a batch of at most FAST_BATCH tokens; returns the logits of the entries that want them, in order.
 
         Shape (entries that want logits, vocabulary size), a view that the next decode overwrites. `threads`: no more
         than there are; 0: as many as are worth it. Raises OutOfCells, Interrupted, ModelError; how much is then in
         the cache, `count` tells.
         """
         size = self.vocabulary.size
-        if not 0 < len(entries) <= LARGE or not all(0 <= entry.token < size for entry in entries):
+        if not 0 < len(entries) <= FAST_BATCH or not all(0 <= entry.token < size for entry in entries):
             raise ModelError("tokens outside the vocabulary, or too many at once")
         batch = self._batch
         batch.n_tokens = len(entries)
@@ -934,10 +936,10 @@ class Llama:
         return self._buffer()[:rows]
 
     def _buffer(self) -> Logits:
-        """llama.cpp's buffer of logits, shape (LARGE, vocabulary size): no more of it is there than was asked for."""
+        """llama.cpp's buffer of logits, shape (FAST_BATCH, vocabulary size): it holds no more than was asked for."""
         pointer = llama_cpp.llama_get_logits(self._context)
         address = ctypes.addressof(pointer.contents)
         if address != self._logits_at:  # it seldom moves, and a view takes longer to make than to look up
             self._logits_at = address
-            self._logits = np.ctypeslib.as_array(pointer, shape=(LARGE, self.vocabulary.size))
+            self._logits = np.ctypeslib.as_array(pointer, shape=(FAST_BATCH, self.vocabulary.size))
         return self._logits

@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 from tokex_gguf.engine.worker.logit_math import Logits
 
-BYTES = 8_000_000
+MOST_BYTES = 8_000_000
 """Memory for rows: 13 with Qwen's vocabulary, 40 with SmolLM2's."""
-MOST = 64
+MOST_ROWS = 64
 """Rows kept of small vocabularies: they are looked through one by one."""
 
 BYTES_AHEAD = 16_000_000
 """Memory for rows of lookahead, beside that: 26 with Qwen's vocabulary."""
 
 
-class Row(NamedTuple):
+class LogitsRow(NamedTuple):
     """The logits after a path."""
 
     logits: Logits
@@ -26,21 +26,21 @@ class Row(NamedTuple):
     """Whether they are the same whatever was decoded before."""
 
 
-class Rows:
+class LogitsCache:
     """Rows of logits by path, the latest that there is room for."""
 
     def __init__(self, size: int) -> None:
         """`size`: tokens in the vocabulary, of 4 bytes each in a row."""
-        self.room: int = min(MOST, max(1, BYTES // (4 * size)))
+        self.room: int = min(MOST_ROWS, max(1, MOST_BYTES // (4 * size)))
         """Rows kept at the most: one at least, which a search reads."""
-        self._rows: deque[tuple[list[int], Row]] = deque(maxlen=self.room)
+        self._rows: deque[tuple[list[int], LogitsRow]] = deque(maxlen=self.room)
 
-    def keep(self, path: list[int], row: Row) -> None:
+    def keep(self, path: list[int], row: LogitsRow) -> None:
         """Copies a row: the next decode overwrites it."""
         if self.of(path) is None:
             self._rows.append((path, row._replace(logits=row.logits.copy())))
 
-    def of(self, path: list[int]) -> Row | None:
+    def of(self, path: list[int]) -> LogitsRow | None:
         """The row after a path, if it is kept."""
         return next((row for held, row in reversed(self._rows) if _same(held, path)), None)
 
@@ -55,12 +55,12 @@ def _same(one: list[int], other: list[int]) -> bool:
 
 class _RowAhead(NamedTuple):
     path: list[int]
-    row: Row
+    row: LogitsRow
     keys: int
     """Keys that lead there from where the player is."""
 
 
-FAR = 1_000_000
+FAR_KEYS = 1_000_000
 """In place of a number of keys: a path that neither goes on from where the player is nor leads there."""
 
 
@@ -72,11 +72,11 @@ class RowsAhead:
 
     def __init__(self, size: int) -> None:
         """`size`: tokens in the vocabulary, of 4 bytes each in a row."""
-        self.room: int = min(MOST, max(1, BYTES_AHEAD // (4 * size)))
+        self.room: int = min(MOST_ROWS, max(1, BYTES_AHEAD // (4 * size)))
         """Rows kept at the most."""
         self._rows: list[_RowAhead] = []
 
-    def keep(self, path: list[int], row: Row, keys: int) -> None:
+    def keep(self, path: list[int], row: LogitsRow, keys: int) -> None:
         """Copies a row, where there is room or one that more keys lead to: the next decode overwrites it."""
         if self.of(path) is not None:
             return
@@ -101,10 +101,10 @@ class RowsAhead:
             size = len(path)
             if other[:size] == path:
                 return keys(tuple(other[size:]))
-            return size - len(other) if path[: len(other)] == other else FAR
+            return size - len(other) if path[: len(other)] == other else FAR_KEYS
 
         self._rows = [one._replace(keys=away(one.path)) for one in self._rows]
 
-    def of(self, path: list[int]) -> Row | None:
+    def of(self, path: list[int]) -> LogitsRow | None:
         """The row after a path, if it is kept."""
         return next((one.row for one in self._rows if _same(one.path, path)), None)

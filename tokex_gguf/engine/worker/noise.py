@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from tokex_gguf.engine.worker.llama import BATCH, STEP, STRICT, Entry, Llama
+from tokex_gguf.engine.worker.llama import BATCH, STEP, STRICT, BatchEntry, Llama
 from tokex_gguf.engine.worker.logit_math import Logits
 
-LENGTH = 60
+PATH_TOKENS = 60
 """Tokens of the path: a multiple of STEP."""
 
-Decode = Callable[[list[Entry], int], Logits]
+Decode = Callable[[list[BatchEntry], int], Logits]
 """Decodes a batch by so many threads; 0: as always."""
 
 
@@ -53,31 +53,31 @@ def _log2(logits: Logits) -> NDArray[np.float64]:
 def _tips(model: Llama, decode: Decode, first: int, second: int) -> Iterator[Logits]:
     """The logits after the path, computed in one way after the other; the first as a prompt's are."""
     size, bos = model.vocabulary.size, model.vocabulary.bos
-    chance = random.Random(LENGTH)
-    path = [chance.randrange(size) for _ in range(LENGTH)]
+    chance = random.Random(PATH_TOKENS)
+    path = [chance.randrange(size) for _ in range(PATH_TOKENS)]
     if bos is not None:
         path[0] = bos
 
-    def entries(sequence: int, start: int, end: int, rows: int) -> list[Entry]:
-        return [Entry(path[place], sequence, place, place >= LENGTH - rows) for place in range(start, end)]
+    def entries(sequence: int, start: int, end: int, rows: int) -> list[BatchEntry]:
+        return [BatchEntry(path[place], sequence, place, place >= PATH_TOKENS - rows) for place in range(start, end)]
 
     def fed(sequence: int, *borders: int) -> Logits:
-        for start, end in zip((0, *borders), (*borders, LENGTH), strict=True):
-            logits = decode(entries(sequence, start, end, LENGTH), 0)
+        for start, end in zip((0, *borders), (*borders, PATH_TOKENS), strict=True):
+            logits = decode(entries(sequence, start, end, PATH_TOKENS), 0)
         return np.array(logits[-1])
 
     yield fed(first, 4 * STRICT)
-    yield fed(second, LENGTH // 3, 2 * LENGTH // 3)
+    yield fed(second, PATH_TOKENS // 3, 2 * PATH_TOKENS // 3)
     if not model.can_cut:
         model.cut(second, 0)
-        yield fed(second, LENGTH - BATCH + STEP + 1)  # their last batch has no others behind it
+        yield fed(second, PATH_TOKENS - BATCH + STEP + 1)  # their last batch has no others behind it
         return
 
     def last(count: int, threads: int = 0) -> Logits:
         """The tip in a batch of so many tokens."""
         model.cut(second, 0)
-        model.copy(first, second, LENGTH - count)
-        return np.array(decode(entries(second, LENGTH - count, LENGTH, STRICT), threads)[-1])
+        model.copy(first, second, PATH_TOKENS - count)
+        return np.array(decode(entries(second, PATH_TOKENS - count, PATH_TOKENS, STRICT), threads)[-1])
 
     yield last(BATCH)
     yield last(2 * STRICT)

@@ -15,36 +15,36 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tokex_gguf.engine.kv_file import KeptAnswer, Part, RawRow, Reader, Unusable, digest
-from tokex_gguf.engine.kv_folder import KvFolder, Link, Name, closing, name_of, tidy
+from tokex_gguf.engine.kv_file import KeptAnswer, KvPart, PartReader, RawRow, UnusablePart, digest
+from tokex_gguf.engine.kv_folder import KvFolder, Link, PartName, closing, name_of, tidy
 from tokex_gguf.engine.pipes import log_line, log_place
-from tokex_gguf.engine.worker.cells import Held
+from tokex_gguf.engine.worker.cells import CachedPrefix
 from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.llama import Interrupted
-from tokex_gguf.engine.worker.logits_cache import Row
+from tokex_gguf.engine.worker.logits_cache import LogitsRow
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.sequence import common_prefix
 
 SHORTEST = 64
 """Tokens of a path below which nothing is kept of it, nor looked for: decoding them is as quick."""
 SOON, LATE = 2.0, 8.0
-"""Seconds without a request after which a path is kept that has grown by MUCH tokens; and one that has grown at all."""
-MUCH = 32
+"""Seconds without a request after which a path is kept that is MUCH_MORE tokens longer, and any longer one."""
+MUCH_MORE = 32
 BETWEEN = 0.03
 """Seconds between two parts, at the least."""
-PART = 8 << 20
+CELL_BYTES_AT_ONCE = 8 << 20
 """Bytes of cells that are taken at once, about: 3 ms, for which a key may have to wait."""
-FEWEST, MOST = 64, 1024
+SMALLEST_PART, LARGEST_PART = 64, 1024
 """Tokens of a part."""
 PATHS = 4
 """Paths that are looked after at the same time: the prompts that were played last."""
 LONG_PATH = 1 << 14
 """Tokens of a path from which on its answers stay in memory only until they are on the disk."""
-TOLD = 256
+TOLD_POSITIONS = 256
 """Positions that are told together."""
 
 
-class Known(NamedTuple):
+class KnownAnswers(NamedTuple):
     """Answers at consecutive positions that need no decode."""
 
     start: int
@@ -58,7 +58,7 @@ class Known(NamedTuple):
         return self.start + len(self.distributions)
 
 
-class _Line:
+class _PlayedPath:
     """A path that was played, and what is known of it."""
 
     def __init__(self, tokens: list[int], answers: list[KeptAnswer | None]) -> None:
@@ -69,7 +69,7 @@ class _Line:
         """What was looked ahead to: the answers after the path and each of these branches."""
         self.whole: int | None = None
         """The position up to which its parts on the disk will stay as they are; None: that was not looked up."""
-        self.parts: list[Name] = []
+        self.parts: list[PartName] = []
         """Those up to there, and one behind that a longer one may take the place of."""
         self.refused = 0
         """The length at which its cells could not be had: nothing is tried before it is longer."""
@@ -100,7 +100,7 @@ class PromptCache:
         self._folder = folder
         self._budget = budget
         self._vocabulary = vocabulary
-        self._lines: list[_Line] = []
+        self._lines: list[_PlayedPath] = []
         """The last one first."""
         self._writing: threading.Thread | None = None
         self._off = False
@@ -111,7 +111,7 @@ class PromptCache:
 
     # --- answers
 
-    def known(self, path: list[int], start: int, top: int, last_top: int, asked: int | None) -> Iterator[Known]:
+    def known(self, path: list[int], start: int, top: int, last_top: int, asked: int | None) -> Iterator[KnownAnswers]:
         """The answers at the positions from `start` on that are on the disk, as `Evaluate` asks for them.
 
         They end at the first one that is not, with all that belongs to it. Where they are many, that at the path's
@@ -122,17 +122,17 @@ class PromptCache:
         with closing(self._folder.chain(path)) as links:
             found = list(self._known(links, path, start, top, last_top, asked))
             # Where one lacks, the last is computed along with it: a path never shows two answers.
-            if len(path) - start > TOLD and found and found[-1].end == len(path):
+            if len(path) - start > TOLD_POSITIONS and found and found[-1].end == len(path):
                 last = found[-1]
                 taken = last.taken[-1:] if asked is not None else []
-                yield Known(len(path) - 1, last.distributions[-1:], taken, last.strict)
+                yield KnownAnswers(len(path) - 1, last.distributions[-1:], taken, last.strict)
             yield from found
             self._folder.touch([link.name for link in links])
             self._know_row(links, path)
 
     def _known(
         self, links: list[Link], path: list[int], start: int, top: int, last_top: int, asked: int | None
-    ) -> Iterator[Known]:
+    ) -> Iterator[KnownAnswers]:
         for link in links:
             if link.reader.start + link.shared <= start:
                 continue
@@ -140,7 +140,7 @@ class PromptCache:
                 raise Interrupted
             try:
                 answers = link.reader.answers()[: link.shared]
-            except Unusable as error:
+            except UnusablePart as error:
                 self._folder.distrust(link.name, error)
                 return
             skipped = max(0, start - link.reader.start)
@@ -163,11 +163,11 @@ class PromptCache:
             return
         try:
             raw = links[-1].reader.row()
-        except Unusable as error:
+        except UnusablePart as error:
             self._folder.distrust(links[-1].name, error)
             return
         if raw and len(raw.logits) == 4 * self._vocabulary:
-            self._evaluator.know_row(path, Row(np.frombuffer(raw.logits, np.float32), raw.log_sum, raw.strict))
+            self._evaluator.know_row(path, LogitsRow(np.frombuffer(raw.logits, np.float32), raw.log_sum, raw.strict))
 
     # --- what was played
 
@@ -199,13 +199,13 @@ class PromptCache:
         """What was looked ahead to from a path; whoever goes there asks for nothing."""
         self._line(path).ahead |= dict(zip(map(tuple, branches), distributions, strict=False))
 
-    def _line(self, path: list[int]) -> _Line:
+    def _line(self, path: list[int]) -> _PlayedPath:
         """What is known of a path. It goes on from the one with which it has most in common."""
         if self._lines and self._lines[0].tokens == path:
             return self._lines[0]
         shared = [common_prefix(line.tokens, path) for line in self._lines]
         best = max(range(len(shared)), key=shared.__getitem__, default=None)
-        line = _Line(path, [])
+        line = _PlayedPath(path, [])
         if best is not None and shared[best]:
             before, count = self._lines[best], shared[best]
             line.answers = before.answers[:count]
@@ -226,7 +226,7 @@ class PromptCache:
         """Removes what is on the disk of a path: numbers that came of it are none."""
         with closing(self._folder.chain(path)) as links:
             for link in links:
-                self._folder.distrust(link.name, Unusable("its cells lead to no numbers"))
+                self._folder.distrust(link.name, UnusablePart("its cells lead to no numbers"))
 
     def warm_up(self, ends: Callable[[], bool]) -> None:
         """Makes what is played ready to be gone on from, as after a start with a session: nothing was decoded yet.
@@ -260,7 +260,7 @@ class PromptCache:
                 return BETWEEN
             if held.length <= max(line.kept, line.refused):
                 continue
-            if held.length - line.kept < MUCH and not late:
+            if held.length - line.kept < MUCH_MORE and not late:
                 waits = True
                 continue
             self._take(line, held)
@@ -280,16 +280,20 @@ class PromptCache:
             if self.keep(late=True) is None:
                 return
 
-    def _size(self, held: Held) -> int:
+    def _size(self, held: CachedPrefix) -> int:
         """How many tokens a part has at the most; 0: it has all of a path."""
         if not self._evaluator.cells.in_parts:
             return 0
         each = max(1, self._evaluator.cells.cell_bytes(held))
-        return max(FEWEST, min(MOST, 1 << (PART // each).bit_length() - 1)) if each <= PART else FEWEST
+        return (
+            max(SMALLEST_PART, min(LARGEST_PART, 1 << (CELL_BYTES_AT_ONCE // each).bit_length() - 1))
+            if each <= CELL_BYTES_AT_ONCE
+            else SMALLEST_PART
+        )
 
-    def _look_up(self, line: _Line, size: int) -> None:
+    def _look_up(self, line: _PlayedPath, size: int) -> None:
         """Finds out how much of a path is on the disk, with all that is known of it now."""
-        whole, parts = 0, list[Name]()
+        whole, parts = 0, list[PartName]()
         with closing(self._folder.chain(line.tokens)) as links:
             for link in links:
                 reader = link.reader
@@ -301,7 +305,7 @@ class PromptCache:
                 whole = reader.end
         line.parts, line.whole = parts, whole
 
-    def _take(self, line: _Line, held: Held) -> None:
+    def _take(self, line: _PlayedPath, held: CachedPrefix) -> None:
         """Takes the cells of a part, and lets them be written."""
         if not self._folder.has([name for name in line.parts if name.end <= (line.whole or 0)]):
             self._begin_anew(line, held)
@@ -324,12 +328,12 @@ class PromptCache:
             return
         row = self._evaluator.known_row(line.tokens) if end == len(line.tokens) else None
         raw = RawRow(row.logits.tobytes(), row.log_sum, row.strict) if row else None
-        part = Part(start, some, min(max(held.strict - start, 0), end - start), answers, raw)
+        part = KvPart(start, some, min(max(held.strict - start, 0), end - start), answers, raw)
         if len(line.answers) > LONG_PATH and line.whole == end:
             line.answers[start:end] = [None] * len(line.answers[start:end])
         self._do(partial(self._folder.keep, part, earlier, cells, self._budget, before))
 
-    def _begin_anew(self, line: _Line, held: Held) -> None:
+    def _begin_anew(self, line: _PlayedPath, held: CachedPrefix) -> None:
         """A part has gone: what is written behind a gap is never found.
 
         Where there is no room for all of the path, or it went for another one, it would go again and again. So only
@@ -360,7 +364,7 @@ class PromptCache:
             self._writing, self._off = None, True
 
 
-def _better(answers: list[KeptAnswer], reader: Reader) -> bool:
+def _better(answers: list[KeptAnswer], reader: PartReader) -> bool:
     """Whether more is known of a part than is on the disk."""
     if len(answers) > reader.answered or not reader.size:
         return True
@@ -375,12 +379,12 @@ def _first(distribution: Distribution, count: int) -> Distribution:
     return Distribution(distribution.entropy_bits, distribution.ids[:count], distribution.logprobs[:count])
 
 
-def _together(found: list[tuple[Distribution, Taken | None, bool]], start: int) -> Iterator[Known]:
+def _together(found: list[tuple[Distribution, Taken | None, bool]], start: int) -> Iterator[KnownAnswers]:
     """Consecutive answers of one kind, in parts."""
     for strict, group in groupby(found, key=itemgetter(2)):
         same = list(group)
-        for at in range(0, len(same), TOLD):
-            some = same[at : at + TOLD]
+        for at in range(0, len(same), TOLD_POSITIONS):
+            some = same[at : at + TOLD_POSITIONS]
             taken = [taken for _, taken, _ in some if taken is not None]
-            yield Known(start + at, [distribution for distribution, _, _ in some], taken, strict)
+            yield KnownAnswers(start + at, [distribution for distribution, _, _ in some], taken, strict)
         start += len(same)

@@ -14,7 +14,7 @@ from io import FileIO
 import numpy as np
 
 from tokex_gguf.engine.worker.llama import ModelError
-from tokex_gguf.engine.worker.logits_cache import Row
+from tokex_gguf.engine.worker.logits_cache import LogitsRow
 from tokex_gguf.system.files import REGULAR_ONLY
 
 _HEADER = struct.Struct("<8sIIII")
@@ -32,7 +32,7 @@ class Writer:
         self._place = size, start, end
         self._sums: list[float] = []
 
-    def add(self, rows: list[Row]) -> None:
+    def add(self, rows: list[LogitsRow]) -> None:
         """Writes the next rows. Raises ModelError."""
         size, start, end = self._place
         before = _HEADER.size + _SUM.itemsize * (end - start)
@@ -75,7 +75,7 @@ def writing(path: str, size: int, start: int, end: int) -> Iterator[Writer]:
             raise
 
 
-class Reader:
+class RowsReader:
     """A file that rows are read from, one after the other."""
 
     def __init__(self, file: FileIO, path: str, size: int, start: int, end: int) -> None:
@@ -101,13 +101,13 @@ class Reader:
             raise ModelError(f"{path}: rows that are no numbers")
         self._next = 0
 
-    def row(self) -> Row:
+    def row(self) -> LogitsRow:
         """The next row."""
         logits = np.frombuffer(self._read(self._size * _LOGIT.itemsize), _LOGIT).astype(np.float32, copy=False)
         if np.isnan(logits).any():
             raise ModelError(f"{self._path}: rows that are no numbers")
         self._next += 1
-        return Row(logits, float(self._sums[self._next - 1]), True)
+        return LogitsRow(logits, float(self._sums[self._next - 1]), True)
 
     def _read(self, count: int) -> bytes:
         try:
@@ -120,10 +120,10 @@ class Reader:
 
 
 @contextmanager
-def reading(path: str, size: int, start: int, end: int) -> Iterator[Reader]:
+def reading(path: str, size: int, start: int, end: int) -> Iterator[RowsReader]:
     """Reads what `writing` wrote for the same positions. Raises ModelError where that is not what is there."""
     with _opened(path, os.O_RDONLY, "rb") as file:
-        yield Reader(file, path, size, start, end)
+        yield RowsReader(file, path, size, start, end)
 
 
 @contextmanager

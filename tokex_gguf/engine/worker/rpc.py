@@ -19,7 +19,7 @@ from tokex_gguf.engine.protocol import Failed, Reply, Waits
 from tokex_gguf.engine.worker import ggml
 from tokex_gguf.engine.worker.ggml import Device
 from tokex_gguf.values.formatting import system_reason
-from tokex_gguf.values.workers import MOST
+from tokex_gguf.values.workers import MOST_WORKERS
 
 CONNECTS = 3.0
 """Seconds that a worker has to answer when it is connected to."""
@@ -67,8 +67,8 @@ class Workers:
             self.all.append(self._reached(name))
         self._connecting = ""
         count = sum(len(worker.devices) for worker in self.all)
-        if count > MOST:
-            raise NoWorker(f"these RPC workers have {count} devices: llama.cpp takes {MOST} at the most")
+        if count > MOST_WORKERS:
+            raise NoWorker(f"these RPC workers have {count} devices: llama.cpp takes {MOST_WORKERS} at the most")
         for worker in self.all:
             threading.Thread(target=self._ask, args=(worker,), daemon=True).start()
         threading.Thread(target=self._watch, daemon=True).start()

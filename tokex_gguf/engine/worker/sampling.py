@@ -18,9 +18,9 @@ from tokex_gguf.engine.worker.llama import ModelError, Vocabulary, llama_cpp
 from tokex_gguf.engine.worker.logit_math import Logits, Statistics, top_ids
 from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
-from tokex_gguf.values.view import KEPT, Stage
+from tokex_gguf.values.view import NOT_CUT, Stage
 
-Ids: TypeAlias = NDArray[np.int32]
+TokenIds: TypeAlias = NDArray[np.int32]
 
 _TOKEN_DATA = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])
 _LOG2_E = 1 / math.log(2)
@@ -40,7 +40,7 @@ _TYPICAL_UNDEFINED = "llama.cpp's typical is undefined where a candidate has a p
 _DYNAMIC_COUNTS = "llama.cpp's dynamic temperature counts the candidates that were cut before as well"
 _XTC_UNDEFINED = "llama.cpp's XTC leaves a candidate alone here that was cut before: nothing can be drawn"
 _OVERFLOW = "llama.cpp's numbers overflow at this temperature: the most likely token is left alone"
-_NONE: Ids = np.zeros(0, np.int32)
+_NONE: TokenIds = np.zeros(0, np.int32)
 
 
 class _Array:
@@ -57,7 +57,7 @@ class _Array:
         ctypes.c_void_p.from_buffer(self._struct).value = self._address  # its first field
         self._struct.size, self._struct.selected, self._struct.sorted = size, -1, is_sorted
 
-    def fill(self, row: Logits, ids: Ids | None = None) -> None:
+    def fill(self, row: Logits, ids: TokenIds | None = None) -> None:
         """All tokens with their logits, or some of them. `row`: shape (vocabulary size,)."""
         size = len(row) if ids is None else len(ids)
         view = self._buffer[:size]
@@ -95,7 +95,7 @@ def softmax(logits: Logits) -> NDArray[np.float64]:
     return probabilities
 
 
-def mass_of(row: Logits, log_sum: float, ids: Ids) -> float:
+def mass_of(row: Logits, log_sum: float, ids: TokenIds) -> float:
     """The probability by the model of some tokens together, 0 to 1."""
     mass = float(np.exp(row[ids] - np.float32(log_sum)).sum(dtype=np.float64))
     if mass < _SMALL:
@@ -162,7 +162,7 @@ class Workshop:
         return made
 
 
-class Memory(NamedTuple):
+class SamplerState(NamedTuple):
     """What mirostat or adaptive-p remembers of what was chosen."""
 
     first: float
@@ -175,20 +175,20 @@ class Memory(NamedTuple):
 class Left:
     """What the stages have left of a row."""
 
-    ids: Ids
+    ids: TokenIds
     """Tokens that can be drawn."""
     finals: NDArray[np.float64]
     """Their chances, parallel."""
     cuts: NDArray[np.int8]
-    """The stage that cut each token of the vocabulary, or KEPT."""
+    """The stage that cut each token of the vocabulary, or NOT_CUT."""
     stages: tuple[Stage, ...]
     mass: float
     """The probability by the model of what is left."""
     entropy_bits: float
     """Of what is left."""
-    likeliest: Ids
+    likeliest: TokenIds
     """The tokens that are likeliest by the model, the likeliest first: as many as were needed."""
-    chosen_among: tuple[tuple[Ids, Logits], ...]
+    chosen_among: tuple[tuple[TokenIds, Logits], ...]
     """What something that remembers chose among, in each of the ways that led here."""
 
     def final(self, token: int) -> float:
@@ -206,9 +206,9 @@ class _Run:
         self.row = row
         self.log_sum = log_sum
         self._statistics = statistics
-        self.cuts = np.full(len(row), KEPT, np.int8)
+        self.cuts = np.full(len(row), NOT_CUT, np.int8)
         self.stages: list[Stage] = []
-        self.ids: Ids | None = None
+        self.ids: TokenIds | None = None
         """Tokens that can be drawn; None: all, in the vocabulary's order."""
         self.logits = row
         self.in_order = True
@@ -222,7 +222,7 @@ class _Run:
         every = bool(finite.all())
         if self.in_order:
             if not every:
-                self.cuts[~finite & (self.cuts == KEPT)] = stage
+                self.cuts[~finite & (self.cuts == NOT_CUT)] = stage
             self.ids = None if every else np.flatnonzero(finite).astype(np.int32)
         else:
             before, self.ids = self.ids, (view["id"].copy() if every else view["id"][finite])
@@ -230,7 +230,7 @@ class _Run:
                 self.cuts[:] = stage
             elif len(self.ids) < len(before):
                 self.cuts[before] = stage
-            self.cuts[self.ids] = KEPT
+            self.cuts[self.ids] = NOT_CUT
         self.logits = logits if every else logits[finite]
 
     def note(self, stage: int, text: str = "") -> None:
@@ -255,7 +255,7 @@ class _Run:
         if self.ids is None:
             return 1.0
         if 2 * self.left > len(self.row):
-            gone = mass_of(self.row, self.log_sum, np.flatnonzero(self.cuts != KEPT).astype(np.int32))
+            gone = mass_of(self.row, self.log_sum, np.flatnonzero(self.cuts != NOT_CUT).astype(np.int32))
             if gone < 0.5:
                 return 1 - gone
         return mass_of(self.row, self.log_sum, self.ids)
@@ -266,7 +266,7 @@ class _Run:
         return self._statistics.entropy(self.logits)[0] if self.left > _LARGE else _entropy(self.logits)
 
     @property
-    def there(self) -> Ids:
+    def there(self) -> TokenIds:
         """The tokens that can be drawn, parallel to `logits`."""
         return np.arange(len(self.row), dtype=np.int32) if self.ids is None else self.ids
 
@@ -335,7 +335,9 @@ class BuiltChain:
             if made and sampler.kind in (Kind.PENALTIES, Kind.DRY)
         ]
 
-    def apply(self, row: Logits, log_sum: float, path: Sequence[int], memory: Memory, legal: Ids | None = None) -> Left:
+    def apply(
+        self, row: Logits, log_sum: float, path: Sequence[int], memory: SamplerState, legal: TokenIds | None = None
+    ) -> Left:
         """What the chain leaves of a row of logits, shape (vocabulary size,), after a path.
 
         `legal`: the tokens that a constraint allows; it is the first stage then. Where XTC comes now and then,
@@ -358,7 +360,7 @@ class BuiltChain:
             run.note(stage)
             stage += 1
         ways = [(1.0, run)]
-        chosen_among: tuple[tuple[Ids, Logits], ...] = ()
+        chosen_among: tuple[tuple[TokenIds, Logits], ...] = ()
         for number, (sampler, its) in enumerate(zip(self._samplers, self._made, strict=True), stage):
             if its is None:
                 chosen_among = tuple(
@@ -372,7 +374,7 @@ class BuiltChain:
                     one.apply(sampler, its, number)
         return self._together(ways, run, likeliest, chosen_among)
 
-    def _first_candidates(self, row: Logits) -> Ids:
+    def _first_candidates(self, row: Logits) -> TokenIds:
         """The candidates that a chain looks at which begins with top-k: no others need to be put before llama.cpp."""
         if self._bias is not None or not self._samplers or self._samplers[0].kind is not Kind.TOP_K:
             return _NONE
@@ -390,7 +392,7 @@ class BuiltChain:
         run.apply(sampler, made, number)
         return [(probability, run), *others]
 
-    def _choose(self, run: _Run, sampler: Sampler, memory: Memory, number: int) -> tuple[Ids, Logits]:
+    def _choose(self, run: _Run, sampler: Sampler, memory: SamplerState, number: int) -> tuple[TokenIds, Logits]:
         """Applies a sampler that draws by itself, in the state that it has come to; what it draws is of no interest.
 
         Returns what it chose among: mirostat counts the surprisal among what it has left, adaptive-p the probability
@@ -412,7 +414,7 @@ class BuiltChain:
 
     @staticmethod
     def _together(
-        ways: list[tuple[float, _Run]], shown: _Run, likeliest: Ids, among: tuple[tuple[Ids, Logits], ...]
+        ways: list[tuple[float, _Run]], shown: _Run, likeliest: TokenIds, among: tuple[tuple[TokenIds, Logits], ...]
     ) -> Left:
         if len(ways) == 1:
             finals = softmax(shown.logits)
@@ -426,10 +428,10 @@ class BuiltChain:
         chances, kept = np.zeros(len(shown.cuts)), np.zeros(len(shown.cuts), np.bool_)
         for weight, run in ways:
             chances[run.there] += weight * softmax(run.logits)
-            kept |= run.cuts == KEPT
+            kept |= run.cuts == NOT_CUT
         ids = np.flatnonzero(kept).astype(np.int32)
         cuts = shown.cuts.copy()
-        cuts[ids] = KEPT
+        cuts[ids] = NOT_CUT
         finals = chances[ids]
         finals /= finals.sum() or 1.0  # one of the ways may leave nothing
         mass = mass_of(shown.row, shown.log_sum, ids)
@@ -439,17 +441,17 @@ class BuiltChain:
 
     # --- what is remembered
 
-    def beginning(self) -> Memory:
+    def beginning(self) -> SamplerState:
         """What is remembered before anything was chosen."""
         last = self.chain.samplers[-1] if self.chain.samplers else None
         if last is None or not last.row.chooses:
-            return Memory(0.0)
+            return SamplerState(0.0)
         if last.kind is Kind.MIROSTAT:
-            return Memory(2 * last.values[1])
+            return SamplerState(2 * last.values[1])
         target, decay = last.values
-        return Memory(target / (1 - decay), 1 / (1 - decay))
+        return SamplerState(target / (1 - decay), 1 / (1 - decay))
 
-    def after(self, memory: Memory, left: Left, token: int) -> Memory:
+    def after(self, memory: SamplerState, left: Left, token: int) -> SamplerState:
         """What is remembered once a token was chosen."""
         last = self.chain.samplers[-1] if self.chain.samplers else None
         if last is None or not last.row.chooses:
@@ -458,12 +460,12 @@ class BuiltChain:
         if probability <= 0:
             return memory  # it could not have been chosen: nothing says by how much it surprised
         if last.kind is Kind.MIROSTAT:
-            return Memory(memory.first - last.values[2] * (-math.log2(probability) - last.values[1]))
+            return SamplerState(memory.first - last.values[2] * (-math.log2(probability) - last.values[1]))
         decay = last.values[1]
-        return Memory(probability + decay * memory.first, 1 + decay * memory.second)
+        return SamplerState(probability + decay * memory.first, 1 + decay * memory.second)
 
 
-def _chance(among: tuple[Ids, Logits], token: int) -> float:
+def _chance(among: tuple[TokenIds, Logits], token: int) -> float:
     """The chance of a token among some with their logits; 0 where it is not there."""
     ids, logits = among
     where = np.flatnonzero(ids == token)

@@ -68,7 +68,7 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.engine.spelling import difference, no_text, without_bos
 from tokex_gguf.engine.worker.abort import Abort
-from tokex_gguf.engine.worker.chat_template import Span, TemplateFailed
+from tokex_gguf.engine.worker.chat_template import TemplateFailed, TextSpan
 from tokex_gguf.engine.worker.chunks import Chunk, Damaged
 from tokex_gguf.engine.worker.confined_chat import render_confined
 from tokex_gguf.engine.worker.evaluator import Evaluator, Played
@@ -89,7 +89,7 @@ from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.tokens import Piece, offsets
 from tokex_gguf.values.workers import workers_of
 
-QUIET = 0.4
+SEARCH_READY_AFTER = 0.4
 """Seconds without a request before the vocabulary is made ready for searching: the threads of the last decode
 then sleep, and whoever plays on at once finds a processor free."""
 FINISH = 0.45
@@ -102,7 +102,7 @@ NO_BOS = "the file asks for a BOS token and names none: this text begins without
 ONLY_SPECIAL = "the chat template makes nothing but special tokens of these messages: none of their text is in it"
 NO_BOS_FOR_TEMPLATE = "the chat template asks for a BOS token and the file names none: it is left out"
 
-WIDE = 8
+WIDE_BRANCHES = 8
 """Branches of a lookahead from which on they are decoded together from the beginning."""
 ROWS, LARGE_VOCABULARY = 16, 64_000
 """Branches that are decoded together at the most, and tokens of a vocabulary from which on half as many are where there
@@ -184,7 +184,7 @@ def _computed(found: _Identified, model: Llama) -> str:
     return f"{found.arithmetic}, {model.rope_factors}" if model.rope_factors else found.arithmetic
 
 
-def _said(path: list[int], text: str, turns: list[Span] | None, vocabulary: Vocabulary) -> list[int] | None:
+def _said(path: list[int], text: str, turns: list[TextSpan] | None, vocabulary: Vocabulary) -> list[int] | None:
     """Which positions of a chat's path belong to the assistant's turns, with the token that ends each."""
     if turns is None:
         return None
@@ -252,7 +252,7 @@ def _rows(model: Llama) -> int:
     return ROWS if model.threads > 1 or model.vocabulary.size < LARGE_VOCABULARY else ROWS // 2
 
 
-class _SeenAhead(NamedTuple):
+class _LookedAhead(NamedTuple):
     """What was told ahead of the path that was looked ahead of last, with so many candidates each."""
 
     path: list[int]
@@ -283,7 +283,7 @@ class Server:
         self._noise: float | None = None
         self._cache: PromptCache | None = None
         self._step: _Step | None = None
-        self._seen_ahead = _SeenAhead([], 0, {})
+        self._seen_ahead = _LookedAhead([], 0, {})
         self._took: dict[int, float] = {}
         """Seconds that lookahead took for so many branches, the last time."""
         inbox.finishes = self._finishes
@@ -374,7 +374,7 @@ class Server:
             case Continue():
                 self._continue(request, model, evaluator)
             case Lookahead():
-                self._foresee(request, model, evaluator)
+                self._look_ahead(request, model, evaluator)
             case Apply():
                 self._apply(request, model, evaluator)
             case Roll():
@@ -416,9 +416,9 @@ class Server:
         """The next request. While there is none, the vocabulary is made ready for searching, and paths are kept."""
         if not self._was_aside:
             self._asked_at = time.monotonic()  # what took long has just been answered
-        if self._cache and self._cache.cold and self._inbox.idle(QUIET):
+        if self._cache and self._cache.cold and self._inbox.idle(SEARCH_READY_AFTER):
             self._cache.warm_up(lambda: not self._inbox.idle(0))
-        if self._answered and not index.complete and self._inbox.idle(QUIET):
+        if self._answered and not index.complete and self._inbox.idle(SEARCH_READY_AFTER):
             try:
                 while not index.complete and self._inbox.idle(GAP):
                     index.extend()
@@ -777,20 +777,20 @@ class Server:
         cells = model.cells
         self._send(Continued(request.request, tokens, distributions, pieces, seconds, cells, verdicts, end, taken))
 
-    def _foresee(self, request: Lookahead, model: Llama, evaluator: Evaluator) -> None:
+    def _look_ahead(self, request: Lookahead, model: Llama, evaluator: Evaluator) -> None:
         # What critical tokens ask about are beginnings of what is played: that stays what is kept.
         cache = self._cache if self._cache and (not request.waited or self._cache.plays(request.path)) else None
         if cache:
             cache.seen(request.path)
         if (self._seen_ahead.path, self._seen_ahead.top) != (request.path, request.top):
-            self._seen_ahead = _SeenAhead(request.path, request.top, {})
+            self._seen_ahead = _LookedAhead(request.path, request.top, {})
         seen = self._seen_ahead.after
         # What two purposes wait for at once is decoded once.
         if ready := [branch for branch in request.branches if tuple(branch) in seen]:
             self._looked_ahead(request, model, ready, [seen[tuple(branch)] for branch in ready], 0.0)
         branches = [branch for branch in request.branches if tuple(branch) not in seen]
         # The most wanted one is there after one token's decode.
-        together = 1 if len(branches) < WIDE else _rows(model)
+        together = 1 if len(branches) < WIDE_BRANCHES else _rows(model)
         while branches and not self._inbox.ending:
             step = self._step = _Step(request.path, branches[:together], time.perf_counter())
             try:

@@ -10,44 +10,44 @@ from typing import NamedTuple
 
 from tokex_gguf.engine.capacity import ContextFull
 from tokex_gguf.engine.worker import logit_math, noise
-from tokex_gguf.engine.worker.cells import NO_MEMORY, ROOM, WORTH, Batch, Cells, check_place
-from tokex_gguf.engine.worker.chunks import Chunk, Damaged, Reader, decoded, known
-from tokex_gguf.engine.worker.differing import Comparing
+from tokex_gguf.engine.worker.cells import NO_MEMORY, SPARE_CELLS, WORTH, Batch, Cells, check_place
+from tokex_gguf.engine.worker.chunks import Chunk, Damaged, LogitsReader, decoded, known
+from tokex_gguf.engine.worker.differing import RowDifferences
 from tokex_gguf.engine.worker.llama import (
     BATCH,
-    Entry,
+    BatchEntry,
     ModelError,
     OutOfCells,
     strict_size,
 )
 from tokex_gguf.engine.worker.logit_math import Logits
-from tokex_gguf.engine.worker.logits_cache import Row, Rows
+from tokex_gguf.engine.worker.logits_cache import LogitsCache, LogitsRow
 from tokex_gguf.values.difference import Difference
 
 
-class Part(NamedTuple):
+class StrictRows(NamedTuple):
     """Rows of logits at consecutive positions, computed strictly."""
 
     first: int
     """The position of the first."""
-    rows: list[Row]
+    rows: list[LogitsRow]
     """Views that the next decode overwrites; none before the first that is asked for."""
     decoded: int
 
 
-class Strict:
+class StrictAnswers:
     """Strict answers for paths. What was answered in the first context stays as it is."""
 
-    def __init__(self, cells: Cells, rows: Rows, reader: Reader) -> None:
+    def __init__(self, cells: Cells, rows: LogitsCache, reader: LogitsReader) -> None:
         """`cells`, `rows`: those of the first context; what of them is strict is used."""
         self._cells = cells
         self._rows = rows
         self._reader = reader
-        self._kept = Rows(cells.model.vocabulary.size)
+        self._kept = LogitsCache(cells.model.vocabulary.size)
         """Rows that were computed here: lenses and searches go on reading those of what was answered first."""
         self._aside: Cells | None = None
         """Where strict answers are computed, once one is asked for."""
-        self._comparing = Comparing(cells.model.vocabulary.size)
+        self._comparing = RowDifferences(cells.model.vocabulary.size)
 
     def evaluate(self, path: list[int], start: int, top: int) -> Iterator[Chunk]:
         """The distributions at positions `start` to the end of `path`, chunk by chunk, with `top` candidates each.
@@ -63,7 +63,7 @@ class Strict:
         if start < len(path):
             yield from decoded(self._batches(path, start), path, tops, following, self._reader, self._kept)
 
-    def rows(self, path: list[int], start: int, *, keep: bool = True) -> Iterator[Part]:
+    def rows(self, path: list[int], start: int, *, keep: bool = True) -> Iterator[StrictRows]:
         """The logits at positions `start` to the end of `path`, computed strictly, part by part.
 
         With `keep`, the last of them are kept. Raises as `evaluate` does.
@@ -71,15 +71,15 @@ class Strict:
         check_place(path, start)
         self._cells.check(path)
         while start < len(path) and (row := self._row(path[: start + 1])) is not None:
-            yield Part(start, [row], 0)
+            yield StrictRows(start, [row], 0)
             start += 1
         if start == len(path):
             return
         for batch in self._batches(path, start):
             log_sums = self._reader.log_sums(batch.logits)
-            rows = [Row(row, log_sum, True) for row, log_sum in zip(batch.logits, log_sums, strict=True)]
+            rows = [LogitsRow(row, log_sum, True) for row, log_sum in zip(batch.logits, log_sums, strict=True)]
             try:
-                yield Part(batch.first, rows, batch.decoded)
+                yield StrictRows(batch.first, rows, batch.decoded)
             finally:
                 last = len(path) - self._kept.room if keep else len(path)
                 for end in range(max(batch.first, last), batch.first + len(rows)):
@@ -99,7 +99,7 @@ class Strict:
         if logits is None:
             return 0
         for token, row, log_sum in zip(new, logits, self._reader.log_sums(logits), strict=True):
-            self._kept.keep([*path, token], Row(row, log_sum, True))
+            self._kept.keep([*path, token], LogitsRow(row, log_sum, True))
         return len(new)
 
     def compare(self, path: list[int], other: list[int], top: int) -> tuple[Difference, int]:
@@ -118,7 +118,7 @@ class Strict:
         b, of_b = self._tip(other)
         return self.difference(a, b, top, None), together + of_a + of_b
 
-    def difference(self, a: Row, b: Row, top: int, token: int | None) -> Difference:
+    def difference(self, a: LogitsRow, b: LogitsRow, top: int, token: int | None) -> Difference:
         """How two rows differ, with what both say of a token where one comes next. Raises Damaged."""
         try:
             return self._comparing.difference(a, b, top, token)
@@ -130,15 +130,15 @@ class Strict:
 
         Raises as `evaluate` does.
         """
-        if self._cells.model.positions < noise.LENGTH:
-            raise ContextFull(noise.LENGTH, self._cells.model.context_limit)
+        if self._cells.model.positions < noise.PATH_TOKENS:
+            raise ContextFull(noise.PATH_TOKENS, self._cells.model.context_limit)
         cells = self._place([], 0)
         if cells is not self._cells:
-            cells.tidy([], 0, 3 * noise.LENGTH)
+            cells.tidy([], 0, 3 * noise.PATH_TOKENS)
         sequences = cells.two_victims()
         cells.forget(sequences)
 
-        def decode(entries: list[Entry], threads: int) -> Logits:
+        def decode(entries: list[BatchEntry], threads: int) -> Logits:
             logits = cells.decode(entries, entries[0].sequence, threads)
             self._reader.log_sums(logits)
             return logits
@@ -146,7 +146,7 @@ class Strict:
         try:
             return noise.measure(cells.model, decode, *sequences)
         except OutOfCells:
-            raise ContextFull(noise.LENGTH, cells.model.cells) from None
+            raise ContextFull(noise.PATH_TOKENS, cells.model.cells) from None
         finally:
             cells.forget(sequences)
 
@@ -169,11 +169,11 @@ class Strict:
         places = [(path, first, at), (other, second, there)]
         # As many rows as tokens, and others behind them: for both to be strict.
         entries = [
-            Entry(token, sequence, place, wanted=True)
+            BatchEntry(token, sequence, place, wanted=True)
             for one, sequence, start in places
             for place, token in enumerate(one[start:], start)
         ]
-        entries += [Entry(other[0], second, len(other) + index, wanted=True) for index in range(size - missing)]
+        entries += [BatchEntry(other[0], second, len(other) + index, wanted=True) for index in range(size - missing)]
         try:
             if [at, there] != kept:  # a window's cells are gone
                 return 0
@@ -188,7 +188,7 @@ class Strict:
         rows = logits[[len(path) - at - 1, missing - 1]]
         log_sums = self._reader.log_sums(rows)
         for one, row, log_sum in zip((path, other), rows, log_sums, strict=True):
-            self._kept.keep(one, Row(row, log_sum, True))
+            self._kept.keep(one, LogitsRow(row, log_sum, True))
         return missing
 
     def _batches(self, path: list[int], start: int) -> Iterator[Batch]:
@@ -204,7 +204,7 @@ class Strict:
             return first
         size = min(len(path), first.model.context_limit)
         if self._aside is None:
-            model = first.model.aside(size + ROOM)
+            model = first.model.aside(size + SPARE_CELLS)
             if model is None:
                 raise ModelError(NO_MEMORY)
             self._aside = Cells(model)
@@ -218,12 +218,12 @@ class Strict:
             first.carry(path, here, aside)
         return aside
 
-    def _row(self, path: list[int]) -> Row | None:
+    def _row(self, path: list[int]) -> LogitsRow | None:
         """The row after a path that was computed strictly, if it is kept."""
         row = self._rows.of(path)
         return row if row is not None and row.strict else self._kept.of(path)
 
-    def _tip(self, path: list[int]) -> tuple[Row, int]:
+    def _tip(self, path: list[int]) -> tuple[LogitsRow, int]:
         """The row after a path, computed strictly, and how many tokens were decoded for it."""
         count = 0
         for part in self.rows(path, len(path) - 1):

@@ -25,7 +25,7 @@ LOST = 0.5
 MISSING = 0.75
 """Threads' worth of processors that others used of late, from which a decode does not begin with all threads. It is
 more than LOST: what draws each token's frame does so between decodes, and is in nobody's way."""
-PROBATION, LONGEST = 0.5, 4.0
+PROBATION, FEWER_FOR = 0.5, 4.0
 """Seconds of decoding with fewer threads before all are tried again: at first, and after many such tries."""
 BUSY = 2.0
 """Programs that want a core, for each core, from which the first decode is not tried with all threads, where the system
@@ -33,7 +33,7 @@ does not tell how much they use."""
 STARVED = 0.8
 """What a thread gets of its core at the most where others wait for cores."""
 
-MOST = 32 * WINDOW
+LONGEST_TRIAL = 32 * WINDOW
 """Seconds of decoding after which is judged, at the most, where fewer threads were slower."""
 
 
@@ -85,7 +85,7 @@ class Pace:
         if self.threads < self._all:
             slower = many > 0 and seconds / tokens > before / many
             if slower:
-                self._window = min(2 * self._window, MOST)
+                self._window = min(2 * self._window, LONGEST_TRIAL)
                 self._next_patience = PROBATION
                 self._begin(self._all)
             elif self._wall >= self._patience:
@@ -104,7 +104,7 @@ class Pace:
             self._begin(self._all)
         else:
             self._patience = self._next_patience
-            self._next_patience = min(2 * self._patience, LONGEST)
+            self._next_patience = min(2 * self._patience, FEWER_FOR)
             self._begin(self._without(missing))
 
     def _begin(self, threads: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-Ids = NDArray[np.int32]
+TokenIds = NDArray[np.int32]
 
 
 def starts_inside(data: bytes) -> bool:
@@ -52,7 +52,7 @@ class VocabularyTree:
         self.whole = np.array([_is_text(data) for data in texts], np.bool_)
         """Which texts can stand where no character has begun, shape (V,)."""
         self._inside = [token for token, data in enumerate(texts) if starts_inside(data)]
-        self._after: dict[bytes, Ids] = {}
+        self._after: dict[bytes, TokenIds] = {}
         order = sorted(np.flatnonzero(self.whole).tolist(), key=texts.__getitem__)
         below: dict[int, list[int]] = {}
         parents: list[int] = []
@@ -70,7 +70,7 @@ class VocabularyTree:
         children = [child for parent in sorted(below) for child in below[parent]]
         self._children = np.array(children, np.int32)
 
-    def after(self, pending: bytes) -> Ids:
+    def after(self, pending: bytes) -> TokenIds:
         """The tokens that can follow a character that has begun."""
         if pending not in self._after:
             if len(self._after) > 64:
@@ -79,7 +79,7 @@ class VocabularyTree:
             self._after[pending] = np.array(fitting, np.int32)
         return self._after[pending]
 
-    def legal(self, ask: Callable[[Ids], NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    def legal(self, ask: Callable[[TokenIds], NDArray[np.bool_]]) -> NDArray[np.bool_]:
         """Which tokens `ask` finds legal, where a longer text is only if what it begins with is; shape (V,)."""
         mask = np.zeros(len(self._texts), np.bool_)
         asked = self._roots

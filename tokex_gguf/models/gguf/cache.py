@@ -15,7 +15,7 @@ from tokex_gguf.models.gguf.metadata import Header
 from tokex_gguf.system.files import save_generation
 from tokex_gguf.system.stamps import settled, stamp
 
-MOST = 4096
+MOST_FILES = 4096
 """Files that are remembered."""
 
 
@@ -40,7 +40,7 @@ class Headers:
         """Writes what was new; where that fails, it is read again the next time."""
         if not self._changed:
             return
-        told = {"version": __version__, "files": dict(list(self._known.items())[-MOST:])}
+        told = {"version": __version__, "files": dict(list(self._known.items())[-MOST_FILES:])}
         with suppress(OSError):
             save_generation(self._file, json.dumps(told).encode(), None, flush=False)
 

@@ -15,7 +15,7 @@ MOST_EXPERTS = 1024
 """LLAMA_MAX_EXPERTS."""
 ALIGNED = 32
 """TENSOR_ALIGNMENT: where the weights of a mapped file must begin, whatever alignment the file says it has."""
-TOKENS = "tokenizer.ggml.tokens"
+TOKENS_KEY = "tokenizer.ggml.tokens"
 _ADAPTER = "a LoRA adapter, which changes a model that is in a file of its own"
 _OTHER_TYPES = {
     b"adapter": _ADAPTER,
@@ -161,9 +161,9 @@ def _check_tensors(contents: Contents) -> None:
 def _check_vocabulary(contents: Contents) -> None:
     if contents.text("tokenizer.ggml.model") in ("no_vocab", "none"):
         raise BadHeader("a model without a vocabulary, which cannot be given a text")
-    tokens = _typed_array(contents, TOKENS, (STRING,))
+    tokens = _typed_array(contents, TOKENS_KEY, (STRING,))
     if not tokens:
-        raise BadHeader(f"'{TOKENS}' is missing")
+        raise BadHeader(f"'{TOKENS_KEY}' is missing")
     if not 0 < tokens.length <= MOST_TOKENS:
         raise BadHeader(f"a vocabulary of {tokens.length:,} tokens" if tokens.length else "the vocabulary is empty")
     for key, types in (("scores", (FLOAT32, INT32)), ("token_type", (INT32,))):

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tokex_gguf.models.gguf.checks import TOKENS, check, check_kind
+from tokex_gguf.models.gguf.checks import TOKENS_KEY, check, check_kind
 from tokex_gguf.models.gguf.reader import REPACKED, Array, BadHeader, Contents, cut, follow
 from tokex_gguf.values.record import record
 
@@ -118,7 +118,7 @@ def _header(contents: Contents) -> Header:
     heads = contents.integers("ARCH.attention.head_count", 0)
     most = heads if isinstance(heads, int) else max(heads, default=0)
     head = contents.integer("ARCH.embedding_length", 0) // most if most > 0 else 0
-    tokens = contents.get(TOKENS)
+    tokens = contents.get(TOKENS_KEY)
     listed = tokens.length if isinstance(tokens, Array) else 0
     kind = contents.integer("general.file_type", -1) & ~GUESSED
     template = contents.get("tokenizer.chat_template")

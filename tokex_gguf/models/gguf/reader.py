@@ -9,7 +9,7 @@ from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
-LONGEST = 64 << 20
+MOST_BYTES = 64 << 20
 """Bytes of header that are read at most: several times the largest known. This bounds all work and memory."""
 CHUNK = 1 << 17
 """Bytes that are read at once."""
@@ -76,8 +76,8 @@ class _Source:
         if end > len(self.data):
             if end > self.size:
                 raise BadHeader(f"the file ends inside {what}: {end - self.size:,} bytes are missing")
-            if end > LONGEST:
-                raise BadHeader(f"{what} reaches beyond {LONGEST >> 20} MiB: no model has a header that long")
+            if end > MOST_BYTES:
+                raise BadHeader(f"{what} reaches beyond {MOST_BYTES >> 20} MiB: no model has a header that long")
             # In small chunks: their memory is used again, where a large one's is new and slow at first.
             while len(self.data) < end and (more := self._file.read(CHUNK)):
                 self.data += more

@@ -1,15 +1,14 @@
 """The screens that tell of another one's commands: the help, and commands by their names."""
 
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.command import Command, ScreenRow
+from tokex_gguf.play.command import Command, CommandsOf, ScreenRow
 from tokex_gguf.play.commands.common import ERASING, EVERYWHERE, leaving, rows
 from tokex_gguf.play.rules import command_line, help_screen, prompt, text_entry
-from tokex_gguf.play.rules.command_line import Rows
-from tokex_gguf.play.rules.help_screen import Entries
+from tokex_gguf.play.rules.help_screen import HelpOf
 from tokex_gguf.values.text_field import TextField
 
 
-def commands_row(of: Rows) -> ScreenRow:
+def commands_row(of: CommandsOf) -> ScreenRow:
     """The commands of a screen, by their names."""
     return ScreenRow(
         "Commands by their names (`:`)",
@@ -26,7 +25,7 @@ def commands_row(of: Rows) -> ScreenRow:
     )
 
 
-def help_row(entries: Entries) -> ScreenRow:
+def help_row(entries: HelpOf) -> ScreenRow:
     """The help of a screen, by what it tells of each."""
     return ScreenRow(
         "The help (`?`): typing filters it",

@@ -98,7 +98,7 @@ def _where(holds: Callable[[Session], object]) -> Callable[[int, str], Hint]:
 comparing = _where(lambda session: session.game.versus is not ALONE)
 inside = _where(lambda session: session.game.prompts and session.game.prompt.cursor is not None)
 """A token inside the prompt is looked at."""
-cut_otherwise = _where(lambda session: session.game.prompts and session.game.prompt.tip.differs is not None)
+split_otherwise = _where(lambda session: session.game.prompts and session.game.prompt.tip.differs is not None)
 """The prompt is not cut as the tokenizer does it."""
 limited = _where(lambda session: session.game.sampling.constraint is not None)
 

@@ -3,11 +3,10 @@
 from dataclasses import replace
 
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.command import Command, ScreenRow, unread
+from tokex_gguf.play.command import Command, CommandsOf, ScreenRow, unread
 from tokex_gguf.play.commands import conditions
 from tokex_gguf.play.commands.common import CARET, ERASING, FIND_LINE, GO, leaving, leaving_list, rows
 from tokex_gguf.play.rules import list_search, lists, model_switch, second_model, sessions, text_entry, versus
-from tokex_gguf.play.rules.command_line import Rows
 
 _no_prompt = conditions.either(unread, lists.no_prompt)
 
@@ -109,7 +108,7 @@ PROMPTS = ScreenRow(
 )
 
 
-def list_search_row(of: Rows) -> ScreenRow:
+def list_search_row(of: CommandsOf) -> ScreenRow:
     """Finding a line of a list, which is then chosen by the list's own command."""
     return ScreenRow(
         "Finding a line of a list (`/` there)",

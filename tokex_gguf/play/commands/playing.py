@@ -231,10 +231,20 @@ _PLAYING: tuple[Command, ...] = (
         Action.CURSOR_ON, cursor.step(1), (".", "s-right"), "Look back", "look", "Look at the token after.", footer=69
     ),
     Command(
-        Action.CURSOR_FAR_BACK, cursor.step(-cursor.FAR), ("<", "c-s-left"), "Look back", "far", "Look ten tokens back."
+        Action.CURSOR_FAR_BACK,
+        cursor.step(-cursor.FAR_TOKENS),
+        ("<", "c-s-left"),
+        "Look back",
+        "far",
+        "Look ten tokens back.",
     ),
     Command(
-        Action.CURSOR_FAR_ON, cursor.step(cursor.FAR), (">", "c-s-right"), "Look back", "far", "Look ten tokens on."
+        Action.CURSOR_FAR_ON,
+        cursor.step(cursor.FAR_TOKENS),
+        (">", "c-s-right"),
+        "Look back",
+        "far",
+        "Look ten tokens on.",
     ),
     Command(Action.CURSOR_FIRST, cursor.first, ("s-home", "["), "Look back", "first", "Look at the first token."),
     Command(
@@ -384,7 +394,7 @@ _PLAYING: tuple[Command, ...] = (
         "Edit inside",
         "retokenize",
         "Tokenize the prompt's text as the tokenizer does it, where its tokens are others, in a new prompt.",
-        now=conditions.cut_otherwise(63, "retokenize"),
+        now=conditions.split_otherwise(63, "retokenize"),
         disabled=conditions.cannot_retokenize,
     ),
     Command(

@@ -46,7 +46,7 @@ def _entries(screen: Screen) -> list[HelpEntry]:
 
 SCREENS: dict[type[Screen], ScreenRow] = {
     screens.Play: PLAY,
-    screens.Search: SEARCH,
+    screens.SearchScreen: SEARCH,
     screens.Input: INPUT,
     screens.Insert: INSERT,
     screens.Find: FIND,
@@ -54,7 +54,7 @@ SCREENS: dict[type[Screen], ScreenRow] = {
     screens.Ban: BAN,
     screens.Seed: SEED,
     screens.DrawCount: DRAW_COUNT,
-    screens.Tree: TREE,
+    screens.TreeScreen: TREE,
     screens.AnswerList: ANSWER_LIST,
     screens.AnswerStop: ANSWER_STOP,
     screens.AnswerPattern: ANSWER_PATTERN,

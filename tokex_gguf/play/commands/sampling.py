@@ -42,7 +42,7 @@ SAMPLERS = ScreenRow(
         ),
         Command(
             Action.MUCH_LESS,
-            chain.change(-chain.FAR),
+            chain.change(-chain.FAR_STEPS),
             ("s-left", "H"),
             "Value",
             "ten steps",
@@ -51,7 +51,7 @@ SAMPLERS = ScreenRow(
         ),
         Command(
             Action.MUCH_MORE,
-            chain.change(chain.FAR),
+            chain.change(chain.FAR_STEPS),
             ("s-right", "L"),
             "Value",
             "ten steps",

@@ -10,7 +10,7 @@ from tokex_gguf.play.versus import ALONE
 from tokex_gguf.values.tokens import Piece
 
 OFF = "P shows how the prompt most likely goes on, and tab takes that up"
-UNKNOWN = "how the prompt goes on is not known yet"
+NOT_KNOWN_YET = "how the prompt goes on is not known yet"
 CUT = "the selected token is cut: what follows it is not looked into"
 
 
@@ -43,7 +43,7 @@ def cannot_take(session: Session) -> str:
         return ""
     prompt = session.game.prompt
     rows = table(session, prompt)
-    return CUT if rows and is_cut(session, rows[selected_row(session, prompt)].token) else UNKNOWN
+    return CUT if rows and is_cut(session, rows[selected_row(session, prompt)].token) else NOT_KNOWN_YET
 
 
 def take_word(session: Session) -> Outcome:
@@ -53,7 +53,7 @@ def take_word(session: Session) -> Outcome:
     prompt = session.game.prompt
     node = prompt.tip
     for token in tokens[:count]:
-        session.game.known.foreseen.recall(node)  # what it says of the next one comes along
+        session.game.known.lookahead.recall(node)  # what it says of the next one comes along
         node = node.child(token).play()
     return show(with_prompt(session, Prompt(node, begins=prompt.begins)))
 

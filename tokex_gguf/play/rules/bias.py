@@ -9,7 +9,7 @@ from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForBan
 from tokex_gguf.play.requests import request
 from tokex_gguf.play.rules.prompt import chosen, with_prompt
-from tokex_gguf.play.screens import LONGEST, PLAY, Ban
+from tokex_gguf.play.screens import MOST_CHARACTERS, PLAY, Ban
 from tokex_gguf.play.session import EngineStatus, Session, selected_row, table
 from tokex_gguf.values.formatting import bias_text, counted
 from tokex_gguf.values.samplers import Chain
@@ -71,7 +71,7 @@ def enter(session: Session) -> Outcome:
     """Asks which tokens spell the text that is typed."""
     screen = session.on(Ban)
     assert screen is not None
-    text = meant(screen.line.text[:LONGEST])
+    text = meant(screen.line.text[:MOST_CHARACTERS])
     session = replace(session, screen=PLAY)
     if not text:
         return replace(session, notice="nothing was typed, nothing is banned"), []

@@ -15,11 +15,11 @@ from tokex_gguf.values.reachability import cut_by, decidable
 from tokex_gguf.values.sampler_text import flags_of, json_of, read_flags, read_json
 from tokex_gguf.values.samplers import DEFAULT, KINDS, NO_CHAIN, PRESETS, Chain, Kind, Parameter, Sampler
 from tokex_gguf.values.text_field import EMPTY
-from tokex_gguf.values.view import KEPT, Stage
+from tokex_gguf.values.view import NOT_CUT, Stage
 
-FAR = 10
+FAR_STEPS = 10
 """Steps that one key can go at once."""
-LONGEST = 30
+MOST_CHARACTERS = 30
 """Characters of a number: what is pasted may be longer."""
 MOST_KEPT = 9
 """Chains of the player's own that stay among the presets."""
@@ -99,7 +99,7 @@ def alone(session: Session) -> tuple[int, bool] | None:
     # Samplers see the first answer, whatever the row shows while something is compared.
     said = place.tip.said(row.token)
     cut = None if said is None else cut_by(lens, before, said)
-    return None if cut is None else (row.token, cut != KEPT)
+    return None if cut is None else (row.token, cut != NOT_CUT)
 
 
 # --- the screen
@@ -245,14 +245,14 @@ def typed(session: Session, text: str) -> Outcome:
 
 def _begins_number(text: str) -> bool:
     text = text.strip()
-    return text != "" and len(text) <= LONGEST and set(text) <= set("0123456789.-") and text != "--"
+    return text != "" and len(text) <= MOST_CHARACTERS and set(text) <= set("0123456789.-") and text != "--"
 
 
 def set_number(session: Session) -> Outcome:
     """Sets the value that is typed."""
     screen = session.on(SamplerValue)
     assert screen is not None
-    text = screen.line.text.strip()[:LONGEST]
+    text = screen.line.text.strip()[:MOST_CHARACTERS]
     if not text or no_value(session):
         return leave_number(session)
     line, sampler, parameter = _parameter(session)

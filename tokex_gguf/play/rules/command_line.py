@@ -1,10 +1,9 @@
 """Commands by their names: typing filters them, Enter does the selected one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeAlias
 
-from tokex_gguf.play.command import Command, Handler, unread
+from tokex_gguf.play.command import Command, CommandsOf, Handler, unread
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules import cursor
 from tokex_gguf.play.screens import Commands, ListScreen, ListSearch, Screen
@@ -12,11 +11,8 @@ from tokex_gguf.play.session import Session
 
 NOWHERE = 4
 """The place of a command that has not all words."""
-LONGEST = 200
+MOST_CHARACTERS = 200
 """Characters that are looked at: what is pasted may be longer."""
-
-Rows: TypeAlias = Callable[[Screen], Sequence[Command]]
-"""The commands of a screen."""
 
 
 def open_commands(session: Session) -> Outcome:
@@ -47,10 +43,10 @@ def close(session: Session) -> Outcome:
     return replace(session, screen=_screen(session).over), []
 
 
-def found(session: Session, rows: Rows) -> list[Command]:
+def found(session: Session, rows: CommandsOf) -> list[Command]:
     """The commands that have all words that are typed, those with such a name first, then those meant by the words."""
     screen = _screen(session)
-    text = " ".join(screen.line.text[:LONGEST].casefold().split())
+    text = " ".join(screen.line.text[:MOST_CHARACTERS].casefold().split())
     words = set(text.split())
 
     def place(command: Command) -> int:
@@ -68,7 +64,7 @@ def found(session: Session, rows: Rows) -> list[Command]:
     return sorted([command for command in able if place(command) < NOWHERE], key=place)
 
 
-def select(step: int, rows: Rows) -> Handler:
+def select(step: int, rows: CommandsOf) -> Handler:
     """Moves the selection."""
 
     def go(session: Session) -> Outcome:
@@ -81,7 +77,7 @@ def select(step: int, rows: Rows) -> Handler:
     return go
 
 
-def pick(rows: Rows) -> Callable[[Session, int], Outcome]:
+def pick(rows: CommandsOf) -> Callable[[Session, int], Outcome]:
     """Selects a command by its row."""
 
     def go(session: Session, row: int) -> Outcome:
@@ -90,7 +86,7 @@ def pick(rows: Rows) -> Callable[[Session, int], Outcome]:
     return go
 
 
-def run(rows: Rows) -> Handler:
+def run(rows: CommandsOf) -> Handler:
     """Does the selected command on the screen that it belongs to."""
 
     def go(session: Session) -> Outcome:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Lookahead
 from tokex_gguf.play.critical import FURTHEST, CriticalState, CriticalTokens
-from tokex_gguf.play.fan import KEPT
+from tokex_gguf.play.fan import KEPT_FAN_OUTS
 from tokex_gguf.play.messages import FanFurther, Outcome
 from tokex_gguf.play.purposes import ForCritical
 from tokex_gguf.play.requests import kept, request
@@ -13,7 +13,7 @@ from tokex_gguf.play.rules import fan_out
 from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
 from tokex_gguf.play.screens import PLAY, AnswerList, CriticalLead, CriticalList
 from tokex_gguf.play.session import EngineStatus, Prompt, Session
-from tokex_gguf.values.critical import LONGEST, MOST, Critical, Rule, Trial, lead_of
+from tokex_gguf.values.critical import LONGEST_LEAD, MOST_PLACES, Critical, Rule, Trial, lead_of
 from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import label, meant
@@ -23,7 +23,7 @@ LOOKED_AT = 100
 """Places that are looked at with one message."""
 GONE_ON = 40
 """Tokens of what is known that are gone on by with one message."""
-PLACES = (4, 8, 16, 32, MOST)
+PLACE_COUNTS = (4, 8, 16, 32, MOST_PLACES)
 """Numbers of places that keys go through."""
 
 
@@ -48,7 +48,8 @@ def _with(session: Session, one: CriticalTokens) -> Session:
     """The session with these in place of those of the same path; they are the latest."""
     others = tuple(other for other in session.game.results.criticals if other.found.base is not one.found.base)
     return replace(
-        session, game=replace(session.game, results=replace(session.game.results, criticals=(*others, one)[-KEPT:]))
+        session,
+        game=replace(session.game, results=replace(session.game.results, criticals=(*others, one)[-KEPT_FAN_OUTS:])),
     )
 
 
@@ -98,7 +99,7 @@ def go_on(session: Session) -> Outcome:
             wanted = found.wanted(one.places)
             if wanted is None:
                 return session, []  # all is there
-            game.known.foreseen.recall(wanted)
+            game.known.lookahead.recall(wanted)
             if wanted.distribution is None:
                 return _ask(session, wanted) if game.engine is EngineStatus.READY else (session, [])
     if one.due or one.state is not CriticalState.RUNNING:
@@ -161,10 +162,10 @@ def more(step: int) -> Callable[[Session], Outcome]:
 
     def go(session: Session) -> Outcome:
         one = _shown(session)
-        there = [count for count in PLACES if (count - one.places) * step > 0]
+        there = [count for count in PLACE_COUNTS if (count - one.places) * step > 0]
         if not there:
-            least = min(one.places, PLACES[0])  # the configuration may want fewer
-            told = f"no more than {MOST} places" if step > 0 else f"no fewer than {counted(least, 'place')}"
+            least = min(one.places, PLACE_COUNTS[0])  # the configuration may want fewer
+            told = f"no more than {MOST_PLACES} places" if step > 0 else f"no fewer than {counted(least, 'place')}"
             return replace(session, notice=told), []
         places = min(there) if step > 0 else max(there)
         told = f"looks at the {places} most doubtful places"
@@ -265,8 +266,8 @@ def type_lead(session: Session) -> Outcome:
 def enter_lead(session: Session) -> Outcome:
     """Looks for answers behind what is typed. What the tree knows is not computed again."""
     one, text = _shown(session), meant(session.line.text)
-    if len(text) > LONGEST:
-        return replace(session, notice=f"what stands before an answer has {LONGEST} characters at the most"), []
+    if len(text) > LONGEST_LEAD:
+        return replace(session, notice=f"what stands before an answer has {LONGEST_LEAD} characters at the most"), []
     rule = replace(one.found.rule, lead=text.encode("utf-8", "replace"))
     session = replace(session, screen=CriticalList(base=one.found.base))
     if rule == one.found.rule:

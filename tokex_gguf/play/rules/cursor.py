@@ -15,8 +15,8 @@ from tokex_gguf.values.tokens import glimpse, label
 from tokex_gguf.values.tree import Node
 
 NONE = "no such token here (or not computed yet)"
-UNKNOWN = "no such token here, as far as is known"
-FAR = 10
+NO_SUCH_TOKEN = "no such token here, as far as is known"
+FAR_TOKENS = 10
 """Tokens that the far steps move by."""
 
 
@@ -115,7 +115,7 @@ def jump_by_layer(direction: int) -> Callable[[Session], Outcome]:
             return replace(session, under_way=replace(session.under_way, jumping=direction)), []
         if layer is COST:
             return _to_costly(session, lens, direction)
-        return _to_next(session, session.game.known.answers.judged(lens, tip).cut(tip), direction, UNKNOWN)
+        return _to_next(session, session.game.known.answers.judged(lens, tip).cut(tip), direction, NO_SUCH_TOKEN)
 
     return go
 
@@ -135,7 +135,7 @@ def _to_costly(session: Session, lens: Sampled, direction: int) -> Outcome:
     if prompt.cursor is None and most is not None:
         session, effects = look(session, prompt.tip.ancestor(most))
     else:
-        session, effects = _to_next(session, judged.dear(prompt.tip), direction, UNKNOWN)
+        session, effects = _to_next(session, judged.dear(prompt.tip), direction, NO_SUCH_TOKEN)
     node = session.game.prompt.cursor
     verdict = None if node is None or node is prompt.cursor else answers.verdict(lens, node)
     if node is None or verdict is None:

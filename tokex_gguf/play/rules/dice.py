@@ -9,7 +9,7 @@ from tokex_gguf.play.requests import request
 from tokex_gguf.play.rules.prompt import nothing_left, take
 from tokex_gguf.play.screens import PLAY, DrawCount, Play, Seed
 from tokex_gguf.play.session import Drawn, EngineStatus, Session
-from tokex_gguf.values.dice import MOST, numbers
+from tokex_gguf.values.dice import RANDOM_SEED, numbers
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import label
@@ -20,7 +20,7 @@ MANY = 100
 """Draws that one key counts."""
 MOST_AT_ONCE = 10_000
 """Draws that can be asked for at once: the answer is a megabyte."""
-AHEAD = 2
+MOST_ROLLS_WAITING = 2
 """Rolls that wait at the most: with more, a held key would run on after its release."""
 
 
@@ -44,7 +44,9 @@ def roll(session: Session) -> Outcome:
             session,
             game=replace(
                 session.game,
-                pressed=replace(session.game.pressed, rolling=min(AHEAD, session.game.pressed.rolling + 1)),
+                pressed=replace(
+                    session.game.pressed, rolling=min(MOST_ROLLS_WAITING, session.game.pressed.rolling + 1)
+                ),
             ),
         ), []
     return _ask(session)
@@ -156,9 +158,9 @@ def enter_seed(session: Session) -> Outcome:
     """Draws by the seed that is typed from now on; by another one where none is."""
     text, before = session.line.text.strip(), session.game.sampling.seed
     # The rules know no chance but that of the seed itself: the next one comes from it.
-    chosen = _whole(text) if text else int(next(numbers(before, [], 0, 1)) * MOST)
-    if chosen is None or chosen >= MOST:  # the largest one means a random seed where it is given to `--seed`
-        return replace(session, notice=f"a whole number from 0 to {MOST - 1}, or nothing for a new one"), []
+    chosen = _whole(text) if text else int(next(numbers(before, [], 0, 1)) * RANDOM_SEED)
+    if chosen is None or chosen >= RANDOM_SEED:  # the largest one means a random seed where it is given to `--seed`
+        return replace(session, notice=f"a whole number from 0 to {RANDOM_SEED - 1}, or nothing for a new one"), []
     sampling = replace(session.game.sampling, seed=chosen)
     game = replace(session.game, sampling=sampling)
     return replace(session, game=game, screen=PLAY, notice=f"the seed is {chosen}"), []

@@ -12,8 +12,8 @@ from tokex_gguf.play.session import (
     Game,
     Prompt,
     Session,
-    cut_otherwise,
     selected_row,
+    split_otherwise,
     table,
     text_of,
     without_text,
@@ -151,7 +151,7 @@ def compared(session: Session, tip: Node) -> Session:
     prompt = session.game.prompt
     if tip is not prompt.tip or prompt.cursor is None or prompt.parent is None or not session.notice:
         return session
-    told = cut_otherwise(session.game, tip)
+    told = split_otherwise(session.game, tip)
     return replace(session, notice=f"{told}; {session.notice}") if told else session
 
 
@@ -164,7 +164,7 @@ def cannot_retokenize(session: Session) -> str:
     if not tip.checked:
         return "the prompt ends inside a character: append or pop first" if unfinished(pieces) else NOT_COMPARED
     if without_text(game, tip):
-        return f"{cut_otherwise(game, tip)}: there is no text to split anew"
+        return f"{split_otherwise(game, tip)}: there is no text to split anew"
     if game.engine is not EngineStatus.READY:
         return game.absent
     return no_room(session)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Capability, Lookahead
-from tokex_gguf.play.fan import KEPT, TOKENS, Fan, FanState, Row, read_on, rows, selected
+from tokex_gguf.play.fan import KEPT_FAN_OUTS, TOKEN_BUDGETS, Fan, FanLine, FanState, read_on, rows, selected
 from tokex_gguf.play.messages import Effect, FanFurther, Outcome
 from tokex_gguf.play.purposes import ForFanOut
 from tokex_gguf.play.requests import kept, request
@@ -13,18 +13,18 @@ from tokex_gguf.play.screens import PLAY, AnswerList, AnswerPattern, AnswerStop
 from tokex_gguf.play.session import EngineStatus, Prompt, Session
 from tokex_gguf.values.fan_out import FanOut, end_of
 from tokex_gguf.values.grouping import pattern_of
-from tokex_gguf.values.stops import PLAIN_STOPS, Stop, stop_of, told, written
+from tokex_gguf.values.stops import PLAIN_STOPS, StopRule, stop_of, told, written
 from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import label, meant
 from tokex_gguf.values.tree import Node
 
 BATCH = 8
 """Paths that are asked for together: of more, the last ones would be no likely ones, and a key would wait longer."""
-AHEAD = 16
+PATHS_AHEAD = 16
 """Paths that are asked for at once: while one batch is answered, the engine has the next."""
-FEW = 16
+FIRST_PATHS = 16
 """Paths to look at before a second batch is asked for: until then the likeliest ones are not known yet."""
-AT_ONCE = 12
+PATHS_AT_ONCE = 12
 """Paths that are looked at with one message, of a hundred candidates each: 2 ms."""
 NO_TABLE = "the engine gave no table here"
 COVERAGES = (0.5, 0.9, 0.99, 0.999, 1.0)
@@ -63,11 +63,11 @@ def _with(session: Session, fan: Fan) -> Session:
     """The session with a fan-out in the place of the one that has its answers, or as one more; it is the latest."""
     others = tuple(one for one in session.game.results.fans if one.out is not fan.out)
     return replace(
-        session, game=replace(session.game, results=replace(session.game.results, fans=(*others, fan)[-KEPT:]))
+        session, game=replace(session.game, results=replace(session.game.results, fans=(*others, fan)[-KEPT_FAN_OUTS:]))
     )
 
 
-def _fresh(session: Session, base: Node, stop: Stop) -> FanOut:
+def _fresh(session: Session, base: Node, stop: StopRule) -> FanOut:
     limit = session.game.model.context_limit if session.game.model else base.depth
     return FanOut(base, stop, session.game.piece, room=max(0, limit - base.depth))
 
@@ -109,10 +109,10 @@ def _look_on(session: Session, fan: Fan) -> tuple[Session, list[Effect], bool]:
         return session, [], False
     if out.base.distribution is None and game.engine is EngineStatus.READY and not game.walking:
         return refused(session, out, NO_TABLE), [], False
-    work = AT_ONCE - out.settle(AT_ONCE)
+    work = PATHS_AT_ONCE - out.settle(PATHS_AT_ONCE)
     effects: list[Effect] = []
     asking = game.engine is EngineStatus.READY and out.base.distribution is not None
-    while out.taken <= AHEAD - BATCH and (out.looked >= FEW or not out.taken):
+    while out.taken <= PATHS_AHEAD - BATCH and (out.looked >= FIRST_PATHS or not out.taken):
         before = out.taken
         wanted, work = _wanted(session, fan, work)
         if not wanted or not asking:
@@ -134,7 +134,7 @@ def _wanted(session: Session, fan: Fan, work: int) -> tuple[list[Node], int]:
     while work > 0 and len(wanted) < BATCH and fan.state is FanState.RUNNING:
         if out.looked + out.taken >= fan.budget.tokens or not (nodes := out.take(1)):
             break
-        session.game.known.foreseen.recall(nodes[0])
+        session.game.known.lookahead.recall(nodes[0])
         if nodes[0].distribution is None:
             wanted += nodes
         else:
@@ -202,12 +202,12 @@ def more(step: int) -> Callable[[Session], Outcome]:
     def go(session: Session) -> Outcome:
         fan = _shown(session)
         now = fan.budget.tokens
-        further = [one for one in TOKENS if one > max(now, fan.out.looked)] if step > 0 else []
-        less = [one for one in TOKENS if one < now]
+        further = [one for one in TOKEN_BUDGETS if one > max(now, fan.out.looked)] if step > 0 else []
+        less = [one for one in TOKEN_BUDGETS if one < now]
         wanted = further[0] if further else less[-1] if step < 0 and less else now
         if wanted == now:
             # The configuration may want more than the most of these, or less than the least.
-            most, least = max(now, TOKENS[-1]), min(now, TOKENS[0])
+            most, least = max(now, TOKEN_BUDGETS[-1]), min(now, TOKEN_BUDGETS[0])
             told = f"no more than {most:,} tokens" if step > 0 else f"no less than {least:,} tokens"
             return replace(session, notice=told), []
         return _with(session, replace(fan, budget=replace(fan.budget, tokens=wanted))), []
@@ -246,7 +246,7 @@ def _select(session: Session, wanted: int) -> Outcome:
     return _with(session, replace(fan, at=there[row].key)), []
 
 
-def _line(fan: Fan) -> Row | None:
+def _line(fan: Fan) -> FanLine | None:
     there = rows(fan).lines
     return there[selected(fan)] if there else None
 
@@ -316,7 +316,7 @@ def next_stop(session: Session) -> Outcome:
     return _stopping(session, fan, stops[(stops.index(fan.out.stop) + 1) % len(stops)])
 
 
-def _stopping(session: Session, fan: Fan, stop: Stop) -> Outcome:
+def _stopping(session: Session, fan: Fan, stop: StopRule) -> Outcome:
     if stop == fan.out.stop:
         return session, []
     out = _fresh(session, fan.out.base, stop)

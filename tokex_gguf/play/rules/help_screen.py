@@ -12,10 +12,10 @@ from tokex_gguf.play.session import Session
 from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.text_field import TextField
 
-LONGEST = 40
+MOST_CHARACTERS = 40
 """Characters that can be filtered by: a longer text is one that was meant for somewhere else."""
 
-Entries: TypeAlias = Callable[[Screen], Sequence[HelpEntry]]
+HelpOf: TypeAlias = Callable[[Screen], Sequence[HelpEntry]]
 """All that the help tells of a screen."""
 
 
@@ -29,32 +29,32 @@ def close(session: Session) -> Outcome:
     return replace(session, screen=_screen(session).over), []
 
 
-def found(screen: Help, entries: Entries) -> list[HelpEntry]:
+def found(screen: Help, entries: HelpOf) -> list[HelpEntry]:
     """The entries that have all words that are typed."""
     words = screen.line.text.casefold().split()
     return [entry for entry in entries(screen.over) if all(word in entry.whole for word in words)]
 
 
-def typed(entries: Entries) -> Callable[[Session, str], Outcome]:
+def typed(entries: HelpOf) -> Callable[[Session, str], Outcome]:
     """Text from the keyboard: what is told of has it. A key or a command's name selects what that does."""
 
     def go(session: Session, text: str) -> Outcome:
         screen = _screen(session)
         if text == "?" and not screen.line.text:
             return close(session)
-        if "\n" in text or len(screen.line.text + text) > LONGEST:
+        if "\n" in text or len(screen.line.text + text) > MOST_CHARACTERS:
             return keep_pasted(session, text, "too long to look for"), []
         return _changed(session, screen.line.typed(text), entries)
 
     return go
 
 
-def edit_line(change: Callable[[TextField], TextField], entries: Entries) -> Handler:
+def edit_line(change: Callable[[TextField], TextField], entries: HelpOf) -> Handler:
     """A key that changes what is typed."""
     return lambda session: _changed(session, change(_screen(session).line), entries)
 
 
-def _changed(session: Session, line: TextField, entries: Entries) -> Outcome:
+def _changed(session: Session, line: TextField, entries: HelpOf) -> Outcome:
     screen = replace(_screen(session), line=line, entry=0)
     commands = [(index, entry.command) for index, entry in enumerate(found(screen, entries)) if entry.command]
     by_key = (index for index, one in commands if line.text in map(shown, one.keys))
@@ -64,7 +64,7 @@ def _changed(session: Session, line: TextField, entries: Entries) -> Outcome:
     return replace(session, screen=replace(screen, entry=entry)), []
 
 
-def scroll(rows: int, entries: Entries) -> Handler:
+def scroll(rows: int, entries: HelpOf) -> Handler:
     """Moves the selection."""
 
     def go(session: Session) -> Outcome:
@@ -73,7 +73,7 @@ def scroll(rows: int, entries: Entries) -> Handler:
     return go
 
 
-def pick(entries: Entries) -> Callable[[Session, int], Outcome]:
+def pick(entries: HelpOf) -> Callable[[Session, int], Outcome]:
     """Selects an entry. How many of them make a page, only the screen knows."""
 
     def go(session: Session, entry: int) -> Outcome:
@@ -84,14 +84,14 @@ def pick(entries: Entries) -> Callable[[Session, int], Outcome]:
     return go
 
 
-def run(entries: Entries) -> Handler:
+def run(entries: HelpOf) -> Handler:
     """Does what is selected, on the screen that it belongs to."""
 
     def go(session: Session) -> Outcome:
         screen = _screen(session)
         shown_now = found(screen, entries)
         if screen.entry >= len(shown_now):
-            return replace(session, notice=NOTHING), []
+            return replace(session, notice=NO_MATCH), []
         command = shown_now[screen.entry].command
         if command is None:
             return replace(session, notice="this is a sign: there is nothing to do"), []
@@ -105,7 +105,7 @@ def run(entries: Entries) -> Handler:
     return go
 
 
-NOTHING = "no match: Backspace takes a letter back, ctrl+u all of them"
+NO_MATCH = "no match: Backspace takes a letter back, ctrl+u all of them"
 
 
 def _screen(session: Session) -> Help:

@@ -13,7 +13,7 @@ from tokex_gguf.play.screens import (
     Name,
     NewPrompt,
     SamplerText,
-    Search,
+    SearchScreen,
     TypingScreen,
 )
 from tokex_gguf.play.session import Session
@@ -22,7 +22,7 @@ from tokex_gguf.values.history import History
 BRINGS_BACK: dict[type[TypingScreen], str] = {
     Input: "i",
     Insert: "I",
-    Search: "/",
+    SearchScreen: "/",
     Find: "f",
     Name: "ctrl+s",
     Constraining: "C",

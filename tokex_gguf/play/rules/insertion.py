@@ -18,7 +18,7 @@ from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import glimpse, label
 
 PUTTING = "putting it in …"
-BYTES = 4
+CHARACTER_BYTES = 4
 """The most of a character, and so the most tokens that make one."""
 
 
@@ -52,7 +52,7 @@ def take_in(step: int) -> Callable[[Session], Outcome]:
         screen = _screen(session)
         if session.game.newest(ForInsertion):
             return replace(session, notice=PUTTING), []
-        nearest = range(screen.over + step, screen.over + (BYTES + 1) * step, step)
+        nearest = range(screen.over + step, screen.over + (CHARACTER_BYTES + 1) * step, step)
         for over in nearest:
             if not 0 <= over <= screen.tip.depth - screen.start:
                 break

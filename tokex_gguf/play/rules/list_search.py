@@ -2,29 +2,25 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.command import Command
+from tokex_gguf.play.command import CommandsOf
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules import chain, tree
 from tokex_gguf.play.screens import (
-    LONGEST,
+    MOST_CHARACTERS,
     PLAY,
     ListScreen,
     ListSearch,
     Models,
     Prompts,
     SamplersToAdd,
-    Screen,
     SecondModels,
 )
 from tokex_gguf.play.session import EngineStatus, Prompt, Session, text_of
 from tokex_gguf.values.outline import Outline, searchable
 from tokex_gguf.values.samplers import KINDS
-
-Rows: TypeAlias = Callable[[Screen], Sequence[Command]]
-"""The commands of a screen."""
 
 
 class Searched(NamedTuple):
@@ -125,7 +121,7 @@ def renewed(session: Session) -> Session:
     screen = session.on(ListSearch)
     if screen is None:
         return session
-    wanted, texts = searchable(screen.line.text[:LONGEST]), LISTS[type(screen.over)].texts
+    wanted, texts = searchable(screen.line.text[:MOST_CHARACTERS]), LISTS[type(screen.over)].texts
     there = (row for row, text in enumerate(texts(session)) if wanted in searchable(text)) if wanted else ()
     return session.turned(replace(screen, found=tuple(there)))
 
@@ -136,7 +132,7 @@ def select(lines: int) -> Callable[[Session], Outcome]:
     def go(session: Session) -> Outcome:
         there, row = found(session), selected(session)
         if not there:
-            return replace(session, notice=NOTHING), []
+            return replace(session, notice=NO_LINE), []
         place = there.index(row) if row in there else 0
         further = max(0, min(len(there) - 1, place + lines))
         if further == place:
@@ -152,13 +148,13 @@ def pick(session: Session, row: int) -> Outcome:
     return session.turned(replace(screen, over=replace(screen.over, row=row))), []
 
 
-def choose(commands: Rows) -> Callable[[Session], Outcome]:
+def choose(commands: CommandsOf) -> Callable[[Session], Outcome]:
     """Does what Enter does in the list, with the line that was found."""
 
     def go(session: Session) -> Outcome:
         screen = _screen(session)
         if screen.over.row not in found(session):
-            return replace(session, notice=NOTHING), []
+            return replace(session, notice=NO_LINE), []
         command = next(one for one in commands(screen.over) if one.action is Action.ENTER)
         assert command.handler is not None
         session = session.turned(screen.over)
@@ -168,7 +164,7 @@ def choose(commands: Rows) -> Callable[[Session], Outcome]:
     return go
 
 
-NOTHING = "no line has this text"
+NO_LINE = "no line has this text"
 
 
 def leave(session: Session) -> Outcome:

@@ -11,7 +11,7 @@ from tokex_gguf.play.session import Cost, Game, Prompt, Session, selected_row, t
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import label
 from tokex_gguf.values.tree import Node
-from tokex_gguf.values.view import KEPT, Standing
+from tokex_gguf.values.view import NOT_CUT, Standing
 
 PAGE = 10
 """Rows that page up and page down move by."""
@@ -147,7 +147,7 @@ def append(session: Session) -> Outcome:
 def would_cut(session: Session, token: int) -> str:
     """What would have cut a token that is taken all the same; empty where nothing would."""
     verdict = session.view.verdicts.get(token) if session.view else None
-    if verdict is None or verdict.cut_by == KEPT or not isinstance(session.lens, Sampled):
+    if verdict is None or verdict.cut_by == NOT_CUT or not isinstance(session.lens, Sampled):
         return ""
     return f"{label(session.game.piece(token).data)} would not be drawn: {session.lens.stage(verdict.cut_by)} cuts it"
 
@@ -265,11 +265,11 @@ def play_on(session: Session) -> Outcome:
             ForAutoplay(tip.parent, lens),
             lambda number: Continue(number, tip.path(), top, lens, seed),
         )
-    session.game.known.foreseen.recall(following)
+    session.game.known.lookahead.recall(following)
     while session.game.pressed.autoplay and following.distribution is not None:
         session, effects = play_step(session, following)
         following = following.child(following.distribution.most_likely)
-        session.game.known.foreseen.recall(following)
+        session.game.known.lookahead.recall(following)
     if not session.game.pressed.autoplay:
         return session, effects
     path, top = following.path(), kept(session)

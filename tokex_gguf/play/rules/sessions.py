@@ -7,9 +7,9 @@ from tokex_gguf.play.messages import Close, GiveBack, GoOn, ListSessions, NotRes
 from tokex_gguf.play.requests import begin
 from tokex_gguf.play.rules import second_model
 from tokex_gguf.play.rules.view_options import lit
-from tokex_gguf.play.screens import LONGEST, PLAY, Sessions
+from tokex_gguf.play.screens import MOST_CHARACTERS, PLAY, Sessions
 from tokex_gguf.play.session import Session
-from tokex_gguf.values.session_entry import Held, SessionEntry
+from tokex_gguf.values.session_entry import PlayedBy, SessionEntry
 
 
 def open_list(session: Session) -> Outcome:
@@ -23,7 +23,7 @@ def typed(session: Session) -> Session:
 
 
 def _filtered(screen: Sessions) -> Sessions:
-    words = screen.line.text[:LONGEST].casefold().split()
+    words = screen.line.text[:MOST_CHARACTERS].casefold().split()
     found = tuple(entry for entry in screen.entries or () if all(word in entry.whole for word in words))
     return replace(screen, found=found, row=0)
 
@@ -67,7 +67,7 @@ def choose(session: Session) -> Outcome:
         told = "no session has this text" if screen.entries else "there is no session to go on with yet"
         return replace(session, notice=told), []
     entry = screen.found[screen.row]
-    if entry.held is Held.HERE:
+    if entry.held is PlayedBy.HERE:
         return replace(session, screen=PLAY, notice="this is the session that is played"), []
     if entry.fault:
         return replace(session, notice=f"it cannot be read: {entry.fault}"), []

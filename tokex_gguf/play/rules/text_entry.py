@@ -30,7 +30,7 @@ from tokex_gguf.play.screens import (
     ListSearch,
     Name,
     NewPrompt,
-    Search,
+    SearchScreen,
     Sessions,
     TreeSearch,
     TypingScreen,
@@ -175,7 +175,7 @@ def again(session: Session, typing: TypingScreen) -> Session:
     line, told = EMPTY.typed(before.unfinished), ""
     if kind is Find and not line.text and before.texts:
         line = EMPTY.typed(before.texts[-1])
-    if line.text and kind in (Search, Find):
+    if line.text and kind in (SearchScreen, Find):
         # Another search is rarely the old one with more behind it.
         line, told = replace(line, selected=True), "typing replaces it; ctrl+u clears it"
     elif line.text:
@@ -187,7 +187,7 @@ def _changed(session: Session, line: TextField) -> Outcome:
     typing = replace(_typing(session), line=line)
     session = session.turned(typing)
     match typing:
-        case Search():
+        case SearchScreen():
             return _search(session, typing)
         case Input():
             return _continue(session, typing)
@@ -212,8 +212,8 @@ def search(session: Session) -> Outcome:
     """Begins a search."""
     if reason := _unavailable(session):
         return replace(session, notice=reason), []
-    session = again(session, Search(tip=session.game.prompt.place.tip))
-    searching = session.on(Search)
+    session = again(session, SearchScreen(tip=session.game.prompt.place.tip))
+    searching = session.on(SearchScreen)
     assert searching is not None
     return (session, []) if _costs(session) else _search(session, searching)
 
@@ -230,7 +230,7 @@ def _costs(session: Session) -> bool:
 
 def price(session: Session) -> str:
     """What a search costs that was not begun yet; empty where that is nothing to speak of."""
-    searching, model = session.on(Search), session.game.model
+    searching, model = session.on(SearchScreen), session.game.model
     if not searching or searching.rows is not None or not _costs(session) or session.game.newest(ForSearch):
         return ""
     size = model.vocab_size * BYTES_A_TOKEN / 1e6 if model else 0
@@ -238,7 +238,7 @@ def price(session: Session) -> str:
     return f"needs the whole vocabulary from the server: {told} "
 
 
-def _search(session: Session, searching: Search) -> Outcome:
+def _search(session: Session, searching: SearchScreen) -> Outcome:
     if session.game.absent:
         # What an older text found is not what this one has.
         session = session.turned(replace(searching, rows=None, total=0, row=0, fault=""))
@@ -249,7 +249,7 @@ def _search(session: Session, searching: Search) -> Outcome:
 
 def found(session: Session, message: Found) -> Outcome:
     """Shows what a search found."""
-    searching = session.on(Search)
+    searching = session.on(SearchScreen)
     assert searching is not None
     rows = tuple(taken.row(token) for token, taken in zip(message.tokens, message.taken, strict=True))
     return session.turned(replace(searching, rows=rows, total=message.total, row=0, fault="")), []
@@ -257,7 +257,7 @@ def found(session: Session, message: Found) -> Outcome:
 
 def not_found(session: Session, reason: str) -> Session:
     """Says why the engine could not search; what an earlier search found is no answer to this one."""
-    searching = session.on(Search)
+    searching = session.on(SearchScreen)
     assert searching is not None
     return session.turned(replace(searching, rows=(), total=0, row=0, fault=reason))
 
@@ -266,10 +266,10 @@ def select_found(rows: int) -> Callable[[Session], Outcome]:
     """Moves the selection among what was found."""
 
     def go(session: Session) -> Outcome:
-        searching = session.on(Search)
+        searching = session.on(SearchScreen)
         if searching is None or not searching.rows:
             return session, []
-        before = history(session, Search)
+        before = history(session, SearchScreen)
         new = searching.line.text != "" and before.place is None
         if rows == -1 and searching.row == 0 and not new and before.earlier(searching.line.text):
             return walk(-1)(session)
@@ -285,13 +285,13 @@ def select_found(rows: int) -> Callable[[Session], Outcome]:
 
 def pick_found(session: Session, row: int) -> Outcome:
     """Selects a row of what was found."""
-    searching = session.on(Search)
+    searching = session.on(SearchScreen)
     return select_found(row - searching.row)(session) if searching else (session, [])
 
 
 def append_found(session: Session) -> Outcome:
     """Goes on with the token selected among what was found."""
-    searching = session.on(Search)
+    searching = session.on(SearchScreen)
     if searching is None or not searching.rows:
         if searching and searching.rows is None and not session.game.newest(ForSearch):
             return _search(session, searching)  # it was not begun yet
@@ -310,7 +310,7 @@ def cannot_replace_found(session: Session) -> str:
     """Why nothing that was found can take the place of the token that is looked at."""
     if reason := no_cursor(session, "ctrl+k replaces the token that is looked at: this is the prompt's end"):
         return reason
-    searching = session.on(Search)
+    searching = session.on(SearchScreen)
     if searching is None or not searching.rows:
         return "nothing is found yet"
     if searching.tip is not session.game.prompt.place.tip:
@@ -321,7 +321,7 @@ def cannot_replace_found(session: Session) -> str:
 
 def replace_by_found(session: Session) -> Outcome:
     """Puts the token selected among what was found in place of the one that is looked at, and keeps what follows."""
-    searching = session.on(Search)
+    searching = session.on(SearchScreen)
     assert searching is not None and searching.rows
     row = searching.rows[searching.row]
     searching.tip.child(row.token).attach_taken(row.taken)

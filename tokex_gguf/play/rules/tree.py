@@ -6,9 +6,9 @@ from dataclasses import replace
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
-from tokex_gguf.play.screens import LONGEST, PLAY, Tree, TreeSearch
+from tokex_gguf.play.screens import MOST_CHARACTERS, PLAY, TreeScreen, TreeSearch
 from tokex_gguf.play.session import EngineStatus, Prompt, Question, Session
-from tokex_gguf.values.outline import Branch, Found, Lines, Order, Outline, found, lines, outline
+from tokex_gguf.values.outline import Branch, BranchMatch, Lines, Order, Outline, found, lines, outline
 from tokex_gguf.values.tokens import glimpse
 from tokex_gguf.values.tree import Node
 
@@ -24,10 +24,10 @@ def tree_lines(session: Session) -> Lines:
     return lines(whole(session), session.options.order, session.game.hidden.folded)
 
 
-def found_lines(session: Session) -> tuple[Found, ...]:
+def found_lines(session: Session) -> tuple[BranchMatch, ...]:
     """The lines that have what is typed, also those that are folded away."""
     screen = session.on(TreeSearch)
-    wanted = screen.line.text[:LONGEST] if screen else ""
+    wanted = screen.line.text[:MOST_CHARACTERS] if screen else ""
     return found(lines(whole(session), session.options.order), wanted, lambda branch: text_of(session, branch))
 
 
@@ -49,7 +49,7 @@ def selected(session: Session) -> Branch:
 
 def selected_line(session: Session) -> int:
     """The row of the selected line of the tree."""
-    tree, search = session.on(Tree), session.on(TreeSearch)
+    tree, search = session.on(TreeScreen), session.on(TreeSearch)
     at = tree.at if tree else search.before if search else session.game.prompt.tip
     return tree_lines(session).row(at)
 
@@ -72,7 +72,7 @@ def _at(session: Session, node: Node) -> Session:
             session,
             game=replace(session.game, hidden=replace(session.game.hidden, folded=session.game.hidden.folded - hiding)),
         )
-    return replace(session, screen=Tree(at=node))
+    return replace(session, screen=TreeScreen(at=node))
 
 
 def select(rows: int) -> Callable[[Session], Outcome]:
@@ -94,7 +94,7 @@ def _select(session: Session, wanted: int) -> Outcome:
     row = max(0, min(len(shown) - 1, wanted))
     if row == before and wanted != row:
         return replace(session, notice=f"this is the {'first' if wanted < row else 'last'} line"), []
-    return session.turned(Tree(at=shown[row].branch.end)), []
+    return session.turned(TreeScreen(at=shown[row].branch.end)), []
 
 
 def go_there(session: Session) -> Outcome:
@@ -119,7 +119,7 @@ def fold(session: Session) -> Outcome:
         ), []
     if branch.parent is None:
         return replace(session, notice="nothing comes before this line"), []
-    return session.turned(Tree(at=branch.parent.end)), []
+    return session.turned(TreeScreen(at=branch.parent.end)), []
 
 
 def unfold(session: Session) -> Outcome:
@@ -131,7 +131,7 @@ def unfold(session: Session) -> Outcome:
         ), []
     if not branch.branches:
         return replace(session, notice="nothing goes on from this line"), []
-    return session.turned(Tree(at=branch.following(session.options.order).end)), []
+    return session.turned(TreeScreen(at=branch.following(session.options.order).end)), []
 
 
 def sort(session: Session) -> Outcome:
@@ -171,7 +171,7 @@ def prune(session: Session) -> Outcome:
     )
     session = replace(session, game=game, standing=None, notice=told)
     shown = tree_lines(session).lines
-    return session.turned(Tree(at=shown[min(row, len(shown) - 1)].branch.end)), []
+    return session.turned(TreeScreen(at=shown[min(row, len(shown) - 1)].branch.end)), []
 
 
 def graft(session: Session) -> Outcome:

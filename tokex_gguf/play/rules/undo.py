@@ -11,7 +11,7 @@ from tokex_gguf.values.samplers import Chain, Kind
 from tokex_gguf.values.tokens import glimpse, label
 from tokex_gguf.values.tree import Node
 
-MOST = 1_000
+MOST_ACTIONS = 1_000
 """Actions that can be undone. The tree has all that was visited in any case."""
 
 
@@ -32,7 +32,7 @@ def remember(before: Session, after: Session, *, asked: bool) -> Session:
             running is Running.AUTOPLAY and (was.pressed.autoplay and not asked) if tuned is None else running is tuned
         )
         if not same:
-            past = (*now.undo.past, _places(before))[-MOST:]
+            past = (*now.undo.past, _places(before))[-MOST_ACTIONS:]
             return replace(after, game=replace(now, undo=Undo(past, running=tuned or _running(now))))
     if running is Running.AUTOPLAY and not now.pressed.autoplay:
         return replace(after, game=replace(now, undo=replace(now.undo, running=Running.NOTHING)))

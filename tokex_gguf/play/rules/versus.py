@@ -19,7 +19,7 @@ from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
 
-NOTHING = "nothing is compared: v compares with another prompt"
+NOTHING_COMPARED = "nothing is compared: v compares with another prompt"
 SAME = "A and B are the same"
 ALIGNING = "A and B are being aligned"
 UNPREDICTED = "no text was predicted by both yet"
@@ -37,7 +37,7 @@ def cannot_compare(session: Session) -> str:
 
 def compares_nothing(session: Session) -> str:
     """Why what is compared has nothing to show."""
-    return NOTHING if session.game.versus is ALONE else ""
+    return NOTHING_COMPARED if session.game.versus is ALONE else ""
 
 
 def cannot_flip(session: Session) -> str:
@@ -168,7 +168,7 @@ def jump(session: Session, direction: int) -> Outcome:
     """Looks at the greatest change, and then at the next one in the order of their sizes."""
     comparison = session.game.comparison
     if comparison is None:
-        return replace(session, notice=NOTHING), []
+        return replace(session, notice=NOTHING_COMPARED), []
     prompt, deltas = session.game.prompt, comparison.deltas
     here = None if prompt.cursor is None else prompt.cursor.depth
     found = deltas.greatest(here if prompt.sought is DELTA else None, direction)

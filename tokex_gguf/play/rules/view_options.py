@@ -9,7 +9,7 @@ from tokex_gguf.play.beside import in_front
 from tokex_gguf.play.messages import Outcome, Quit, Save, Suspend
 from tokex_gguf.play.requests import begin, send
 from tokex_gguf.play.rules.histories import put_aside
-from tokex_gguf.play.screens import PLAY, Input, Search
+from tokex_gguf.play.screens import PLAY, Input, SearchScreen
 from tokex_gguf.play.session import EngineStatus, Game, Palette, Question, Session, text_of
 from tokex_gguf.values.layers import COST, DELTA, MORE_LAYERS, PLAIN, Layer
 from tokex_gguf.values.lens import Sampled
@@ -120,8 +120,8 @@ def without_engine(session: Session) -> Session:
     match current:
         case Input():
             current = replace(current, tip=current.base)
-        case Search():
-            current = Search(line=current.line, tip=current.tip, rows=(), fault=session.game.stopped)
+        case SearchScreen():
+            current = SearchScreen(line=current.line, tip=current.tip, rows=(), fault=session.game.stopped)
     return replace(session.turned(current), game=asking_nothing(session.game))
 
 

@@ -1,7 +1,7 @@
 """What a terminal sends, as keys, text, pastes and the mouse. No input or output here.
 
 Keys and the terminal's answers to questions (its colours, its version, where its cursor is) come through the same
-stream, cut into reads anywhere. `Parser` follows the forms of ECMA-48 and xterm: whatever has the form of an answer
+stream, cut into reads anywhere. `KeyParser` follows the forms of ECMA-48 and xterm: whatever has the form of an answer
 presses no key, wherever it is cut and however late the rest comes. Key encodings: plain VT and xterm, the Linux
 console, rxvt, xterm's modifyOtherKeys and the kitty keyboard protocol.
 
@@ -32,7 +32,7 @@ LONGEST_SEQUENCE = 256
 
 
 @record
-class Text:
+class TypedText:
     """Characters that were typed, none of them a control character."""
 
     text: str
@@ -78,7 +78,7 @@ class Attributes:
     """An answer that every terminal gives: of what kind it is. What was asked before is answered by then, or never."""
 
 
-Event: TypeAlias = Text | Key | Paste | OversizedPaste | Mouse | Background | Attributes
+TerminalEvent: TypeAlias = TypedText | Key | Paste | OversizedPaste | Mouse | Background | Attributes
 
 _PASTE_END = b"\x1b[201~"
 _WAYS_OUT = b"\x03\x11"
@@ -130,7 +130,7 @@ _LATE_REST = re.compile(
 """What follows ESC in a sequence, where ESC was taken for a key because this came late. Nobody types it at once."""
 
 
-class Parser:
+class KeyParser:
     """Bytes to events.
 
     `feed` takes what was read. Where `wait` is not None afterwards, and no byte comes for that many seconds, `silence`
@@ -177,7 +177,7 @@ class Parser:
             return PAUSE
         return None
 
-    def silence(self) -> list[Event]:
+    def silence(self) -> list[TerminalEvent]:
         """No byte has come for `wait` seconds."""
         held = self._held
         if self._paste is not None:
@@ -206,9 +206,9 @@ class Parser:
             return [Key(with_alt(held[1:].decode()))]
         return []
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes) -> list[TerminalEvent]:
         """Takes what was read; returns what it means, in order."""
-        events: list[Event] = []
+        events: list[TerminalEvent] = []
         if not data:
             return events
         late, self._late = self._late, b""
@@ -250,20 +250,20 @@ class Parser:
             return False
         return _ONE_CHARACTER.fullmatch(data) is not None and data != b"\x1b"
 
-    def _abandon(self) -> list[Event]:
+    def _abandon(self) -> list[TerminalEvent]:
         """Takes what is unfinished for finished."""
         events = self._end_paste() if self._paste is not None else []
         self._held = self._string = b""
         return events
 
-    def _step(self, data: bytes, at: int, events: list[Event]) -> int:
+    def _step(self, data: bytes, at: int, events: list[TerminalEvent]) -> int:
         """Takes one thing at an offset; returns the offset behind it."""
         if self._paste is not None:
             return self._in_paste(data, at, events)
         if self._string:
             return self._in_string(data, at, events)
         if text := _TEXT.match(data, at):
-            events.append(Text(text[0].decode()))
+            events.append(TypedText(text[0].decode()))
             return text.end()
         byte = data[at]
         if byte == 0x1B:
@@ -288,7 +288,7 @@ class Parser:
         self._held = data[at:]
         return len(data)
 
-    def _escape(self, data: bytes, at: int, events: list[Event]) -> int:
+    def _escape(self, data: bytes, at: int, events: list[TerminalEvent]) -> int:
         """Takes what begins with ESC."""
         if at + 1 == len(data):
             return self._hold(data, at)
@@ -312,14 +312,14 @@ class Parser:
         events.append(Key(""))
         return at + 2
 
-    def _two_escapes(self, data: bytes, at: int, events: list[Event]) -> int:
+    def _two_escapes(self, data: bytes, at: int, events: list[TerminalEvent]) -> int:
         """Takes ESC ESC: before a key's sequence Alt, as rxvt sends it, else the Escape key."""
         if at + 2 == len(data):
             return self._hold(data, at)
         if data[at + 2 : at + 3] not in (b"[", b"O"):
             events.append(Key("escape"))
             return at + 1
-        sequence: list[Event] = []
+        sequence: list[TerminalEvent] = []
         end = self._sequence(data, at + 1, sequence)
         if self._held:
             return self._hold(data, at)
@@ -330,7 +330,7 @@ class Parser:
                 events += [Key("escape"), *sequence]
         return end
 
-    def _sequence(self, data: bytes, at: int, events: list[Event]) -> int:
+    def _sequence(self, data: bytes, at: int, events: list[TerminalEvent]) -> int:
         """Takes what an introducer begins."""
         introducer = _INTRODUCER.match(data, at)
         assert introducer is not None
@@ -345,7 +345,7 @@ class Parser:
         self._string, self._told = kind, b""
         return body
 
-    def _control_sequence(self, data: bytes, at: int, body: int, events: list[Event]) -> int:
+    def _control_sequence(self, data: bytes, at: int, body: int, events: list[TerminalEvent]) -> int:
         if console := _CONSOLE_KEY.match(data, body):
             events.append(Key(f"f{console[1][0] - 0x40}"))
             return console.end()
@@ -382,19 +382,19 @@ class Parser:
             events += _keys(csi_key(shifted[1], b"", b"$"))
         return begun.end()
 
-    def _single_shift(self, data: bytes, at: int, body: int, events: list[Event]) -> int:
+    def _single_shift(self, data: bytes, at: int, body: int, events: list[TerminalEvent]) -> int:
         if _SS3_BEGUN.match(data, body):
             return self._hold(data, at)
         sequence = _SS3.match(data, body)
         name = ss3_key(*sequence.groups()) if sequence else None
         if sequence and name is not None:
-            events.append(Text(name) if len(name) == 1 else Key(name))
+            events.append(TypedText(name) if len(name) == 1 else Key(name))
             return sequence.end()
         if data[at] == 0x1B:
             events.append(Key(with_alt("O")))
         return body
 
-    def _answer(self) -> list[Event]:
+    def _answer(self) -> list[TerminalEvent]:
         """What the string says that has ended here, if that is an answer to anything that is asked."""
         kind, self._string = self._string, b""
         found = _BACKGROUND.fullmatch(self._told) if kind == b"]" else None
@@ -403,7 +403,7 @@ class Parser:
         red, green, blue = (int(part, 16) * 255 // (16 ** len(part) - 1) for part in found.groups())
         return [Background((red, green, blue))]
 
-    def _in_string(self, data: bytes, at: int, events: list[Event]) -> int:
+    def _in_string(self, data: bytes, at: int, events: list[TerminalEvent]) -> int:
         """Takes a string, to its end or to what breaks it off."""
         if self._string == b"[":
             end = _CSI_END.search(data, at)
@@ -431,7 +431,7 @@ class Parser:
         self._string = b""
         return end.end()
 
-    def _in_paste(self, data: bytes, at: int, events: list[Event]) -> int:
+    def _in_paste(self, data: bytes, at: int, events: list[TerminalEvent]) -> int:
         """Takes pasted bytes, to the paste's end or to what may be the beginning of it."""
         assert self._paste is not None
         end = data.find(_PASTE_END, at)
@@ -451,7 +451,7 @@ class Parser:
         else:
             self._paste.clear()
 
-    def _end_paste(self) -> list[Event]:
+    def _end_paste(self) -> list[TerminalEvent]:
         pasted = b"".join(self._paste or ())
         self._paste = None
         if self._pasted > LARGEST_PASTE:
@@ -459,11 +459,11 @@ class Parser:
         return [Paste(pasted.decode(errors="replace"))]
 
 
-def _keys(name: str | None) -> list[Event]:
+def _keys(name: str | None) -> list[TerminalEvent]:
     """A key's event, if it is one."""
     if name is None:
         return []
-    return [Text(name) if len(name) == 1 else Key(name)]
+    return [TypedText(name) if len(name) == 1 else Key(name)]
 
 
 def _numbers(report: bytes) -> tuple[int, int, int]:
@@ -473,7 +473,7 @@ def _numbers(report: bytes) -> tuple[int, int, int]:
     return button, column, row
 
 
-def _mouse(button: int, column: int, row: int) -> list[Event]:
+def _mouse(button: int, column: int, row: int) -> list[TerminalEvent]:
     """An event of a mouse whose reports add 32 to each number, and that does not say which button was released."""
     button, column, row = button - 32, column - 32, row - 32
     if button < 0 or column < 1 or row < 1:
@@ -482,7 +482,7 @@ def _mouse(button: int, column: int, row: int) -> list[Event]:
     return [Mouse(f"\x1b[<{button & ~3 if released else button};{column};{row}{'m' if released else 'M'}")]
 
 
-def _mouse_report(parameters: bytes, final: bytes) -> list[Event]:
+def _mouse_report(parameters: bytes, final: bytes) -> list[TerminalEvent]:
     """An event of a mouse whose reports have digits: SGR (`<` before them), or rxvt's."""
     numbers = parameters.removeprefix(b"<").split(b";")
     if len(numbers) != 3 or not all(number.isdigit() and len(number) < 6 for number in numbers):

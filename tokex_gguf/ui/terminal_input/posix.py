@@ -1,4 +1,4 @@
-"""A terminal's keys and modes on POSIX systems: reads bytes, lets `Parser` say what they mean."""
+"""A terminal's keys and modes on POSIX systems: reads bytes, lets `KeyParser` say what they mean."""
 
 import asyncio
 import codecs
@@ -26,13 +26,13 @@ from tokex_gguf.ui.terminal_input.parser import (
     ESCAPE_WAIT,
     Attributes,
     Background,
-    Event,
     Key,
+    KeyParser,
     Mouse,
     OversizedPaste,
-    Parser,
     Paste,
-    Text,
+    TerminalEvent,
+    TypedText,
 )
 
 READ = 1 << 16
@@ -64,10 +64,10 @@ _DATA = {name: chr(code) for code, name in CONTROLS.items()} | {"backspace": "\x
 """What a key's event has as its data, as prompt_toolkit gives it for control characters."""
 
 
-def key_presses(event: Event) -> list[KeyPress]:
+def key_presses(event: TerminalEvent) -> list[KeyPress]:
     """What prompt_toolkit calls an event. A key that it has no name for is `Keys.Ignore`, with the name as its data."""
     match event:
-        case Text(text):
+        case TypedText(text):
             return [KeyPress(character, character) for character in text]
         case Paste(text):
             return [KeyPress(Keys.BracketedPaste, text)]
@@ -92,7 +92,7 @@ class Keyboard(Vt100Input):
         super().__init__(stdin)
         if escape_wait is None:
             escape_wait = REMOTE_ESCAPE_WAIT if os.environ.get("SSH_CONNECTION") else ESCAPE_WAIT
-        self._parser = Parser(escape_wait=escape_wait)
+        self._parser = KeyParser(escape_wait=escape_wait)
         self._decoder = _decoder(stdin.encoding)
         self._presses: deque[KeyPress] = deque()
         self._before: list[Any] | None = None
@@ -123,7 +123,7 @@ class Keyboard(Vt100Input):
         with suppress(OSError):
             os.write(shown.fileno(), ASK_BACKGROUND)
 
-    def _answered(self, event: Event) -> None:
+    def _answered(self, event: TerminalEvent) -> None:
         """Takes the terminal's answers out of what it sends."""
         if isinstance(event, Attributes):
             self._unanswered = False
@@ -164,7 +164,7 @@ class Keyboard(Vt100Input):
         """See Input. Keys that only time tells are found by a timer of this class."""
         return []
 
-    def _take(self, events: list[Event]) -> None:
+    def _take(self, events: list[TerminalEvent]) -> None:
         for event in events:
             self._presses.extend(key_presses(event))
             self._answered(event)

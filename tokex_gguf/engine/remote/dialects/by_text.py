@@ -10,7 +10,7 @@ from typing import Any
 
 from tokex_gguf.engine.remote.dialects import checks
 from tokex_gguf.engine.remote.dialects.checks import FINGERPRINTED, dig, found
-from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Nonsense, Steps, Unsuited
+from tokex_gguf.engine.remote.dialects.dialect import Call, Nonsense, ServerAnswer, Steps, Unsuited
 from tokex_gguf.values.tokens import Piece
 
 FLOOR = -9999.0
@@ -26,15 +26,15 @@ _CODES = (
 TAKEN_APART = [char for char in map(chr, _CODES) if not char.isspace()]
 TAKEN_APART += [f" {char}" for char in TAKEN_APART if char > "\U0001f000"]
 """Characters with all first bytes and all last ones, and what is common."""
-AT_ONCE = 128
+CHARACTERS_AT_ONCE = 128
 """So many of them go into one text: where one is put together with the separator, the others of that text are lost."""
 TIDIED = [" .", " ?", " !", " ,", " 'm", " 's", " 've", " 're", " n't"]
 """Pieces that lose their space where a tokenizer tidies up texts."""
-UNKNOWN = "\ufffd"
+REPLACEMENT = "\ufffd"
 REMEMBERED = 500_000
 
 
-class ByText:
+class TextVocabulary:
     """The texts and pieces of one such server. What it is asked and how, its dialect says."""
 
     def __init__(self, model: str) -> None:
@@ -61,7 +61,7 @@ class ByText:
         """Whether generation ends with a token, and whether it is left out of a text."""
         raise NotImplementedError
 
-    def _generate(self, paths: Sequence[Sequence[int]], asked: int | None, top: int) -> Steps[list[Answer]]:
+    def _generate(self, paths: Sequence[Sequence[int]], asked: int | None, top: int) -> Steps[list[ServerAnswer]]:
         """What follows each of some paths; the same token is asked about after all."""
         raise NotImplementedError
 
@@ -89,8 +89,8 @@ class ByText:
         """The ids of a text. Names of special tokens always become these: the server knows no other way."""
         del special
         new = [char for char in dict.fromkeys(text) if char >= "\x80" and char not in self._met and not char.isspace()]
-        self._met.update(new[:AT_ONCE])
-        yield from self._learn_halves([word for char in new[:AT_ONCE] for word in (char, f" {char}")])
+        self._met.update(new[:CHARACTERS_AT_ONCE])
+        yield from self._learn_halves([word for char in new[:CHARACTERS_AT_ONCE] for word in (char, f" {char}")])
         if not (continues and self._space_prefix):
             return (yield from self._ids(text, first=not continues))
         before = yield from self._ids("\n", first=False)
@@ -117,10 +117,10 @@ class ByText:
 
     def after(
         self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, aside: bool = False
-    ) -> Steps[list[Answer]]:
+    ) -> Steps[list[ServerAnswer]]:
         """What follows each of some paths. Those for which the same is asked go in one call."""
         del aside  # what is cached is cached for all
-        results: dict[int, Answer] = {}
+        results: dict[int, ServerAnswer] = {}
         for one in dict.fromkeys(asked):
             places = [place for place, each in enumerate(asked) if each == one]
             answers = yield from self._generate([paths[place] for place in places], one, top)
@@ -144,8 +144,8 @@ class ByText:
     def _learn_halves(self, words: Sequence[str]) -> Steps[None]:
         """Finds the bytes of tokens that are half a character, from words that are taken apart into such."""
         halves: list[tuple[bytes, list[int]]] = []
-        for start in range(0, len(words), AT_ONCE):
-            some = words[start : start + AT_ONCE]
+        for start in range(0, len(words), CHARACTERS_AT_ONCE):
+            some = words[start : start + CHARACTERS_AT_ONCE]
             path = yield from self._ids(SEPARATOR.join(["a", *some, ""]), first=False)
             groups = list(_between(path, self._separator))[1:]
             if len(groups) == len(some):
@@ -156,7 +156,7 @@ class ByText:
             known = [None if token in texts else self._pieces[token].data for token in group]
             parts = _parts(data, known, [texts.get(token, "") for token in group])
             for token, part in zip(group, parts, strict=False):
-                if UNKNOWN in texts.get(token, ""):
+                if REPLACEMENT in texts.get(token, ""):
                     self._remember(token, Piece(part))
 
     def _learn_tidied(self, letter: list[int]) -> Steps[None]:
@@ -174,7 +174,7 @@ class ByText:
             self._pieces.clear()
         self._pieces[token] = piece
 
-    def _all_of(self, path: Sequence[int]) -> Steps[tuple[Answer, dict[int, Piece]]]:
+    def _all_of(self, path: Sequence[int]) -> Steps[tuple[ServerAnswer, dict[int, Piece]]]:
         (answer,) = yield from self._generate([path], None, self._vocab_size or checks.LARGEST_ID)
         return answer, (yield from self.pieces(answer.ids))
 
@@ -191,7 +191,7 @@ def _parts(data: bytes, known: Sequence[bytes | None], texts: Sequence[str]) -> 
     the first token tell how long they are.
     """
     lengths = [
-        len(text.replace(UNKNOWN, "?").encode()) if part is None else len(part)
+        len(text.replace(REPLACEMENT, "?").encode()) if part is None else len(part)
         for part, text in zip(known, texts, strict=True)
     ]
     lengths[0] = len(data) - sum(lengths[1:])

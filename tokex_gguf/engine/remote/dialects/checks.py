@@ -11,7 +11,7 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import Any
 
-from tokex_gguf.engine.remote.dialects.dialect import Answer, Nonsense
+from tokex_gguf.engine.remote.dialects.dialect import Nonsense, ServerAnswer
 from tokex_gguf.values.tokens import visible
 
 LARGEST_ID = 2**31 - 1
@@ -132,7 +132,7 @@ def distribution(
     floor: float,
     asked: int | None = None,
     told: float | None = None,
-) -> Answer:
+) -> ServerAnswer:
     """An answer from (id, log-probability) of the likeliest tokens, in any order.
 
     `told`: the log-probability of `asked`, where the server has told it apart from these; it need not.
@@ -156,7 +156,7 @@ def distribution(
         told = logprobs[rank - 1]
     elif told is not None and told > logprobs[-1] + ROUNDING:
         raise Nonsense("a likely token that is not among the likeliest")
-    return Answer(ids, logprobs, told, rank)
+    return ServerAnswer(ids, logprobs, told, rank)
 
 
 def descending(values: Sequence[object]) -> None:

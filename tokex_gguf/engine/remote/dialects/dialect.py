@@ -38,11 +38,11 @@ class Call:
 Steps: TypeAlias = Generator[Call, Any, T]
 """A question: yields calls, is sent the decoded JSON of each answer, returns what it asked for.
 
-Where the server refuses a call, `Refused` is thrown into it. It raises `Nonsense` where an answer cannot be right.
+Where the server refuses a call, `CallRefused` is thrown into it. It raises `Nonsense` where an answer cannot be right.
 """
 
 
-class Refused(Exception):
+class CallRefused(Exception):
     """The server has refused a call. The message is one line of the server's, at most 200 characters, printable."""
 
     def __init__(self, status: int, line: str) -> None:
@@ -99,7 +99,7 @@ class Served:
 
 
 @record
-class Answer:
+class ServerAnswer:
     """What a server says of the token after a path."""
 
     ids: list[int]
@@ -139,15 +139,15 @@ class Dialect(Protocol):
 
     def after(
         self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, aside: bool = False
-    ) -> Steps[list[Answer]]:
+    ) -> Steps[list[ServerAnswer]]:
         """What follows each of some paths, which have all but their last token in common.
 
         `asked`: for each path, a token whose probability is wanted too. `aside`: whether this is for a path apart from
         the one that is played, such as a walk over a prompt's positions.
         """
 
-    def along(self, path: Sequence[int], start: int, top: int) -> Steps[list[Answer]]:
+    def along(self, path: Sequence[int], start: int, top: int) -> Steps[list[ServerAnswer]]:
         """What follows each position from `start` to the end of a path; `asked` is the token that comes there."""
 
-    def vocabulary(self, path: Sequence[int]) -> Steps[tuple[Answer, dict[int, Piece]]]:
+    def vocabulary(self, path: Sequence[int]) -> Steps[tuple[ServerAnswer, dict[int, Piece]]]:
         """All of the distribution after a path, and the pieces of all tokens. Costs megabytes."""

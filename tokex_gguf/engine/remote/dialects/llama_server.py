@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from tokex_gguf.engine.remote.dialects import checks
 from tokex_gguf.engine.remote.dialects.checks import FINGERPRINTED, dig, found
-from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Changed, Nonsense, Served, Steps, Unsuited
+from tokex_gguf.engine.remote.dialects.dialect import Call, Changed, Nonsense, Served, ServerAnswer, Steps, Unsuited
 from tokex_gguf.values.tokens import Piece
 
 ALL = 10_000_000
@@ -105,17 +105,17 @@ class LlamaServer:
 
     def after(
         self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, aside: bool = False
-    ) -> Steps[list[Answer]]:
+    ) -> Steps[list[ServerAnswer]]:
         """What follows each of some paths. Those for which the same is asked go in one call."""
         slot = self._slots[aside]
-        results: dict[int, Answer] = {}
+        results: dict[int, ServerAnswer] = {}
         for one in dict.fromkeys(asked):
             places = [place for place, each in enumerate(asked) if each == one]
             answers = yield from self._generate([paths[place] for place in places], one, top, slot)
             results |= dict(zip(places, answers, strict=True))
         return [results[place] for place in range(len(paths))]
 
-    def along(self, path: Sequence[int], start: int, top: int) -> Steps[list[Answer]]:
+    def along(self, path: Sequence[int], start: int, top: int) -> Steps[list[ServerAnswer]]:
         """What follows each position: a call for each, and each leaves the next one a token to read."""
         answers = []
         for place in range(start, len(path)):
@@ -123,7 +123,7 @@ class LlamaServer:
             answers += yield from self.after([path[: place + 1]], [asked], top)
         return answers
 
-    def vocabulary(self, path: Sequence[int]) -> Steps[tuple[Answer, dict[int, Piece]]]:
+    def vocabulary(self, path: Sequence[int]) -> Steps[tuple[ServerAnswer, dict[int, Piece]]]:
         """All of the distribution after a path, and the pieces of all tokens."""
         (answer,) = yield from self._generate([path], None, ALL, self._slots[0])
         return answer, (yield from self.pieces(answer.ids))
@@ -167,7 +167,9 @@ class LlamaServer:
             read.append(dig(answer, "tokens"))
         return bool(read[0] == [token] != read[1])
 
-    def _generate(self, paths: Sequence[Sequence[int]], asked: int | None, top: int, slot: int) -> Steps[list[Answer]]:
+    def _generate(
+        self, paths: Sequence[Sequence[int]], asked: int | None, top: int, slot: int
+    ) -> Steps[list[ServerAnswer]]:
         data = self._data.get(asked) if asked is not None else None
         if asked is None or data is None or _is_text(data):
             answers = yield from self._call(paths, asked, top, slot)
@@ -188,7 +190,7 @@ class LlamaServer:
 
     def _call(
         self, paths: Sequence[Sequence[int]], asked: int | None, top: int, slot: int
-    ) -> Steps[list[Answer | None]]:
+    ) -> Steps[list[ServerAnswer | None]]:
         forced = self._harmless if asked is None else asked
         body = {
             **self._model,
@@ -204,7 +206,7 @@ class LlamaServer:
             raise Nonsense("answers in another order than questions")
         return [self._answer(one, asked, forced, top) for one in answers]
 
-    def _answer(self, answer: object, asked: int | None, forced: int, top: int) -> Answer | None:
+    def _answer(self, answer: object, asked: int | None, forced: int, top: int) -> ServerAnswer | None:
         """None where the forced token is half a character."""
         if checks.name(found(answer, "model")) != self._name:
             raise Changed("another model than before")
@@ -231,15 +233,15 @@ class LlamaServer:
         return result
 
 
-def _cut(answer: Answer, asked: int | None, top: int) -> Answer:
+def _cut(answer: ServerAnswer, asked: int | None, top: int) -> ServerAnswer:
     """The likeliest of an answer that has more, with what was asked for."""
     ids, logprobs = answer.ids[:top], answer.logprobs[:top]
     if asked is None:
-        return Answer(ids, logprobs)
+        return ServerAnswer(ids, logprobs)
     if asked not in answer.ids:
         raise Nonsense("a distribution without all its tokens")
     place = answer.ids.index(asked)
-    return Answer(ids, logprobs, answer.logprobs[place], place + 1)
+    return ServerAnswer(ids, logprobs, answer.logprobs[place], place + 1)
 
 
 def connect(model: str) -> Steps[LlamaServer]:

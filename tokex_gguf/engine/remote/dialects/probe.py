@@ -6,7 +6,7 @@ from typing import Any
 from tokex_gguf.engine.remote.dialects import llama_server
 from tokex_gguf.engine.remote.dialects.by_text import listed
 from tokex_gguf.engine.remote.dialects.checks import dig, found, name
-from tokex_gguf.engine.remote.dialects.dialect import Call, Dialect, Nonsense, Refused, Steps, Unsuited
+from tokex_gguf.engine.remote.dialects.dialect import Call, CallRefused, Dialect, Nonsense, Steps, Unsuited
 from tokex_gguf.engine.remote.dialects.sglang import SGLang
 from tokex_gguf.engine.remote.dialects.vllm import VLLM
 
@@ -21,7 +21,7 @@ def probe(model: str) -> Steps[Dialect]:
     try:
         rows = dig((yield Call("/v1/models")), "data")
         owner = name(dig(rows, 0, "owned_by"))
-    except (Refused, Nonsense):
+    except (CallRefused, Nonsense):
         raise Unsuited(f"that is no server of models as {SUITED} is") from None
     try:
         if owner == "llamacpp":
@@ -34,7 +34,7 @@ def probe(model: str) -> Steps[Dialect]:
                 return (yield from SGLang(identifier).connect(row))
             if owner == "vllm" or (yield from _is_there("/version")):
                 return (yield from VLLM(identifier).connect(row))
-    except Refused as refused:
+    except CallRefused as refused:
         if refused.status not in (404, 405, 501):
             raise
     who = {"library": "Ollama"}.get(owner, "this server")
@@ -44,6 +44,6 @@ def probe(model: str) -> Steps[Dialect]:
 def _is_there(path: str) -> Steps[bool]:
     try:
         yield Call(path)
-    except (Refused, Nonsense):
+    except (CallRefused, Nonsense):
         return False
     return True

@@ -7,12 +7,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokex_gguf.engine.remote.dialects import checks
-from tokex_gguf.engine.remote.dialects.by_text import FLOOR, ByText
+from tokex_gguf.engine.remote.dialects.by_text import FLOOR, TextVocabulary
 from tokex_gguf.engine.remote.dialects.checks import dig, found
-from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Changed, Nonsense, Refused, Served, Steps, Unsuited
+from tokex_gguf.engine.remote.dialects.dialect import (
+    Call,
+    CallRefused,
+    Changed,
+    Nonsense,
+    Served,
+    ServerAnswer,
+    Steps,
+    Unsuited,
+)
 from tokex_gguf.values.tokens import Piece
 
-MOST = 1000
+MOST_CANDIDATES = 1000
 """Candidates that are asked for at the most."""
 ROOM = 48 << 20
 """Bytes of an answer about a prompt's positions."""
@@ -24,7 +33,7 @@ PLAIN = {"temperature": 0, "max_new_tokens": 1, "top_p": 1.0, "min_p": 0.0, "rep
 """Sampling that leaves nothing to the model's own settings."""
 
 
-class SGLang(ByText):
+class SGLang(TextVocabulary):
     """One SGLang."""
 
     def __init__(self, model: str) -> None:
@@ -58,7 +67,7 @@ class SGLang(ByText):
             identity=identity,
             context=context - 1,
             vocab_size=self._vocab_size,
-            candidates=min(self._vocab_size or MOST, MOST),
+            candidates=min(self._vocab_size or MOST_CANDIDATES, MOST_CANDIDATES),
             at_once=True,
             exact_ranks=False,
             searchable=False,
@@ -85,10 +94,10 @@ class SGLang(ByText):
         answer = yield Call("/v1/tokenize", body, 16 << 20)
         return checks.tokens(dig(answer, "tokens"), self._vocab_size, 1 << 22)
 
-    def along(self, path: Sequence[int], start: int, top: int) -> Steps[list[Answer]]:
+    def along(self, path: Sequence[int], start: int, top: int) -> Steps[list[ServerAnswer]]:
         """What follows each position: one call. What is before `start` is read from the cache."""
         count = len(path) - start
-        top = max(min(top, MOST, ROOM // (ROW * count)), 1)
+        top = max(min(top, MOST_CANDIDATES, ROOM // (ROW * count)), 1)
         answer = yield Call(
             "/generate", self._body(list(path), top, logprob_start_len=start), ROW * (top + 2) * count + (1 << 20)
         )
@@ -103,7 +112,7 @@ class SGLang(ByText):
         ]
         return [*answers, self._distribution(dig(meta, "output_top_logprobs", 0), top, None, None)]
 
-    def vocabulary(self, path: Sequence[int]) -> Steps[tuple[Answer, dict[int, Piece]]]:
+    def vocabulary(self, path: Sequence[int]) -> Steps[tuple[ServerAnswer, dict[int, Piece]]]:
         """All of the distribution after a path, as far as it is given, and the pieces."""
         return (yield from self._all_of(path))
 
@@ -128,8 +137,8 @@ class SGLang(ByText):
         answer = yield Call("/generate", {"input_ids": self._separator, "sampling_params": sampling})
         return found(answer, "meta_info", "finish_reason", "type") == "stop", found(answer, "text") == ""
 
-    def _generate(self, paths: Sequence[Sequence[int]], asked: int | None, top: int) -> Steps[list[Answer]]:
-        top = min(top, MOST)
+    def _generate(self, paths: Sequence[Sequence[int]], asked: int | None, top: int) -> Steps[list[ServerAnswer]]:
+        top = min(top, MOST_CANDIDATES)
         more = {} if asked is None else {"token_ids_logprob": [[asked] for _ in paths]}
         answer = yield Call(
             "/generate", self._body([list(path) for path in paths], top, **more), len(paths) * (ROW * top + (1 << 16))
@@ -163,7 +172,7 @@ class SGLang(ByText):
             raise Changed("another model than before")
         return meta
 
-    def _distribution(self, rows: object, top: int, asked: int | None, told: float | None) -> Answer:
+    def _distribution(self, rows: object, top: int, asked: int | None, told: float | None) -> ServerAnswer:
         if not isinstance(rows, list) or len(rows) > top:
             raise Nonsense("more tokens than were asked for")
         pairs: list[tuple[Any, Any]] = [(one, value) for value, one in checks.columns(rows, 0, 1)]
@@ -176,7 +185,7 @@ def _first(paths: Sequence[str]) -> Steps[object]:
     for path in paths:
         try:
             return (yield Call(path, None, 4 << 20))
-        except Refused as refused:
+        except CallRefused as refused:
             if refused.status not in (404, 405):
                 raise
     return None

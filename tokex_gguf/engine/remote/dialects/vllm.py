@@ -9,9 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tokex_gguf.engine.remote.dialects import checks
-from tokex_gguf.engine.remote.dialects.by_text import FLOOR, ByText, listed
+from tokex_gguf.engine.remote.dialects.by_text import FLOOR, TextVocabulary, listed
 from tokex_gguf.engine.remote.dialects.checks import dig, found
-from tokex_gguf.engine.remote.dialects.dialect import Answer, Call, Changed, Nonsense, Refused, Served, Steps, Unsuited
+from tokex_gguf.engine.remote.dialects.dialect import (
+    Call,
+    CallRefused,
+    Changed,
+    Nonsense,
+    Served,
+    ServerAnswer,
+    Steps,
+    Unsuited,
+)
 from tokex_gguf.values.tokens import Piece
 
 SAYS_SIZE = (0, 11)
@@ -38,7 +47,7 @@ PLAIN = {
 """What all calls have in common: nothing is left to the model's own settings."""
 
 
-class VLLM(ByText):
+class VLLM(TextVocabulary):
     """One model of one vLLM."""
 
     def __init__(self, model: str) -> None:
@@ -103,7 +112,7 @@ class VLLM(ByText):
         answer = yield Call("/tokenize", body, 16 << 20)
         return checks.tokens(dig(answer, "tokens"), self._vocab_size, 1 << 22)
 
-    def along(self, path: Sequence[int], start: int, top: int) -> Steps[list[Answer]]:
+    def along(self, path: Sequence[int], start: int, top: int) -> Steps[list[ServerAnswer]]:
         """What follows each position: one call, which says something of all positions before, too."""
         top = max(min(top, self._candidates, ROOM // (ROW * len(path))), 1)
         most = ROW * (top + 2) * (len(path) + 1) + (1 << 20)
@@ -122,7 +131,7 @@ class VLLM(ByText):
             answers.append(_ranked(one, found(rows[str(path[place])], "rank")))
         return [*answers, self._next(self._told(answer, 1)[0], None, top)]
 
-    def vocabulary(self, path: Sequence[int]) -> Steps[tuple[Answer, dict[int, Piece]]]:
+    def vocabulary(self, path: Sequence[int]) -> Steps[tuple[ServerAnswer, dict[int, Piece]]]:
         """All of the distribution after a path, and the pieces of all tokens."""
         return (yield from self._all_of(path))
 
@@ -146,7 +155,7 @@ class VLLM(ByText):
         choice = self._told(answer, 1)[0]
         return choice.get("finish_reason") == "stop", choice.get("text") == ""
 
-    def _generate(self, paths: Sequence[Sequence[int]], asked: int | None, top: int) -> Steps[list[Answer]]:
+    def _generate(self, paths: Sequence[Sequence[int]], asked: int | None, top: int) -> Steps[list[ServerAnswer]]:
         top = min(top, self._candidates)
         more = {} if asked is None else {"allowed_token_ids": [asked]}
         answer = yield Call(
@@ -180,7 +189,7 @@ class VLLM(ByText):
             raise Nonsense("answers without their numbers")
         return [choices[places.index(place)] for place in range(count)]
 
-    def _next(self, choice: object, asked: int | None, top: int) -> Answer:
+    def _next(self, choice: object, asked: int | None, top: int) -> ServerAnswer:
         rows = dig(choice, "logprobs", "top_logprobs", 0)
         if not isinstance(rows, dict) or len(rows) > top + 1:
             raise Nonsense("more tokens than were asked for")
@@ -192,7 +201,9 @@ class VLLM(ByText):
             told = checks.logprob(dig(choice, "logprobs", "token_logprobs", 0), FLOOR)
         return self._distribution(pairs, top, asked, told)
 
-    def _distribution(self, pairs: list[tuple[int, object]], top: int, asked: int | None, told: float | None) -> Answer:
+    def _distribution(
+        self, pairs: list[tuple[int, object]], top: int, asked: int | None, told: float | None
+    ) -> ServerAnswer:
         """The token that is there stands among the likeliest, or is one more than these."""
         if len(pairs) == top + 1:
             last = asked if asked is not None else min(pairs, key=lambda pair: checks.logprob(pair[1], FLOOR))[0]
@@ -203,7 +214,7 @@ class VLLM(ByText):
         """How many tokens there are: the server says so where it is asked about one that is not there."""
         try:
             yield Call("/v1/completions", self._body([letter], 1, logit_bias={str(checks.LARGEST_ID): 1}))
-        except Refused as refused:
+        except CallRefused as refused:
             told = re.search(r"vocab(?:ulary)?[ _]size:? *(\d{1,9})", str(refused), re.IGNORECASE)
             return int(told[1]) if told else 0
         return 0
@@ -212,7 +223,7 @@ class VLLM(ByText):
         """How many candidates there can be."""
         try:
             yield Call("/v1/completions", self._body([letter], PROBED))
-        except Refused as refused:
+        except CallRefused as refused:
             told = re.search(r"max(?:imum)? allowed: *(\d{1,9})", str(refused), re.IGNORECASE)
             if told and int(told[1]) > 0:
                 return int(told[1])
@@ -234,10 +245,10 @@ def _at_least(version: str, wanted: tuple[int, int]) -> bool:
     return told is not None and (int(told[1]), int(told[2])) >= wanted
 
 
-def _ranked(answer: Answer, rank: object) -> Answer:
+def _ranked(answer: ServerAnswer, rank: object) -> ServerAnswer:
     """With the rank of a token that is not among the likeliest."""
     if answer.rank is not None:
         return answer
     if type(rank) is not int or not 1 <= rank <= checks.LARGEST_ID:
         raise Nonsense("a rank that is none")
-    return Answer(answer.ids, answer.logprobs, answer.asked, max(rank, len(answer.ids) + 1))
+    return ServerAnswer(answer.ids, answer.logprobs, answer.asked, max(rank, len(answer.ids) + 1))

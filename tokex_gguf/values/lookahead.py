@@ -16,12 +16,12 @@ from tokex_gguf.values.tree import Node
 
 TIPS = 16
 """Tips of which it is kept what is known ahead of them, the latest."""
-DEEPEST = 32
+LONGEST_BRANCH = 32
 """Tokens of a branch at the most."""
-NEAR = 8
+NEAR_TIPS = 8
 """Tokens that a player goes on by, at the most, for what was known ahead to be found again."""
 
-Branch: TypeAlias = tuple[int, ...]
+TokenBranch: TypeAlias = tuple[int, ...]
 
 
 class Way(Enum):
@@ -33,8 +33,8 @@ class Way(Enum):
     """Neither by this one nor by any that is less likely."""
 
 
-May: TypeAlias = Callable[[Branch, Distribution, int], Way]
-Seen: TypeAlias = Callable[[Distribution], Distribution]
+May: TypeAlias = Callable[[TokenBranch, Distribution, int], Way]
+AsSeen: TypeAlias = Callable[[Distribution], Distribution]
 """What is made of a distribution before it is gone on by its rows."""
 
 
@@ -44,17 +44,17 @@ def as_told(distribution: Distribution) -> Distribution:
 
 
 @dataclass(slots=True)
-class AheadNode:
+class LookaheadNode:
     """A path that is no part of the tree: what the model says after it, once that is known."""
 
     distribution: Distribution | None = None
-    children: "dict[int, AheadNode]" = field(default_factory=dict)
+    children: "dict[int, LookaheadNode]" = field(default_factory=dict)
 
-    def descend(self, branch: Sequence[int]) -> "AheadNode":
+    def descend(self, branch: Sequence[int]) -> "LookaheadNode":
         """The path longer by these tokens."""
         ahead = self
         for token in branch:
-            ahead = ahead.children.setdefault(token, AheadNode())
+            ahead = ahead.children.setdefault(token, LookaheadNode())
         return ahead
 
 
@@ -62,7 +62,7 @@ class Place(NamedTuple):
     """A path, as the tree has it and beside the tree: either may lack it."""
 
     node: Node | None
-    ahead: AheadNode | None
+    ahead: LookaheadNode | None
 
     @property
     def distribution(self) -> Distribution | None:
@@ -83,26 +83,26 @@ class _Row(NamedTuple):
     """The log-probability of the branch with that row's token, negated."""
     number: int
     """So that of equal ones the first comes first."""
-    branch: Branch
+    branch: TokenBranch
     before: float
     """The log-probability of the branch."""
     row: int
 
 
-class Growth:
+class LookaheadTree:
     """What is known behind one tip, and what is the likeliest that is not: best first, by joint probability."""
 
-    def __init__(self, tip: Node, ahead: AheadNode) -> None:
+    def __init__(self, tip: Node, ahead: LookaheadNode) -> None:
         self.tip = tip
         self.ahead = ahead
         self.known = 0
         """Branches whose distributions are known, as far as they were come by."""
         self._chosen_by: object = None
-        self._seen: Seen = as_told
+        self._seen: AsSeen = as_told
         self._rows: list[_Row] = []
-        self._asked: dict[Branch, float] = {}
+        self._asked: dict[TokenBranch, float] = {}
         """Log-probabilities of what was given to be asked for."""
-        self._expected: Collection[Branch] = ()
+        self._expected: Collection[TokenBranch] = ()
         """What is still to come."""
         self._count = 0
         self._began = False
@@ -114,7 +114,7 @@ class Growth:
             place = place.child(token)
         return place
 
-    def begin(self, chosen_by: object, asked: Collection[Branch], seen: Seen = as_told) -> None:
+    def begin(self, chosen_by: object, asked: Collection[TokenBranch], seen: AsSeen = as_told) -> None:
         """Begins anew where other branches may be gone on by than before, or what was asked for does not come.
 
         `chosen_by`: what decides that, also how distributions are `seen`; `asked`: what is still to come.
@@ -127,19 +127,19 @@ class Growth:
         self._chosen_by, self._seen, self._rows, self._asked, self.known = chosen_by, seen, [], {}, 0
         self._began = self._open((), 0.0)
 
-    def wanted(self, count: int, budget: int, may: May) -> list[Branch]:
+    def wanted(self, count: int, budget: int, may: May) -> list[TokenBranch]:
         """The likeliest branches that are neither known nor asked for, the likeliest first.
 
         There are no more than `count`, nor than are left of a `budget` of all that are known or asked for.
         """
         self._take_up()
-        found: list[Branch] = []
+        found: list[TokenBranch] = []
         while self._rows and len(found) < count and self.known + len(self._asked) < budget:
             first = heappop(self._rows)
             told = self.at(first.branch).distribution
             assert told is not None
             before = self._seen(told)
-            way = Way.LAST if len(first.branch) >= DEEPEST else may(first.branch, before, first.row)
+            way = Way.LAST if len(first.branch) >= LONGEST_BRANCH else may(first.branch, before, first.row)
             if way is Way.LAST:
                 continue
             self._push(first.branch, first.before, before, first.row + 1)
@@ -153,10 +153,10 @@ class Growth:
                 found.append(branch)
         return found
 
-    def behind(self, tip: Node) -> "Growth":
+    def behind(self, tip: Node) -> "LookaheadTree":
         """What is known of the path one token longer, and in what order it goes on there."""
         token = tip.token
-        longer = Growth(tip, self.ahead.descend([token]))
+        longer = LookaheadTree(tip, self.ahead.descend([token]))
         rows = [one._replace(branch=one.branch[1:]) for one in self._rows if one.branch[:1] == (token,)]
         if rows:
             heapify(rows)
@@ -172,7 +172,7 @@ class Growth:
         for branch in [one for one in self._asked if self.at(one).distribution is not None]:
             self._open(branch, self._asked.pop(branch))
 
-    def _open(self, branch: Branch, logprob: float) -> bool:
+    def _open(self, branch: TokenBranch, logprob: float) -> bool:
         """Lets a branch be gone on by the rows of the distribution after it; returns whether that is known."""
         distribution = self.at(branch).distribution
         if distribution is None:
@@ -181,33 +181,33 @@ class Growth:
         self._push(branch, logprob, self._seen(distribution), 0)
         return True
 
-    def _push(self, branch: Branch, logprob: float, distribution: Distribution, row: int) -> None:
+    def _push(self, branch: TokenBranch, logprob: float, distribution: Distribution, row: int) -> None:
         if row < len(distribution):
             self._count += 1
             heappush(self._rows, _Row(-logprob - distribution.logprobs[row], self._count, branch, logprob, row))
 
 
-class Foreseen:
+class LookaheadResults:
     """What is known ahead of the tips that the player came to last."""
 
     def __init__(self) -> None:
-        self._tips: OrderedDict[Node, Growth] = OrderedDict()
+        self._tips: OrderedDict[Node, LookaheadTree] = OrderedDict()
         self.answers = 0
         """How many were kept so far: with each there may be something new to show."""
 
-    def of(self, tip: Node) -> Growth:
-        """What is known behind a tip, to be grown."""
-        if (growth := self._tips.get(tip)) is None:
+    def of(self, tip: Node) -> LookaheadTree:
+        """What is known behind a tip."""
+        if (lookahead := self._tips.get(tip)) is None:
             before = self._tips.get(tip.parent) if tip.parent else None
-            growth = before.behind(tip) if before else Growth(tip, self.place(tip).ahead or AheadNode())
+            lookahead = before.behind(tip) if before else LookaheadTree(tip, self.place(tip).ahead or LookaheadNode())
             for longer in self._tips.values():
                 if longer.tip.parent is tip:  # as after popping
-                    growth.ahead.children.setdefault(longer.tip.token, longer.ahead)
-            self._tips[tip] = growth
+                    lookahead.ahead.children.setdefault(longer.tip.token, longer.ahead)
+            self._tips[tip] = lookahead
             if len(self._tips) > TIPS:
                 self._tips.popitem(last=False)
         self._tips.move_to_end(tip)
-        return growth
+        return lookahead
 
     def attach(self, tip: Node, branch: Sequence[int], distribution: Distribution) -> None:
         """Keeps what the model says after a tip and a branch. The first answer stays."""
@@ -220,9 +220,9 @@ class Foreseen:
         """A path of the tree, with what is known beside it."""
         above: Node | None = node
         branch: list[int] = []
-        while above is not None and len(branch) <= NEAR:
-            if (growth := self._tips.get(above)) is not None:
-                return Place(node, growth.at(branch[::-1]).ahead)
+        while above is not None and len(branch) <= NEAR_TIPS:
+            if (lookahead := self._tips.get(above)) is not None:
+                return Place(node, lookahead.at(branch[::-1]).ahead)
             branch.append(above.token)
             above = above.parent
         return Place(node, None)
@@ -231,7 +231,7 @@ class Foreseen:
         """Lets the tree take over what is known of a path that the player goes to."""
         lacking: list[Node] = []
         above: Node | None = node
-        while above is not None and above.depth and above.distribution is None and len(lacking) < NEAR:
+        while above is not None and above.depth and above.distribution is None and len(lacking) < NEAR_TIPS:
             lacking.append(above)
             above = above.parent
         for one in reversed(lacking):
