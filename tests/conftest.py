@@ -351,4 +351,4 @@ def no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is answered from logits that were kept: every answer is decoded."""
     from tokex_gguf.engine.worker import logits_cache
 
-    monkeypatch.setattr(logits_cache, "MOST", 0)
+    monkeypatch.setattr(logits_cache, "MOST_ROWS", 0)

@@ -415,7 +415,7 @@ def echo() -> "subprocess.Popen[bytes]":
 
 
 def test_what_nobody_waits_for_is_held_back(echo: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "QUIET", 3600)
+    monkeypatch.setattr(client_module, "HELD_BACK", 3600)
     client = EngineClient(lambda _: None, echo)
     assert echo.stderr
     check, look_ahead, evaluate = Check(1, [1], True), Lookahead(2, [1], [[2]], 5), Evaluate(3, [1], 0, 5)
@@ -434,7 +434,7 @@ def test_what_is_grown_behind_answers_is_not_held_back(
     echo: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The engine would rest meanwhile. From another path it follows a key. Nor is what is awaited."""
-    monkeypatch.setattr(client_module, "QUIET", 3600)
+    monkeypatch.setattr(client_module, "HELD_BACK", 3600)
     client = EngineClient(lambda _: None, echo)
     assert echo.stderr
     many = [[token] for token in range(8)]
@@ -527,12 +527,12 @@ def test_no_request_waits_for_the_search_to_be_made_ready(monkeypatch: pytest.Mo
     slices: list[int] = []
     index = Index(10**9, lambda _: b"a")
     monkeypatch.setattr(index, "extend", lambda: slices.append(1))
-    monkeypatch.setattr(server_module, "QUIET", 3600)
+    monkeypatch.setattr(server_module, "SEARCH_READY_AFTER", 3600)
     server._answered = True
     asked = Evaluate(1, [1], 0, 5)
     threading.Timer(0.05, ask, [box, asked]).start()
     assert ended(lambda: server._next(index)) == asked and not slices
-    monkeypatch.setattr(server_module, "QUIET", 0)
+    monkeypatch.setattr(server_module, "SEARCH_READY_AFTER", 0)
     threading.Timer(0.05, ask, [box, asked]).start()
     assert server._next(index) == asked
     assert slices

@@ -267,7 +267,7 @@ def test_200_megabytes_are_not_read(server: StandIn) -> None:
 
 def test_no_answer_is_larger_than_the_door(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     server.fault = "200 MB"
-    monkeypatch.setattr(http, "LARGEST", 2 << 20)
+    monkeypatch.setattr(http, "MOST_BYTES", 2 << 20)
     with pytest.raises(NoAnswer, match="more than was asked for: over 2,097,152 bytes"):
         door(server).run(once(most=1 << 40))
 

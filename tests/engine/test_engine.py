@@ -224,7 +224,7 @@ def test_random_walks_agree_with_a_fresh_decode(any_load: Loader, natalia: list[
 def test_after_eviction_the_numbers_are_the_same(
     any_load: Loader, natalia: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logits_cache, "BYTES", 0)  # else the answer would be kept
+    monkeypatch.setattr(logits_cache, "MOST_BYTES", 0)  # else the answer would be kept
     small = any_load(context=256)
     evaluator = Evaluator(small)
     first, decoded = tip(evaluator, natalia)

@@ -339,7 +339,7 @@ def test_a_files_own_words_are_not_raw_in_the_log(raw: Raw, tmp_path: Path) -> N
 def test_a_search_of_a_vocabulary_larger_than_all_kept_rows_ends(
     evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logits_cache, "BYTES", 1000)
+    monkeypatch.setattr(logits_cache, "MOST_BYTES", 1000)
     small = Evaluator(evaluator._model)
     row, decoded = small.row([5, 6, 7])
     assert decoded and row.logits.shape == (small._model.vocabulary.size,)

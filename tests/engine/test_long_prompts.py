@@ -28,7 +28,7 @@ LONG = 512
 
 @pytest.fixture(autouse=True)
 def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cells_module, "LONG", LONG)
+    monkeypatch.setattr(cells_module, "FAST_FROM", LONG)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_the_first_answer_stays(name: str, tiny: dict[str, Path]) -> None:
 def test_the_numbers_are_those_of_one_token_after_the_other(
     name: str, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cells_module, "LONG", FAST_BATCH)
+    monkeypatch.setattr(cells_module, "FAST_FROM", FAST_BATCH)
     model = open_model(tiny[name])
     path = tokens(model, 150)
     found = [one for chunk in read(emptied(model), path) for one in chunk.distributions]
@@ -164,7 +164,7 @@ def test_walks_through_fast_and_strict(
 ) -> None:
     """Whatever is called strict has the bits of a strict evaluation, with fast batches and interruptions between."""
     monkeypatch.setattr(llama_module, "FIRST_CONTEXT", 256)
-    monkeypatch.setattr(cells_module, "LONG", FAST_BATCH + 6)
+    monkeypatch.setattr(cells_module, "FAST_FROM", FAST_BATCH + 6)
     context, longest = CONTEXTS[kind]
     stop = Stopper()
     print("seed", SEED)

@@ -89,7 +89,7 @@ def never() -> bool:
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Paths of some hundred tokens have several."""
-    monkeypatch.setattr(prompt_cache, "MOST", 128)
+    monkeypatch.setattr(prompt_cache, "LARGEST_PART", 128)
 
 
 @pytest.mark.parametrize("name", few(MODELS, of=4))

@@ -144,10 +144,10 @@ MEASURE = """
 import re, sys
 from pathlib import Path
 from tokex_gguf.engine.worker.abort import Abort
-from tokex_gguf.engine.worker.llama import Entry, Llama
+from tokex_gguf.engine.worker.llama import BatchEntry, Llama
 path, cells, kv = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 llama = Llama(path, context=cells, threads=1, progress=lambda _: None, abort=Abort(), kv=kv)
-llama.decode([Entry(40 + i, 0, i, True) for i in range(48)])
+llama.decode([BatchEntry(40 + i, 0, i, True) for i in range(48)])
 print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024)
 """
 

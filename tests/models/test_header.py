@@ -390,7 +390,7 @@ def test_bad_files_are_refused(path: Path, raw: bytes, says: str) -> None:
 
 
 def test_a_header_may_not_be_endless(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gguf_reader, "LONGEST", 1 << 20)
+    monkeypatch.setattr(gguf_reader, "MOST_BYTES", 1 << 20)
     said = refusal(path, build(keys(x=array(F32, [0] * (1 << 18)))))
     assert said == "'x' reaches beyond 1 MiB: no model has a header that long"
     monkeypatch.setattr(checks, "MOST_TOKENS", 2)

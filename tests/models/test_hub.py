@@ -105,12 +105,12 @@ def pull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     """`tokex-gguf pull` in this process, and in haste: its exit code and its lines but the download's first."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub" / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
-    monkeypatch.setattr(hub_module, "PATIENCE", 10)
+    monkeypatch.setattr(hub_module, "HUB_WAIT", 10)
     monkeypatch.setattr(file_download, "time", SimpleNamespace(sleep=lambda _: None))  # between its tries
 
     def run_here(hub: Hub, name: str) -> tuple[int, list[str]]:
         if hub.fault == "hangs":
-            monkeypatch.setattr(hub_module, "PATIENCE", 0.5)
+            monkeypatch.setattr(hub_module, "HUB_WAIT", 0.5)
         monkeypatch.setattr(constants, "ENDPOINT", hub.address)
         template = hub.address + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
@@ -462,7 +462,7 @@ def test_a_body_without_an_end_is_given_up(
     fault: str, size: int | None, tmp_path: Path, pull: Pull, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the size that the hub told, or by what a file of unknown size may have."""
-    monkeypatch.setattr(hub_module, "LARGEST", 50 << 20)
+    monkeypatch.setattr(hub_module, "MOST_BYTES", 50 << 20)
     with serving({"model.Q8_0.gguf": MODEL}, fault, lists={"size": size}) as hub:
         code, lines = pull(hub, "maker/model")
         assert hub.sent < 200 << 20 and hub.cuts < 100

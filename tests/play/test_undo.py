@@ -171,7 +171,7 @@ def test_an_autoplay_is_one_step(lookahead: int, stop: Action) -> None:
 
 
 def test_steps_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(undo, "MOST", 5)
+    monkeypatch.setattr(undo, "MOST_ACTIONS", 5)
     play = started("hello")
     for _ in range(9):
         play.press(Action.APPEND)

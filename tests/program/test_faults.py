@@ -482,7 +482,7 @@ def test_a_header_that_was_damaged_meanwhile_is_not_given_to_llama_cpp(tiny: dic
 def test_a_reply_without_an_end_is_a_failure(
     tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "LONGEST", 100)
+    monkeypatch.setattr(client, "MOST_REPLY_BYTES", 100)
     player = Patient(tmp_path, tiny["qwen2"])
     player.until(lambda session: session.game.engine is EngineStatus.DEAD)
     assert player.session.notice == "the engine stopped (unreadable reply): press r to restart it"

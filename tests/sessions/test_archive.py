@@ -345,7 +345,7 @@ def test_deep_and_wide_trees() -> None:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """No more candidates are kept than are shown."""
-    monkeypatch.setattr(requests, "KEPT", 0)
+    monkeypatch.setattr(requests, "KEPT_CANDIDATES", 0)
 
 
 @pytest.mark.usefixtures("few")

@@ -205,7 +205,7 @@ class Growing:
 
 @pytest.fixture(params=[1, 3, 7, columns.NODES_AT_ONCE])
 def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(columns, "PART", request.param)
+    monkeypatch.setattr(columns, "NODES_AT_ONCE", request.param)
 
 
 GROWN = "saves of trees that grow, over several starts, in parts of a few nodes"
@@ -243,7 +243,7 @@ def test_what_has_grown_is_encoded_as_if_for_the_first_time(seed: int, starts: f
 def test_what_has_grown_for_long_is_encoded_as_if_for_the_first_time(
     part: int, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(columns, "PART", (1, 3, 7, 64)[part])
+    monkeypatch.setattr(columns, "NODES_AT_ONCE", (1, 3, 7, 64)[part])
     for seed in range(SEED, SEED + 20):
         grows(seed, 150, starts=0.2)
     figure(20 * 150, GROWN, seed=SEED)

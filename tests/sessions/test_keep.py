@@ -161,7 +161,7 @@ def test_what_is_due_waits_for_a_pause(keeper: Keeper, monkeypatch: pytest.Monke
     begun: list[float] = []
     monkeypatch.setattr(store, "save_generation", lambda *_, **__: begun.append(time.monotonic()))
     monkeypatch.setattr(keeper_module, "SETTLE", 0.1)
-    monkeypatch.setattr(keeper_module, "QUIET", 0.5)
+    monkeypatch.setattr(keeper_module, "SAVE_AFTER", 0.5)
     monkeypatch.setattr(keeper_module, "AT_MOST", LONG)
     keeper.offer(dump(1))
     for n in range(2, 30):
@@ -413,7 +413,7 @@ def test_telling_that_fails_ends_nothing(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_what_failed_is_tried_again_by_itself(tmp_path: Path, keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper_module, "AGAIN", 0.05)
+    monkeypatch.setattr(keeper_module, "RETRY_AFTER", 0.05)
     with monkeypatch.context() as patch:
         refuse(patch, "fsync", errno.ENOSPC)
         assert not save(keeper, 1)
@@ -1036,7 +1036,7 @@ def test_a_disk_that_hangs_in_any_call_keeps_nobody_waiting(
     call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a server's folder does that is mounted hard, once the server is gone."""
-    monkeypatch.setattr(store, "AGAIN", 0.0)
+    monkeypatch.setattr(store, "REORDERED_AFTER", 0.0)
     monkeypatch.setattr(autosave_module, "QUICKLY", 0.2)
     dead, never = threading.Event(), threading.Event()
     real, real_sync = getattr(os, call), os.fsync
@@ -1099,7 +1099,7 @@ def test_a_session_that_was_only_looked_at_ends_though_its_disk_hangs(
 
 
 def test_what_could_not_be_read_again_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "LARGEST", 1 << 20)
+    monkeypatch.setattr(store, "MOST_BYTES", 1 << 20)
     slot = Slot(tmp_path)
     slot.save(document(1))
     for data in (b"x" * (1 << 20 | 1), [b"x" * (1 << 19)] * 3):

@@ -43,8 +43,8 @@ def test_a_newer_one_takes_its_place(tmp_path: Path) -> None:
 def test_what_a_killed_program_left_is_removed_and_what_is_used_stays(tmp_path: Path) -> None:
     here = RowsFolder(tmp_path)
     used = here.file()
-    code = "import os, pathlib, sys; from tokex_gguf.shell.rows import Rows; "
-    code += "print(Rows(pathlib.Path(sys.argv[1])).file()); sys.stdout.flush(); os._exit(9)"
+    code = "import os, pathlib, sys; from tokex_gguf.shell.rows import RowsFolder; "
+    code += "print(RowsFolder(pathlib.Path(sys.argv[1])).file()); sys.stdout.flush(); os._exit(9)"
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
     left = Path(done.stdout.strip())
     assert left.exists()

@@ -313,7 +313,7 @@ ABSURD = ["huge", "marked", "controls", "all"]
 def test_a_prompt_of_any_length_is_drawn_by_what_is_seen_of_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first frame lays out what is in sight; the frames after it what has changed."""
     if kind in ABSURD:  # smaller blocks cost less, and are as independent of the length
-        monkeypatch.setattr(panes, "BLOCK", 64)
+        monkeypatch.setattr(panes, "TOKENS_TOGETHER", 64)
         monkeypatch.setattr(panes, "SLACK", 48)
     holds_for(kind)
 
@@ -427,7 +427,7 @@ def test_blocks_are_not_seen_where_lines_end(size: tuple[int, int], monkeypatch:
     words = [100, 101, 101, 101, 103, 104, 105, 106, 107, 108]
     tokens = [102 if chance.random() < 0.1 else chance.choice(words) for _ in range(400)]
     tip = path_of(tokens, 400)
-    monkeypatch.setattr(panes, "BLOCK", 64)
+    monkeypatch.setattr(panes, "TOKENS_TOGETHER", 64)
     monkeypatch.setattr(panes, "SLACK", 48)
     blocks = panes.PromptPane()
     begins = {
@@ -454,7 +454,7 @@ def test_blocks_are_not_seen_where_lines_end(size: tuple[int, int], monkeypatch:
                 ),
             )
             shown.append((play.session, blocks.lines(play.session, shown_path(play.session), *size)))
-    monkeypatch.setattr(panes, "BLOCK", 1 << 30)
+    monkeypatch.setattr(panes, "TOKENS_TOGETHER", 1 << 30)
     whole = panes.PromptPane()
     for session, lines in shown:
         assert lines == whole.lines(session, shown_path(session), *size), f"seed {SEED}"

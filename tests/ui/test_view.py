@@ -702,7 +702,7 @@ def test_every_key_moves_the_help_and_its_selection_is_on_the_screen(
 @pytest.mark.parametrize("kind", SCREENS)
 def test_the_footer_shows_the_keys_of_the_screen(kind: type[Screen]) -> None:
     names = {"search": "searching", "input": "typing", "find": "finding", "play": "ready", "answerlist": "answers"}
-    name = kind.__name__.lower()
+    name = kind.__name__.removesuffix("Screen").lower()
     play = STATES[names.get(name, name)]()
     assert type(play.session.screen) is kind
     line = below(text(play, 300, 40)).keys
