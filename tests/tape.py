@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from tokex_gguf.engine.remote.dialects.dialect import Call, CallRefused, Dialect, Nonsense, ServerAnswer, Steps
 from tokex_gguf.engine.remote.dialects.probe import probe
-from tokex_gguf.engine.remote.http import ServerConnection
+from tokex_gguf.engine.remote.http import HttpClient
 from tokex_gguf.values.server_url import parse
 from tokex_gguf.values.tokens import Piece
 
@@ -59,7 +59,7 @@ def ask(run: Callable[[Steps[Any]], Any], model: str = "") -> Asked:
 
 def record(url: str, file: Path, **about: str) -> Asked:
     """Asks a server, and keeps its answers. `about`: what else there is to say of it."""
-    door = ServerConnection(parse(url))
+    client = HttpClient(parse(url))
     rows: list[dict[str, Any]] = []
 
     def taped(steps: Steps[T]) -> Steps[T]:
@@ -80,9 +80,9 @@ def record(url: str, file: Path, **about: str) -> Asked:
             return result
 
     try:
-        asked = ask(lambda steps: door.run(taped(steps)))
+        asked = ask(lambda steps: client.run(taped(steps)))
     finally:
-        door.close()
+        client.close()
     about["served"] = asked.dialect.served.software
     lines = [json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in [about, *rows]]
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What may import what: packages are layers, imports point down, and what is heavy or foreign has one door.
+"""What may import what: packages are layers, imports point down, and what is heavy or foreign has one importer.
 
 Read from the sources, so that an import inside a function counts as well.
 """
@@ -70,7 +70,7 @@ WORKER_MAY_IMPORT = (
 )
 REMOTE_MAY_IMPORT = (*SHARED, "engine.remote")
 
-DOORS = {
+IMPORTERS = {
     "llama_cpp": {"engine.worker.llama"},
     "huggingface_hub": {"models.hub"},
     "platformdirs": {"system.folders"},
@@ -210,7 +210,7 @@ def test_every_entrance_is_used(entrance: str) -> None:
     "names",
     [
         *(LAYERS, PURE, SHARED, WORKER_MAY_IMPORT, REMOTE_MAY_IMPORT),
-        {*ENTRANCES, *chain.from_iterable(ENTRANCES.values()), *chain.from_iterable(DOORS.values())},
+        {*ENTRANCES, *chain.from_iterable(ENTRANCES.values()), *chain.from_iterable(IMPORTERS.values())},
     ],
 )
 def test_every_name_is_that_of_a_module(names: Iterable[str]) -> None:
@@ -240,9 +240,9 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         left = {module: needed for module, needed in left.items() if module not in free}
 
 
-@pytest.mark.parametrize("library", DOORS)
-def test_a_library_has_one_door(library: str) -> None:
-    assert {module for module in FILES if any(within(name, library) for name in foreign(module))} == DOORS[library]
+@pytest.mark.parametrize("library", IMPORTERS)
+def test_a_library_has_one_importer(library: str) -> None:
+    assert {module for module in FILES if any(within(name, library) for name in foreign(module))} == IMPORTERS[library]
 
 
 def test_numbers_stay_in_the_worker_and_the_terminal_in_the_ui() -> None:

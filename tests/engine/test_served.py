@@ -45,7 +45,7 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.engine.remote.dialects.probe import probe
 from tokex_gguf.engine.remote.evaluator import PIECE, Evaluator
-from tokex_gguf.engine.remote.http import ServerConnection
+from tokex_gguf.engine.remote.http import HttpClient
 from tokex_gguf.engine.remote.server import SameModel
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import NO_CHAIN
@@ -543,23 +543,23 @@ def test_a_check_within_a_walk_that_a_key_ends_is_answered(talk: Talk, server: S
 def test_a_table_of_a_long_prompt_has_all_candidates_also_when_it_comes_along() -> None:
     with serving("vLLM", cap=100) as server:
         server.context = 40_000
-        door = ServerConnection(parse(server.address))
-        dialect = door.run(probe(""))
-        evaluator = Evaluator(SameModel(door, dialect), dialect, 100, apart=False)
+        client = HttpClient(parse(server.address))
+        dialect = client.run(probe(""))
+        evaluator = Evaluator(SameModel(client, dialect), dialect, 100, apart=False)
         path = [5 + index % 60 for index in range(6000)]
         for start in (5999, 5996):  # alone, and with tokens before it whose numbers are asked for as well
-            *_, last = Evaluator(SameModel(door, dialect), dialect, 100, apart=False).evaluate(path, start, 100)
+            *_, last = Evaluator(SameModel(client, dialect), dialect, 100, apart=False).evaluate(path, start, 100)
             assert len(last.distributions[-1]) == 100
         list(evaluator.evaluate(path, 5996, 100))
         *_, again = evaluator.evaluate(path, 5999, 100)
         assert len(again.distributions[-1]) == 100
-        door.close()
+        client.close()
 
 
 def test_of_paths_that_were_searched_one_is_remembered_as_a_whole(server: StandIn) -> None:
-    door = ServerConnection(parse(server.address))
-    dialect = door.run(probe(""))
-    evaluator = Evaluator(SameModel(door, dialect), dialect, 20, apart=False)
+    client = HttpClient(parse(server.address))
+    dialect = client.run(probe(""))
+    evaluator = Evaluator(SameModel(client, dialect), dialect, 20, apart=False)
     for last in range(5):
         assert evaluator.search([5, 6, 7 + last], "e", 5).total
         count = len(server.calls)
@@ -567,7 +567,7 @@ def test_of_paths_that_were_searched_one_is_remembered_as_a_whole(server: StandI
         assert found.tokens and len(server.calls) == count, "the newest is not asked for twice"
     sizes = [len(known.distribution) for known in evaluator._memory._known.values()]
     assert max(sizes) == 20
-    door.close()
+    client.close()
 
 
 CONTEXT = 1000
@@ -578,12 +578,12 @@ def cached(request: pytest.FixtureRequest, server: StandIn) -> Iterator[tuple[Ev
     """A server that says what it reads, and whose cells do not suffice for two long paths."""
     server.context, server.slots = CONTEXT, 1 if request.param == "one slot" else 4
     server.cache.keeps_idle = request.param == "keeps slots"
-    door = ServerConnection(parse(server.address))
-    dialect = door.run(probe(""))
-    apart = dialect.served.apart and door.run(dialect.stays_cached())
+    client = HttpClient(parse(server.address))
+    dialect = client.run(probe(""))
+    apart = dialect.served.apart and client.run(dialect.stays_cached())
     assert apart == server.cache.keeps_idle == (request.param == "keeps slots")
-    yield Evaluator(SameModel(door, dialect), dialect, 100, apart=apart), server
-    door.close()
+    yield Evaluator(SameModel(client, dialect), dialect, 100, apart=apart), server
+    client.close()
 
 
 def read(server: StandIn) -> list[int]:
@@ -659,19 +659,19 @@ def test_a_vocabulary_whose_size_is_not_told_is_searched_as_a_whole(
         return answer
 
     monkeypatch.setitem(ANSWERS["llama-server"], "/v1/models", silent)
-    door = ServerConnection(parse(server.address))
-    dialect = door.run(probe(""))
+    client = HttpClient(parse(server.address))
+    dialect = client.run(probe(""))
     assert dialect.served.vocab_size == 0
-    evaluator = Evaluator(SameModel(door, dialect), dialect, 20, apart=False)
+    evaluator = Evaluator(SameModel(client, dialect), dialect, 20, apart=False)
     known, new = [5, 6], [5, 7]
     list(evaluator.evaluate(known, 1, 10))
     assert {evaluator.search(path, "", 5).total for path in ([5], known, new, known)} == {SIZE}
-    door.close()
+    client.close()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="nothing can be stopped here")
 def test_a_stopped_server_is_told() -> None:
-    """Within five seconds, by the limits that tests/engine/test_door.py looks at."""
+    """Within five seconds, by the limits that tests/engine/test_http.py looks at."""
     with stand_in() as (process, address):
         talk = Talk(address)
         assert isinstance(talk.next(), Loaded)

@@ -23,7 +23,7 @@ from tokex_gguf.engine.remote.dialects.dialect import Call, Steps
 from tokex_gguf.engine.remote.dialects.llama_server import request
 from tokex_gguf.engine.remote.dialects.probe import probe
 from tokex_gguf.engine.remote.evaluator import PIECE, Evaluator
-from tokex_gguf.engine.remote.http import ServerConnection
+from tokex_gguf.engine.remote.http import HttpClient
 from tokex_gguf.values.server_url import parse
 
 T = TypeVar("T")
@@ -71,14 +71,14 @@ def address(request: pytest.FixtureRequest, model_path: Path) -> Iterator[str]:
 
 
 class Watched:
-    """A door that asks a llama-server for its own times as well, and keeps them."""
+    """A client that asks a llama-server for its own times as well, and keeps them."""
 
-    def __init__(self, door: ServerConnection) -> None:
-        self._door = door
+    def __init__(self, client: HttpClient) -> None:
+        self._client = client
         self.timings: list[dict[str, float]] = []
 
     def run(self, steps: Steps[T]) -> T:
-        return self._door.run(self._watching(steps))
+        return self._client.run(self._watching(steps))
 
     def _watching(self, steps: Steps[T]) -> Steps[T]:
         try:
@@ -100,11 +100,11 @@ class Watched:
 
 @pytest.fixture
 def watched(address: str) -> Iterator[tuple[Evaluator, Watched]]:
-    door = ServerConnection(parse(address))
-    watched = Watched(door)
-    dialect = door.run(probe(""))
-    yield Evaluator(watched, dialect, 100, apart=door.run(dialect.stays_cached())), watched
-    door.close()
+    client = HttpClient(parse(address))
+    watched = Watched(client)
+    dialect = client.run(probe(""))
+    yield Evaluator(watched, dialect, 100, apart=client.run(dialect.stays_cached())), watched
+    client.close()
 
 
 def told(*arguments: str) -> dict[str, Any]:
@@ -137,33 +137,33 @@ def test_entropies_are_known_within_little(address: str) -> None:
 
 @pytest.mark.thorough
 def test_a_token_that_is_looked_at_ahead_reads_no_prefix_again(watched: tuple[Evaluator, Watched]) -> None:
-    evaluator, door = watched
+    evaluator, client = watched
     path = evaluator.tokenize(NATALIA.read_text(encoding="utf-8"), special=True, continues=False)
     (chunk,) = evaluator.evaluate(path, len(path) - 1, 30, None, 100)
     tokens = list(chunk.distributions[0].ids[:4])
-    door.timings.clear()
+    client.timings.clear()
     for token in tokens:
         evaluator.look_ahead(path, [[token]], 30)
-    assert [one["prompt_n"] for one in door.timings] == [1, 1, 1, 1]
-    door.timings.clear()
+    assert [one["prompt_n"] for one in client.timings] == [1, 1, 1, 1]
+    client.timings.clear()
     list(evaluator.evaluate([*path, tokens[3], tokens[0]], len(path) + 1, 30))
-    assert [one["prompt_n"] for one in door.timings] == [1]
+    assert [one["prompt_n"] for one in client.timings] == [1]
 
 
 @pytest.mark.thorough
 def test_a_walk_leaves_the_path_that_is_played_in_the_cache(watched: tuple[Evaluator, Watched]) -> None:
-    evaluator, door = watched
+    evaluator, client = watched
     text = NATALIA.read_text(encoding="utf-8")
     path = evaluator.tokenize(text, special=True, continues=False)
     (chunk,) = evaluator.evaluate(path, len(path) - 1, 30)
     for start in (0, 20):
         for place in range(start, start + 20):
             evaluator.at(path, place, 30)
-        door.timings.clear()
+        client.timings.clear()
         path = [*path, chunk.distributions[0].most_likely]
         (chunk,) = evaluator.evaluate(path, len(path) - 1, 30)
         # Where there is one cache, one token of something else stands before it.
-        assert [one["prompt_n"] for one in door.timings] in ([1], [1, 1])
+        assert [one["prompt_n"] for one in client.timings] in ([1], [1, 1])
 
 
 @pytest.mark.thorough
@@ -175,16 +175,16 @@ def test_the_stand_in_reads_again_what_a_llama_server_reads_again(tiny: dict[str
     cache.keeps_idle = bool(options)
     path = [chance.randrange(300) for _ in range(500)]
     with serving(tiny["qwen2"], "-c", "1024", *options) as address:
-        door = ServerConnection(parse(address))
+        client = HttpClient(parse(address))
         for _ in range(100):
             slot, kind = chance.randrange(2), chance.randrange(4)
             path = [*path, *(chance.randrange(300) for _ in range(min(chance.choice([1, 300]), 1000 - len(path))))]
             path = path[: chance.choice([len(path), len(path) - 1, 2 * len(path) // 3])]
             asked = [path, path, path[: chance.randrange(1, len(path))], [chance.randrange(300)]][kind]
             body = {**request(asked, 65, 1, slot), "response_fields": ["timings/prompt_n"]}
-            told = door.run(once(Call("/completion", body)))["timings/prompt_n"]
+            told = client.run(once(Call("/completion", body)))["timings/prompt_n"]
             assert cache.read(slot, asked, 1024) == told, f"seed {seed}"
-        door.close()
+        client.close()
 
 
 def once(call: Call) -> Steps[Any]:
@@ -194,16 +194,16 @@ def once(call: Call) -> Steps[Any]:
 @pytest.mark.timed
 def test_a_key_costs_the_servers_own_decode_and_little_more(watched: tuple[Evaluator, Watched]) -> None:
     """Of forty keys, the quickest tenth: other programs take this machine, too."""
-    evaluator, door = watched
+    evaluator, client = watched
     path = evaluator.tokenize(NATALIA.read_text(encoding="utf-8"), special=True, continues=False)
     (chunk,) = evaluator.evaluate(path, len(path) - 1, 30, None, 100)
     beyond = []
     for _ in range(40):
         path = [*path, chunk.distributions[0].most_likely]
-        door.timings.clear()
+        client.timings.clear()
         began = time.perf_counter()
         (chunk,) = evaluator.evaluate(path, len(path) - 1, 30, None, 100)
-        beyond.append(1000 * (time.perf_counter() - began) - door.timings[0]["prompt_ms"])
+        beyond.append(1000 * (time.perf_counter() - began) - client.timings[0]["prompt_ms"])
     assert sorted(beyond)[4] <= 3 * pace(), sorted(beyond)
 
 

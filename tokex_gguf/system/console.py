@@ -1,4 +1,4 @@
-"""How the program ends, and the doors of what it prints: its exit codes, lines, JSON, and the log.
+"""How the program ends, and where what it prints goes out: its exit codes, lines, JSON, and the log.
 
 No string goes to a terminal or a log but through here, the screen, or `tokens.visible`: models, sessions
 and the file system name things as they like.

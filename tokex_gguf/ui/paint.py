@@ -139,7 +139,7 @@ class Painting(Window):
 
 
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f]")
-"""What a terminal would obey. No line has any of it; this is the last door, should one be forgotten."""
+"""What a terminal would obey. No line has any of it; this is the last place to stop one that was forgotten."""
 
 
 def _go_to(x: int, output: Output) -> None:

@@ -91,12 +91,12 @@ class FoundTokens(NamedTuple):
 class Evaluator:
     """Asks one server. All that it is asked raises what `Asker.run` raises."""
 
-    def __init__(self, door: Asker, dialect: Dialect, candidates: int, *, apart: bool) -> None:
+    def __init__(self, client: Asker, dialect: Dialect, candidates: int, *, apart: bool) -> None:
         """`candidates`: those to ask for, where the server gives so many.
 
         `apart`: whether calls aside leave what the server has cached for the others.
         """
-        self._door = door
+        self._client = client
         self._dialect = dialect
         self.served = dialect.served
         self.candidates = min(candidates, self.served.candidates)
@@ -123,17 +123,17 @@ class Evaluator:
     def pieces(self, tokens: set[int]) -> dict[int, Piece]:
         """The pieces of some tokens."""
         if new := sorted(token for token in tokens if token not in self._pieces):
-            self._pieces.update(self._door.run(self._dialect.pieces(new)))
+            self._pieces.update(self._client.run(self._dialect.pieces(new)))
         return {token: self._pieces[token] for token in tokens}
 
     def tokenize(self, text: str, *, special: bool, continues: bool) -> list[int]:
         """The tokens of a text."""
-        path = self._door.run(self._dialect.tokenize(text, special=special, continues=continues))
+        path = self._client.run(self._dialect.tokenize(text, special=special, continues=continues))
         return path if continues else self._begun(path)
 
     def chat(self, messages: Sequence[dict[str, str]]) -> list[int]:
         """The tokens of a chat."""
-        return self._begun(self._door.run(self._dialect.chat(messages)))
+        return self._begun(self._client.run(self._dialect.chat(messages)))
 
     def _begun(self, path: list[int]) -> list[int]:
         """A path with one BOS. Servers put theirs before a text also where that begins with its name."""
@@ -185,7 +185,7 @@ class Evaluator:
             places = list(group)
             asked = [paths[place] for place in places]
             self._make_ready(asked[-1], _CacheUse.PLAYED)
-            answers = self._door.run(self._dialect.after(asked, [None] * len(asked), self.candidates))
+            answers = self._client.run(self._dialect.after(asked, [None] * len(asked), self.candidates))
             for place, answer in zip(places, answers, strict=True):
                 known[place] = one = self._known(answer)
                 self._memory.put(paths[place], one)
@@ -200,7 +200,7 @@ class Evaluator:
             known = self._read_vocabulary(path, _CacheUse.PLAYED)
         elif known is None or len(known.distribution) < len(self._vocabulary):
             self._make_ready(path, _CacheUse.PLAYED)
-            (answer,) = self._door.run(self._dialect.after([path], [None], len(self._vocabulary)))
+            (answer,) = self._client.run(self._dialect.after([path], [None], len(self._vocabulary)))
             known = self._keep(path, answer)
         self._searched = path, known
         assert self._vocabulary
@@ -220,7 +220,7 @@ class Evaluator:
     def _read_vocabulary(self, path: list[int], where: _CacheUse) -> Remembered:
         """Reads all tokens, which takes megabytes, and so is done once. Returns what is known of the path then."""
         self._make_ready(path, where)
-        answer, pieces = self._door.run(self._dialect.vocabulary(path))
+        answer, pieces = self._client.run(self._dialect.vocabulary(path))
         self._pieces.update(pieces)
         self._vocabulary = Vocabulary(pieces)
         return self._keep(path, answer)
@@ -253,7 +253,7 @@ class Evaluator:
         decoded = max(1, len(path) - self._shared(path, where))
         self._make_ready(path, where)
         beside = where is _CacheUse.BESIDE
-        (answer,) = self._door.run(self._dialect.after([path], [asked], self.candidates, aside=beside))
+        (answer,) = self._client.run(self._dialect.after([path], [asked], self.candidates, aside=beside))
         self._recent[where].note(path)
         return _KnownPath(self._keep(path, answer, asked), decoded, time.perf_counter() - began)
 
@@ -278,7 +278,7 @@ class Evaluator:
         walked, self._walked, self._played = self._walked, None, path
         self._recent[_CacheUse.IN_TURN] = Recent()
         if walked and walked.kept and not self.served.at_once and len(path) - walked.length > WORTH_IT:
-            self._door.run(self._dialect.after([[int(path[0] == 0)]], [None], 1))
+            self._client.run(self._dialect.after([[int(path[0] == 0)]], [None], 1))
 
     def _keep(self, path: list[int], answer: ServerAnswer, asked: int | None = None) -> Remembered:
         """Remembers an answer. What was known before stays as it is: one path never has two answers."""
@@ -302,7 +302,7 @@ class Evaluator:
         if lacking is not None:
             count = len(path) - start - lacking
             wanted = self.candidates if count * self.candidates <= MOST_CANDIDATES else min(top, self.candidates)
-            answers = self._door.run(self._dialect.along(path, start + lacking, wanted))
+            answers = self._client.run(self._dialect.along(path, start + lacking, wanted))
             following = [*path[start + lacking + 1 :], None]
             come = [self._known(answer, token) for answer, token in zip(answers, following, strict=True)]
             # The end has as many candidates as there are, and is asked for once more where these are fewer.

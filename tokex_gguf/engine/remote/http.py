@@ -1,4 +1,4 @@
-"""The door to a server: the only place with sockets, HTTP and TLS.
+"""Asking a server over HTTP: the only place with sockets, HTTP and TLS.
 
 One connection, kept as long as the server keeps it. A server is no friend: what it sends is bounded
 in size and time, it is believed to be JSON only, and sends this program nowhere else.
@@ -48,14 +48,14 @@ class NoAnswer(Exception):
 
 
 class Interrupted(Exception):
-    """What was under way was ended by `ServerConnection.interrupt`."""
+    """What was under way was ended by `HttpClient.interrupt`."""
 
 
 class _Closed(Exception):
     """The server has closed a connection instead of answering."""
 
 
-class ServerConnection:
+class HttpClient:
     """Asks one server. All but `interrupt` is for one thread."""
 
     def __init__(self, address: Address, key: str = "", *, insecure: bool = False) -> None:

@@ -52,7 +52,7 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.engine.remote.dialects.dialect import CallRefused, Changed, Dialect, Nonsense, Steps, Unsuited
 from tokex_gguf.engine.remote.dialects.probe import probe
 from tokex_gguf.engine.remote.evaluator import Chunk, Evaluator
-from tokex_gguf.engine.remote.http import Interrupted, NoAnswer, ServerConnection
+from tokex_gguf.engine.remote.http import HttpClient, Interrupted, NoAnswer
 from tokex_gguf.engine.spelling import difference, no_text, without_bos
 from tokex_gguf.values.lens import Raw
 from tokex_gguf.values.sequence import common_prefix
@@ -78,7 +78,7 @@ class Interruption:
     """The wish to end what is under way, which ends a call that waits for its answer."""
 
     def __init__(self) -> None:
-        self.door: ServerConnection | None = None
+        self.client: HttpClient | None = None
         """Whose call it is, once there is one."""
         self._asked = False
 
@@ -90,25 +90,25 @@ class Interruption:
     @asked.setter
     def asked(self, wish: bool) -> None:
         self._asked = wish
-        if wish and self.door:
-            self.door.interrupt()
+        if wish and self.client:
+            self.client.interrupt()
 
 
 class SameModel:
     """Asks a server, and believes it as long as its model is the one that was there when connecting."""
 
-    def __init__(self, door: ServerConnection, dialect: Dialect) -> None:
-        self._door = door
+    def __init__(self, client: HttpClient, dialect: Dialect) -> None:
+        self._client = client
         self._dialect = dialect
-        self._connections = door.connections
+        self._connections = client.connections
 
     def run(self, steps: Steps[T]) -> T:
-        """Carries a question's calls out. Raises Changed, and what `ServerConnection.run` raises."""
-        found = self._door.run(steps)
-        if self._connections != self._door.connections:  # behind a new one may be another model
-            if self._door.run(self._dialect.identity()) != self._dialect.served.identity:
+        """Carries a question's calls out. Raises Changed, and what `HttpClient.run` raises."""
+        found = self._client.run(steps)
+        if self._connections != self._client.connections:  # behind a new one may be another model
+            if self._client.run(self._dialect.identity()) != self._dialect.served.identity:
                 raise Changed(CHANGED)
-            self._connections = self._door.connections  # a server may close each: the question has had its own
+            self._connections = self._client.connections  # a server may close each: the question has had its own
         return found
 
 
@@ -145,12 +145,12 @@ class Server:
     def _serve(self, connect: ConnectServer) -> None:
         """Raises NoAnswer, Unsuited, Changed; while connecting also Refused and Nonsense."""
         try:
-            door = ServerConnection(parse(connect.url), self._key, insecure=connect.insecure)
+            client = HttpClient(parse(connect.url), self._key, insecure=connect.insecure)
         except BadAddress as error:
             raise Unsuited(str(error)) from None
-        self._abort.door = door
-        dialect = door.run(probe(connect.model))
-        same = SameModel(door, dialect)
+        self._abort.client = client
+        dialect = client.run(probe(connect.model))
+        same = SameModel(client, dialect)
         apart = dialect.served.apart and same.run(dialect.stays_cached())
         evaluator = Evaluator(same, dialect, connect.candidates, apart=apart)
         model = self._loaded(evaluator)

@@ -1,4 +1,4 @@
-"""The door to a server: each way in which one can fail is one line, in time, and the next question is answered."""
+"""The client of a server: each way in which one can fail is one line, in time, and the next question is answered."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ from tokex_gguf.engine.remote.dialects.dialect import (
     Unsuited,
 )
 from tokex_gguf.engine.remote.dialects.probe import probe
-from tokex_gguf.engine.remote.http import Interrupted, NoAnswer, ServerConnection
+from tokex_gguf.engine.remote.http import HttpClient, Interrupted, NoAnswer
 from tokex_gguf.values.server_url import Address, BadAddress, parse
 
 SECRET = "sk-verysecret"
@@ -33,7 +33,7 @@ TEXT = "Once upon a time <|stop|> 🙂é"
 @pytest.fixture(autouse=True)
 def haste(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock's limits, shorter: what waits for one of them here would wait for the longer one, too."""
-    for name, seconds in {"QUIET": 0.05, "HEALTH": 0.5, "ANSWER": 1.0}.items():
+    for name, seconds in {"ASK_HEALTH_AFTER": 0.05, "HEALTH": 0.5, "ANSWER": 1.0}.items():
         monkeypatch.setattr(http, name, seconds)
 
 
@@ -43,19 +43,19 @@ def server() -> Iterator[StandIn]:
         yield server
 
 
-OPENED: list[ServerConnection] = []
+OPENED: list[HttpClient] = []
 
 
 @pytest.fixture(autouse=True)
-def doors() -> Iterator[None]:
-    """No door stays open."""
+def clients() -> Iterator[None]:
+    """No client stays open."""
     yield
     while OPENED:
         OPENED.pop().close()
 
 
-def door(server: StandIn, key: str = "") -> ServerConnection:
-    OPENED.append(ServerConnection(parse(server.address), key))
+def client(server: StandIn, key: str = "") -> HttpClient:
+    OPENED.append(HttpClient(parse(server.address), key))
     return OPENED[-1]
 
 
@@ -63,23 +63,23 @@ def once(path: str = "/props", body: Any = None, most: int = 1 << 20) -> Steps[A
     return (yield Call(path, body, most))
 
 
-def connected(door: ServerConnection) -> Dialect:
-    return door.run(probe(""))
+def connected(client: HttpClient) -> Dialect:
+    return client.run(probe(""))
 
 
-def played(door: ServerConnection, dialect: Dialect) -> list[ServerAnswer]:
+def played(client: HttpClient, dialect: Dialect) -> list[ServerAnswer]:
     """All kinds of questions."""
-    path = door.run(dialect.tokenize(TEXT, special=True, continues=False))
-    door.run(dialect.tokenize(TEXT, special=False, continues=True))
-    door.run(dialect.pieces([*path, 3, 4]))
-    answers = door.run(dialect.after([path], [None], 10))
-    answers += door.run(dialect.after([path, [*path[:-1], 7]], [9, 300], 10))
-    answers += door.run(dialect.along(path, 1, 10))
-    answers += door.run(dialect.after([[*path, 40 + token] for token in range(4)], [None] * 4, 10, aside=True))
+    path = client.run(dialect.tokenize(TEXT, special=True, continues=False))
+    client.run(dialect.tokenize(TEXT, special=False, continues=True))
+    client.run(dialect.pieces([*path, 3, 4]))
+    answers = client.run(dialect.after([path], [None], 10))
+    answers += client.run(dialect.after([path, [*path[:-1], 7]], [9, 300], 10))
+    answers += client.run(dialect.along(path, 1, 10))
+    answers += client.run(dialect.after([[*path, 40 + token] for token in range(4)], [None] * 4, 10, aside=True))
     if dialect.served.searchable:
-        answers.append(door.run(dialect.vocabulary(path))[0])
-    door.run(dialect.chat([{"role": "user", "content": "Hi"}]))
-    if door.run(dialect.identity()) != dialect.served.identity:
+        answers.append(client.run(dialect.vocabulary(path))[0])
+    client.run(dialect.chat([{"role": "user", "content": "Hi"}]))
+    if client.run(dialect.identity()) != dialect.served.identity:
         raise Changed("another model than before")
     return answers
 
@@ -88,17 +88,17 @@ def played(door: ServerConnection, dialect: Dialect) -> list[ServerAnswer]:
 
 
 def test_one_connection_serves_all_questions(server: StandIn) -> None:
-    opened = door(server)
+    opened = client(server)
     played(opened, connected(opened))
     assert opened.connections == server.connections == 1
 
 
 @pytest.mark.parametrize("fault", ["closes", "idle"])
 def test_a_connection_that_the_server_has_closed_is_made_anew_and_nobody_notices(server: StandIn, fault: str) -> None:
-    opened = door(server)
+    opened = client(server)
     expected = played(opened, connected(opened))
     server.fault = fault
-    opened = door(server)
+    opened = client(server)
     assert played(opened, connected(opened)) == expected
     time.sleep(0.1)
     assert opened.run(once())
@@ -107,7 +107,7 @@ def test_a_connection_that_the_server_has_closed_is_made_anew_and_nobody_notices
 
 def test_a_server_that_works_for_long_is_waited_for_as_long_as_it_is_well(server: StandIn) -> None:
     server.delay = 3 * http.ANSWER
-    opened = door(server)
+    opened = client(server)
     opened.run(probe(""))
     assert server.well, "it was asked whether it is well"
 
@@ -116,7 +116,7 @@ def test_an_answer_over_a_slow_line_has_the_time_that_its_length_needs(
     server: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "SLOWEST", 20_000)
-    opened = door(server)
+    opened = client(server)
     opened.run(once())
 
     def slow(self: Talk, status: int, *_: object, **__: object) -> None:
@@ -134,7 +134,7 @@ def test_an_answer_over_a_slow_line_has_the_time_that_its_length_needs(
 
 def test_a_server_whose_health_waits_for_what_is_computed_is_waited_for_too() -> None:
     with serving("SGLang") as server:
-        opened = door(server)
+        opened = client(server)
         dialect = connected(opened)
         server.delay = http.ASK_HEALTH_AFTER + 2 * http.HEALTH
         (answer,) = opened.run(dialect.after([[300, 301]], [None], 10))
@@ -142,7 +142,7 @@ def test_a_server_whose_health_waits_for_what_is_computed_is_waited_for_too() ->
 
 
 def test_an_answer_may_be_announced_long_before_it_comes(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = door(server)
+    opened = client(server)
     dialect = connected(opened)
     whole = Talk._send
 
@@ -162,11 +162,11 @@ def test_a_server_that_announces_an_answer_without_end_is_left(
 ) -> None:
     monkeypatch.setattr(Talk, "_send", lambda self, *_: [self.interim(b"102 Processing") for _ in range(1000)])
     with pytest.raises(NoAnswer, match="says again and again that an answer is to come"):
-        door(server).run(once())
+        client(server).run(once())
 
 
 def test_what_comes_behind_an_answer_is_the_answer_to_nothing(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = door(server)
+    opened = client(server)
     whole = Talk._send
 
     def more(self: Talk, status: int, data: bytes) -> None:
@@ -181,17 +181,17 @@ def test_what_comes_behind_an_answer_is_the_answer_to_nothing(server: StandIn, m
 
 def test_a_key_goes_along_and_is_asked_for_by_name() -> None:
     with serving(key=SECRET) as server:
-        opened = door(server, f" {SECRET}\n")
+        opened = client(server, f" {SECRET}\n")
         played(opened, connected(opened))
         assert server.keys == {f"Bearer {SECRET}"}
         with pytest.raises(NoAnswer, match=r"^127\.0\.0\.1:\d+ asks for a key: set TOKEX_SERVER_KEY$"):
-            door(server).run(once())
+            client(server).run(once())
         with pytest.raises(NoAnswer, match=r"does not take the key in TOKEX_SERVER_KEY \(401\)$"):
-            door(server, "sk-other").run(once())
+            client(server, "sk-other").run(once())
 
 
 def test_a_path_before_all_others(server: StandIn) -> None:
-    OPENED.append(ServerConnection(parse(f"{server.address}/behind/v1/")))
+    OPENED.append(HttpClient(parse(f"{server.address}/behind/v1/")))
     with pytest.raises(CallRefused, match="File Not Found"):
         OPENED[-1].run(once("/props"))
     assert server.calls[-1][0] == "/behind/props"
@@ -209,7 +209,7 @@ CASES = [
 @pytest.mark.parametrize(("kind", "fault"), few(CASES, of=6))
 def test_every_fault_at_every_time_is_one_line_and_the_next_question_is_answered(kind: str, fault: str) -> None:
     with serving(kind) as server:
-        opened = door(server, SECRET)
+        opened = client(server, SECRET)
         dialect = connected(opened)
         connecting = len(server.calls)
         expected = played(opened, dialect)
@@ -234,7 +234,7 @@ def test_every_fault_at_every_time_is_one_line_and_the_next_question_is_answered
             assert line.isprintable() and len(line) < 300, line
             assert SECRET not in line and "\x1b" not in line
             server.fault = ""
-            assert opened.run(once("/v1/models")) == door(server).run(once("/v1/models"))
+            assert opened.run(once("/v1/models")) == client(server).run(once("/v1/models"))
             return line != ""
 
         few = fault in PATIENT
@@ -250,7 +250,7 @@ def test_a_stopped_server_is_told_in_time() -> None:
         serving(fault="stopped") as server,
         pytest.raises(NoAnswer, match=r"^127\.0\.0\.1:\d+ has stopped answering$"),
     ):
-        ended(lambda: door(server).run(once()))
+        ended(lambda: client(server).run(once()))
 
 
 def test_the_limits_themselves_tell_of_a_stopped_server_within_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +261,7 @@ def test_the_limits_themselves_tell_of_a_stopped_server_within_five_seconds(monk
 def test_200_megabytes_are_not_read(server: StandIn) -> None:
     server.fault = "200 MB"
     with pytest.raises(NoAnswer, match="more than was asked for"):
-        door(server).run(once())
+        client(server).run(once())
     assert server.sent < 30 << 20  # what fits into the buffers of the system, and no more
 
 
@@ -269,20 +269,20 @@ def test_no_answer_is_larger_than_the_door(server: StandIn, monkeypatch: pytest.
     server.fault = "200 MB"
     monkeypatch.setattr(http, "MOST_BYTES", 2 << 20)
     with pytest.raises(NoAnswer, match="more than was asked for: over 2,097,152 bytes"):
-        door(server).run(once(most=1 << 40))
+        client(server).run(once(most=1 << 40))
 
 
 def test_nobody_is_there() -> None:
     with pytest.raises(NoAnswer, match=r"^127\.0\.0\.1:1 does not answer: connection refused$"):
-        ServerConnection(parse("http://127.0.0.1:1")).run(once())
+        HttpClient(parse("http://127.0.0.1:1")).run(once())
     with pytest.raises(NoAnswer, match=r"^nowhere\.invalid:80 does not answer: there is no host of that name$"):
-        ServerConnection(parse("http://nowhere.invalid")).run(once())
+        HttpClient(parse("http://nowhere.invalid")).run(once())
 
 
 def test_no_tls_where_it_was_promised(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "CONNECT", 1.0)
     with pytest.raises(NoAnswer, match="does not answer: "):
-        ServerConnection(parse(server.address.replace("http:", "https:"))).run(once())
+        HttpClient(parse(server.address.replace("http:", "https:"))).run(once())
 
 
 @pytest.fixture
@@ -294,19 +294,19 @@ def secured(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
 
 
 def test_tls_by_what_the_system_trusts(secured: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = door(secured, SECRET)
+    opened = client(secured, SECRET)
     assert played(opened, connected(opened)) and opened.connections == 1
     assert secured.keys == {f"Bearer {SECRET}"}
     calls = len(secured.calls)
     monkeypatch.delenv("SSL_CERT_FILE")
     with pytest.raises(NoAnswer, match="its certificate is not trusted"):
-        door(secured, SECRET).run(once())
+        client(secured, SECRET).run(once())
     assert len(secured.calls) == calls
 
 
 @pytest.mark.parametrize("fault", ["silent", "stopped", "drip", "cut", "resets", "empty", "closes"])
 def test_faults_behind_tls(secured: StandIn, fault: str) -> None:
-    opened = door(secured)
+    opened = client(secured)
     expected = opened.run(once())
     secured.calls.clear()
     secured.fault = fault
@@ -325,17 +325,17 @@ def test_faults_behind_tls(secured: StandIn, fault: str) -> None:
 @pytest.mark.parametrize("url", ["http://192.0.2.1:8080", "http://example.com"])
 def test_a_key_does_not_go_over_plain_http_to_another_machine(url: str) -> None:
     with pytest.raises(NoAnswer, match="over plain http") as caught:
-        ServerConnection(parse(url), SECRET)
+        HttpClient(parse(url), SECRET)
     assert SECRET not in str(caught.value)
-    ServerConnection(parse(url), SECRET, insecure=True)
-    ServerConnection(parse(url))
-    ServerConnection(parse(url.replace("http:", "https:")), SECRET)
+    HttpClient(parse(url), SECRET, insecure=True)
+    HttpClient(parse(url))
+    HttpClient(parse(url.replace("http:", "https:")), SECRET)
 
 
 def test_a_key_that_would_be_other_headers_is_refused() -> None:
     for key in ("sk\r\nX-Evil: 1", "schlüssel", "a\x00b"):
         with pytest.raises(NoAnswer, match="has characters that no key has") as caught:
-            ServerConnection(parse("http://127.0.0.1"), key)
+            HttpClient(parse("http://127.0.0.1"), key)
         assert key not in str(caught.value)
 
 
@@ -345,9 +345,9 @@ def test_a_key_that_would_be_other_headers_is_refused() -> None:
 @pytest.mark.parametrize("fault", ["silent", "drip", "endless headers"])
 def test_a_question_is_interrupted_at_once(server: StandIn, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No limit of time ends it."""
-    opened = door(server)
+    opened = client(server)
     opened.run(once())
-    for name in ("QUIET", "HEALTH", "ANSWER"):
+    for name in ("ASK_HEALTH_AFTER", "HEALTH", "ANSWER"):
         monkeypatch.setattr(http, name, 3600.0)
     server.fault, server.after = fault, 0
     threading.Timer(0.2, opened.interrupt).start()
@@ -358,7 +358,7 @@ def test_a_question_is_interrupted_at_once(server: StandIn, fault: str, monkeypa
 
 
 def test_interrupting_when_nothing_is_asked_is_nothing(server: StandIn) -> None:
-    opened = door(server)
+    opened = client(server)
     opened.interrupt()
     assert opened.run(once())
     opened.interrupt()
@@ -366,7 +366,7 @@ def test_interrupting_when_nothing_is_asked_is_nothing(server: StandIn) -> None:
 
 
 def test_a_question_of_many_calls_is_interrupted_between_them(server: StandIn) -> None:
-    opened = door(server)
+    opened = client(server)
 
     def asks() -> Steps[None]:
         yield Call("/props")
@@ -383,7 +383,7 @@ def test_connecting_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = threading.Event()
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: waiting.wait() and [])
     monkeypatch.setattr(http, "CONNECT", 3600.0)
-    opened = ServerConnection(parse("http://slow.example"))
+    opened = HttpClient(parse("http://slow.example"))
     threading.Timer(0.1, opened.interrupt).start()
     with pytest.raises(Interrupted):
         ended(lambda: opened.run(once()))
@@ -391,7 +391,7 @@ def test_connecting_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_interrupting_at_any_moment_leaves_a_door_that_works(server: StandIn) -> None:
-    opened = door(server)
+    opened = client(server)
     dialect = opened.run(probe(""))
     path = opened.run(dialect.tokenize(TEXT, special=True, continues=False))
     expected = opened.run(dialect.after([path], [None], 10))
@@ -414,7 +414,7 @@ def test_interrupting_at_any_moment_leaves_a_door_that_works(server: StandIn) ->
 @pytest.mark.parametrize("kind", OTHERS)
 def test_other_servers_are_refused_in_a_sentence(kind: str) -> None:
     with serving(kind) as server, pytest.raises(Unsuited) as caught:
-        door(server).run(probe(""))
+        client(server).run(probe(""))
     line = str(caught.value)
     assert "llama-server, vLLM or SGLang" in line and line.isprintable()
     assert ("Ollama" in line) == (kind == "Ollama")
