@@ -56,7 +56,7 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker import server as server_module
 from tokex_gguf.engine.worker.abort import Abort
-from tokex_gguf.engine.worker.server import TOGETHER, Server
+from tokex_gguf.engine.worker.server import AUTOPLAY_FLUSH, Server
 from tokex_gguf.engine.worker.vocabulary_search import Index
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Distribution
@@ -302,7 +302,7 @@ def test_continue_plays_greedily_until_it_is_stopped(conversation: Conversation,
     while isinstance(reply := conversation.next(), Continued):
         late += reply.seconds
     # Those that were computed and not sent yet, and the one that was just being decoded.
-    assert late < TOGETHER + 1
+    assert late < AUTOPLAY_FLUSH + 1
 
 
 @pytest.mark.thorough
@@ -596,7 +596,7 @@ def looking_ahead(
     asked = Lookahead(1, [1, 2], branches, 1)
     box = inbox(asked)
     server = Server(box, io.BytesIO(), Abort())
-    server._took = {1: 1.0, 8: took}
+    server._step_seconds = {1: 1.0, 8: took}
     decoded: list[list[int]] = []
 
     def look(path: list[int], step: list[list[int]], top: int) -> list[Distribution]:
@@ -665,7 +665,7 @@ def test_text_is_tokenised_between_two_parts_of_a_walk() -> None:
     assert box.next() == walk
     box._take(Tokenize(4, "b", True))
     assert not box.abort.asked
-    assert (box.beside(Tokenize), box.beside(Tokenize)) == (Tokenize(4, "b", True), None)
+    assert (box.next_of(Tokenize), box.next_of(Tokenize)) == (Tokenize(4, "b", True), None)
 
 
 def test_a_broken_llama_cpp_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -811,7 +811,7 @@ def test_words_are_answered_between_two_chunks() -> None:
     assert box.next() == EVALUATION
     ask(box, Tokenize(7, "a", True))
     assert not box.abort.asked
-    assert box.beside(Tokenize) == Tokenize(7, "a", True)
+    assert box.next_of(Tokenize) == Tokenize(7, "a", True)
 
 
 def test_closing_waits_a_moment_for_an_engine_that_no_signal_ends(

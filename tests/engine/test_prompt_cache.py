@@ -46,14 +46,14 @@ class Start:
         found: list[Distribution] = []
         decoded = 0
         early: list[Distribution] = []
-        for known in self.cache.known(path, start, TOP, 2 * TOP, asked):
+        for known in self.cache.answers(path, start, TOP, 2 * TOP, asked):
             if known.start > start:
                 assert not early and not found and known.start == len(path) - 1
                 early = known.distributions
                 continue
             assert known.start == start
             found += known.distributions
-            self.cache.heard(path, known.start, known.distributions, known.taken, strict=known.strict)
+            self.cache.note_answers(path, known.start, known.distributions, known.taken, strict=known.strict)
             start += len(known.distributions)
         assert not early or list(map(bits, found[-1:])) == list(map(bits, early)), (
             "the table's answer comes first, and again in its place"
@@ -65,13 +65,13 @@ class Start:
             start += len(chunk.distributions)
             found += chunk.distributions
             decoded += chunk.decoded
-            self.cache.heard(path, chunk.start, chunk.distributions, chunk.taken, strict=chunk.strict)
+            self.cache.note_answers(path, chunk.start, chunk.distributions, chunk.taken, strict=chunk.strict)
         return found, decoded
 
     def rest(self) -> None:
         """Nothing is asked for a long time."""
         for _ in range(200):
-            if self.cache.keep(late=True) is None:
+            if self.cache.write_next(late=True) is None:
                 break
             if self.cache._writing:
                 self.cache._writing.join()
@@ -101,7 +101,7 @@ def test_a_second_start_decodes_nothing_and_then_one_token(name: str, tiny: dict
     first.rest()
     following = first.play([*path, 7], 300)
     second = Start(tiny[name], tmp_path)
-    assert next(second.cache.known(path, 0, TOP, 2 * TOP, None)).start == len(path) - 1, "the table comes first"
+    assert next(second.cache.answers(path, 0, TOP, 2 * TOP, None)).start == len(path) - 1, "the table comes first"
     again, decoded = second.play(path)
     assert decoded == 0
     assert list(map(bits, again)) == list(map(bits, told))
@@ -143,9 +143,9 @@ def test_fewer_candidates_are_the_same_and_more_are_computed(
     told, _ = first.play(path)
     first.rest()
     second = Start(tiny["qwen2"], tmp_path)
-    (known, *_) = second.cache.known(path, 0, 5, 5, None)
+    (known, *_) = second.cache.answers(path, 0, 5, 5, None)
     assert [list(one.ids) for one in known.distributions] == [list(one.ids[:5]) for one in told[: len(known.taken)]]
-    assert not list(second.cache.known(path, 0, TOP + 1, 2 * TOP, None))
+    assert not list(second.cache.answers(path, 0, TOP + 1, 2 * TOP, None))
     monkeypatch.setattr(f"{__name__}.TOP", TOP + 5)
     assert second.play(path)[1] == 150
     second.rest()
@@ -159,10 +159,10 @@ def test_the_taken_of_a_token_is_exact_wherever_it_comes_from(tiny: dict[str, Pa
     first.play(path)
     first.rest()
     second = Start(tiny["qwen2"], tmp_path)
-    assert [one for known in second.cache.known(path, 0, TOP, TOP, None) for one in known.taken] == whole
+    assert [one for known in second.cache.answers(path, 0, TOP, TOP, None) for one in known.taken] == whole
     for token in range(first.model.vocabulary.size):
         (expected,) = [chunk.taken[-1] for chunk in first.evaluator.evaluate(path, 129, TOP, token)]
-        *_, last = second.cache.known(path, 0, TOP, TOP, token)
+        *_, last = second.cache.answers(path, 0, TOP, TOP, token)
         if last.start + len(last.distributions) == 130:
             assert last.taken[-1] == expected
 
@@ -172,7 +172,7 @@ def test_a_search_at_the_end_reads_the_row_that_was_shown(tiny: dict[str, Path],
     path = tokens(first.model, 130)
     first.play(path)
     first.rest()
-    row = first.evaluator.known_row(path)
+    row = first.evaluator.cached_row(path)
     second = Start(tiny["qwen2"], tmp_path)
     second.play(path)
     again, decoded = second.evaluator.row(path)
@@ -254,7 +254,7 @@ def test_a_path_that_is_named_is_ready_before_it_is_gone_on_from(
     first.rest()
     expected = list(map(bits, first.play([*path, 7], 300)[0]))
     second = Start(tiny[name], tmp_path)
-    second.cache.seen(path)
+    second.cache.note_path(path)
     assert second.cache.cold
     with monkeypatch.context() as patch:
         counted = Counted(second, patch)
@@ -267,7 +267,7 @@ def test_a_path_that_is_named_is_ready_before_it_is_gone_on_from(
     found, decoded = second.play([*path, 7], 300)
     assert (list(map(bits, found)), decoded) == (expected, 1)
     assert not reading.parts, "the cells are there"
-    second.cache.seen([*path, 7])
+    second.cache.note_path([*path, 7])
     second.cache.warm_up(never)
     assert not reading.parts
 
@@ -282,14 +282,14 @@ def test_a_key_ends_the_reading_of_what_is_only_made_ready(
     first.rest()
     second = Start(tiny["qwen2"], tmp_path)
     reading = Reads(second, monkeypatch)
-    second.cache.seen(path)
+    second.cache.note_path(path)
     second.cache.warm_up(lambda: len(reading.parts) == 2)
     held = second.evaluator.cells.cached(path)
     assert held is not None and 0 < held.length < len(path)
     assert len(reading.parts) == 2
     second.model._abort.asked = True
     with pytest.raises(Interrupted):
-        list(second.cache.known(path, 0, TOP, 2 * TOP, None))
+        list(second.cache.answers(path, 0, TOP, 2 * TOP, None))
     second.model._abort.asked = False
     found, decoded = second.play([*path, 7], 500)
     assert (list(map(bits, found)), decoded) == (expected, 1)
@@ -352,13 +352,13 @@ class Reads:
 
     def __init__(self, start: Start, patch: pytest.MonkeyPatch) -> None:
         self.parts: list[int] = []
-        put = start.evaluator.cells._put
+        put = start.evaluator.cells._append
 
         def counting(target: int, link: Link, state: memoryview) -> bool:
             self.parts.append(link.shared)
             return put(target, link, state)
 
-        patch.setattr(start.evaluator.cells, "_put", counting)
+        patch.setattr(start.evaluator.cells, "_append", counting)
 
 
 class Counted:
@@ -382,7 +382,7 @@ def test_a_prompt_that_grows_by_keys_is_kept_with_its_answers(tiny: dict[str, Pa
     for _ in range(40):
         *_, tip = first.play(path, len(path) - 1)[0]
         (ahead,) = first.evaluator.ahead.look(path, [[tip.most_likely]], 2 * TOP)
-        first.cache.looked_ahead(path, [[tip.most_likely]], [ahead])
+        first.cache.note_lookahead(path, [[tip.most_likely]], [ahead])
         path = [*path, tip.most_likely]
         if len(path) % 7 == 0:
             first.rest()
@@ -537,7 +537,7 @@ def test_of_long_paths_answers_are_not_held_twice(
     path = tokens(first.model, 300)
     first.play(path)
     first.rest()
-    assert first.cache._lines[0].answers[:256] == [None] * 256
+    assert first.cache._played[0].answers[:256] == [None] * 256
     first.play([*path, 3], 300)
     first.rest()
     assert Start(tiny["qwen2"], tmp_path).play([*path, 3])[1] <= 2

@@ -47,7 +47,7 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker import rows_file
-from tokex_gguf.engine.worker.cells import part as llama_part
+from tokex_gguf.engine.worker.cells import batch_size as llama_batch_size
 from tokex_gguf.engine.worker.chunks import Chunk
 from tokex_gguf.engine.worker.differing import RowDifferences
 from tokex_gguf.engine.worker.evaluator import Evaluator
@@ -301,8 +301,8 @@ def test_two_tips_are_decoded_in_one_batch(
     for each in (one, other):
         strictly(alone, each)
     assert alone.strict.compare(one, other, 10)[0] == found[0], "one after the other: the same bits"
-    assert evaluator.strict._aside
-    agree(evaluator.strict._aside.model, evaluator.strict._aside.sequences)
+    assert evaluator.strict._second
+    agree(evaluator.strict._second.model, evaluator.strict._second.sequences)
 
 
 @pytest.mark.parametrize("kept", [100, 99, 60, 0])
@@ -321,12 +321,12 @@ def test_what_is_looked_ahead_to_has_the_bits_that_it_has_in_the_whole(kept: int
     for token in likely:
         found, decoded = strictly(evaluator, [*path, token], len(path))
         assert (found, decoded) == (truth.of([*path, token])[-1:], 0)
-    assert strict._aside
-    agree(strict._aside.model, strict._aside.sequences)
+    assert strict._second
+    agree(strict._second.model, strict._second.sequences)
     # What comes behind finds all in order.
     whole = [*path, 5, 8, 8]
     assert strictly(evaluator, whole, len(path))[0] == truth.of(whole)[len(path) :]
-    agree(strict._aside.model, strict._aside.sequences)
+    agree(strict._second.model, strict._second.sequences)
     assert strict.look_ahead(whole, likely) == 7
     for token in likely:
         assert strictly(evaluator, [*whole, token], len(whole)) == (truth.of([*whole, token])[-1:], 0)
@@ -371,8 +371,8 @@ def test_strict_lookahead_that_is_interrupted_leaves_all_in_order(file: Path, mo
         patched.setattr(Llama, "decode", interrupted)
         with pytest.raises(Interrupted):
             evaluator.strict.look_ahead([*path, 7], [3, 4, 5])
-    assert evaluator.strict._aside
-    agree(evaluator.strict._aside.model, evaluator.strict._aside.sequences)
+    assert evaluator.strict._second
+    agree(evaluator.strict._second.model, evaluator.strict._second.sequences)
     assert strictly(evaluator, [*path, 7, 4], 100)[0] == truth.of([*path, 7, 4])[100:]
 
 
@@ -457,7 +457,7 @@ class Walk:
                 pass
             self._stop.left = None
             agree(self._model, self.evaluator.cells.sequences)
-            if aside := self.evaluator.strict._aside:
+            if aside := self.evaluator.strict._second:
                 agree(aside.model, aside.sequences)
 
 
@@ -973,7 +973,7 @@ def test_sizes_of_batches() -> None:
     for left in range(1, 400):
         parts, rest = [], left
         while rest:
-            parts.append(llama_part(rest))
+            parts.append(llama_batch_size(rest))
             rest -= parts[-1]
         assert max(parts) <= BATCH
         assert all(part == strict_size(part) for part in parts[:-1])

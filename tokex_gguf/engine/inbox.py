@@ -1,7 +1,7 @@
-"""Requests on their way into an engine's process: read by one thread, answered by another.
+"""Requests that come into an engine's process: one thread reads them, another answers them.
 
-So a newer one can end what has become unnecessary, as `engine/queue.py` has it. What a key, or lookahead from the next
-path, asks for while it is being decoded is finished, and not begun again.
+So a newer request can end an older one that has become unnecessary; `engine/queue.py` has the rules. A decode finishes
+if a key, or lookahead from the next path, asks for its result meanwhile.
 """
 
 import os
@@ -16,23 +16,23 @@ from tokex_gguf.engine.protocol import Failed, Ping, Pong, ProtocolError, Reply,
 from tokex_gguf.engine.queue import Queue
 
 LAST_REPLY_WAIT = 2
-"""Seconds that this process has for what it is doing, once nobody is there to be answered."""
+"""Seconds that this process may go on once nobody reads its replies."""
 
 
 class Wish(Protocol):
-    """The wish to end what is under way, in whatever form that looks for it."""
+    """A flag that asks the request under way to end."""
 
     asked: bool
-    """Whether it is to end. Any thread may change it."""
+    """Whether the request is to end. Any thread may set it."""
 
 
 class Inbox:
-    """Requests as they come in, from a thread that only reads."""
+    """Requests in the order of their turns; a thread that only reads fills it."""
 
     def __init__(self, source: BinaryIO, sink: BinaryIO, abort: Wish) -> None:
-        """`sink` gets the answers that wait for nothing; its lock keeps two threads' lines apart.
+        """`sink` gets the replies that the reading thread sends; its lock keeps two threads' lines apart.
 
-        `abort` is asked for where something came in that ends what is under way.
+        `abort` is set when a request comes in that ends the one under way.
         """
         self._source = source
         self._sink = sink
@@ -41,23 +41,23 @@ class Inbox:
         self._closed = False
         self.abort = abort
         self.ending = False
-        """Whether what is under way is to end with what is being decoded."""
+        """Whether the request under way is to end after the decode that is running."""
         self.finishes: Callable[[Request], bool] = lambda _: False
-        """Whether what is being decoded is finished all the same, as it is what a request asks for."""
+        """Whether the running decode may finish all the same, as a request asks for its result."""
 
     def read(self) -> None:
         """Reads to the end of the source, or to a line that makes all later ones unreadable."""
         try:
             self._read()
         except OSError:
-            pass  # nobody listens any more
+            pass  # the other process is gone
         finally:
             with self._changed:
                 self._closed = self.abort.asked = True
                 self._changed.notify()
 
     def serve(self, answer: Callable[[], None]) -> NoReturn:
-        """Answers while another thread reads. Ends this process once that is done, or nobody is there any more."""
+        """Runs `answer` while another thread reads; then ends this process, also where the other process is gone."""
 
         def read() -> None:
             self.read()
@@ -93,18 +93,18 @@ class Inbox:
                 self._changed.notify()
 
     def _answer(self, reply: Reply) -> None:
-        """Says what waits for nothing. Raises OSError where nobody listens."""
+        """Sends a reply at once. Raises OSError where the other process is gone."""
         self._sink.write(encode(reply))
         self._sink.flush()
 
     def _take(self, request: Request) -> None:
-        """Queues a request, and drops and interrupts those that it makes worthless."""
+        """Queues a request; drops or interrupts those that it makes worthless."""
         if self._queue.put(request):
             self.ending = True
             self.abort.asked = self.abort.asked or not self.finishes(request)
 
     def idle(self, seconds: float) -> bool:
-        """Waits so long for a request; returns whether none has come."""
+        """Waits up to `seconds` for a request; returns whether none has come."""
         with self._changed:
             return not self._changed.wait_for(lambda: self._queue.waiting or self._closed, seconds)
 
@@ -124,7 +124,7 @@ class Inbox:
             self.abort.asked = self.ending = False
             return self._queue.next()
 
-    def beside(self, *kinds: type[Request]) -> Request | None:
-        """A request of these kinds, to be answered between two parts of what takes long; None where none waits."""
+    def next_of(self, *kinds: type[Request]) -> Request | None:
+        """The oldest request of these kinds, for an answer in the middle of a long one; None where none waits."""
         with self._changed:
-            return self._queue.beside(kinds)
+            return self._queue.next_of(kinds)

@@ -1,15 +1,15 @@
 """Which request is answered next, and which others it makes worthless: rules that engines and the screen share.
 
-Only the newest evaluation is worth anything, and what nobody waits for comes last.
+Only the newest evaluation is worth anything, and background requests come last.
 
-What is asked strictly, and how far apart strict answers are, takes long and is asked for aside. So what a key asks for
-(Evaluate, Continue, Apply, Roll, Search), and Stop, ends what of it is under way and drops what of it waits, without
-an answer: whoever asked for it asks again when nothing else is asked, and what was decoded by then is not decoded
-again. One strict request never ends another: both sides of a comparison may be asked of one engine. But each ends the
-measurement of the noise, which takes seconds and nobody waits for. All evaluations among them come before the
-comparisons, which need them; and all of them before lookahead, which they end.
+Strict requests, and the measurement of the noise, take long and run in the background. So a request that a key makes
+(Evaluate, Continue, Apply, Roll, Search), and Stop, ends those that run and drops those that wait, without an answer:
+their sender asks again when no other request is open, and nothing is decoded twice. One strict request never ends
+another: one engine may be asked for both sides of a comparison. But each ends the measurement of the noise, which takes
+seconds and nobody waits for. Strict evaluations come before the comparisons, which need them; and all strict requests
+come before lookahead, which they end.
 
-Lookahead from one path goes on: what is asked behind it is answered behind it.
+Lookahead does not end lookahead from the same path: the later request is answered after the earlier one.
 """
 
 from typing import get_args
@@ -38,32 +38,32 @@ from tokex_gguf.engine.protocol import (
     Walk,
 )
 
-_ASIDE: tuple[type[Request], ...] = (*get_args(Strict), MeasureNoise, Walk)
-"""What takes long and gives way to whatever a key asks for."""
+_BACKGROUND: tuple[type[Request], ...] = (*get_args(Strict), MeasureNoise, Walk)
+"""Requests that take long and give way to every request that a key makes."""
 _ENDED_BY: dict[type[Request], tuple[type[Request], ...]] = {
-    # Each of these is answered, and so is what waits before it.
+    # Each of these is answered, and so are the requests that wait before it.
     **dict.fromkeys((Load, ConnectServer, Tokenize, Chat, Constrain, Force, Spell, Ping), ()),
-    # Whoever asks for these asks for a view of them next.
-    **dict.fromkeys((Evaluate, Continue), (Evaluate, Continue, Apply, Lookahead, *_ASIDE)),
-    Stop: (Evaluate, Continue, Lookahead, *_ASIDE),
-    # They come behind an evaluation of their path, and wait for it.
-    Apply: (Apply, Continue, Lookahead, *_ASIDE),
-    Roll: (Roll, Continue, Lookahead, *_ASIDE),
-    Search: (Search, Lookahead, *_ASIDE),
+    # A view of the new path is asked for next.
+    **dict.fromkeys((Evaluate, Continue), (Evaluate, Continue, Apply, Lookahead, *_BACKGROUND)),
+    Stop: (Evaluate, Continue, Lookahead, *_BACKGROUND),
+    # These follow an evaluation of their path, and wait for it.
+    Apply: (Apply, Continue, Lookahead, *_BACKGROUND),
+    Roll: (Roll, Continue, Lookahead, *_BACKGROUND),
+    Search: (Search, Lookahead, *_BACKGROUND),
     **dict.fromkeys(get_args(Strict), (Lookahead, MeasureNoise, Walk)),
     MeasureNoise: (Lookahead, Walk),
     Lookahead: (Lookahead, Continue, Walk),
     Walk: (Walk,),
-    Check: (Check,),  # its answer alone is listened to
+    Check: (Check,),  # only the answer to the newest is used
 }
-"""For each kind, those that it ends and drops."""
+"""For each kind, the kinds that it ends and drops."""
 _TURNS: tuple[tuple[type[Request], ...], ...] = (
     (EvaluateStrictly,),
     (*get_args(Strict), MeasureNoise),
     (Lookahead, Check),
     (Walk,),
 )
-"""What comes after all else, the first of these first: nobody waits for lookahead, nor for a comparison with the
+"""Kinds that are answered after all others, in this order: nobody waits for lookahead, nor for the check against the
 tokenizer's own tokens, and a walk takes longest."""
 
 
@@ -82,24 +82,24 @@ class Queue:
         self.current: Request | None = None
 
     def put(self, request: Request) -> bool:
-        """Takes one in, and drops those that it makes worthless. Returns whether it ends the one that is answered."""
-        self.waiting = [one for one in self.waiting if not _drops(request, one)]
+        """Adds a request, and drops those that it makes worthless. Returns whether it ends the current one."""
+        self.waiting = [waiting for waiting in self.waiting if not _drops(request, waiting)]
         if not isinstance(request, Stop):
             self.waiting.append(request)
         return self.current is not None and _drops(request, self.current)
 
     def next(self) -> Request:
-        """The request that is to be answered now. Raises ValueError if none waits."""
+        """Takes out the request to be answered now. Raises ValueError if none waits."""
         self.current = min(self.waiting, key=_turn)
         self.waiting.remove(self.current)
         return self.current
 
-    def beside(self, kinds: tuple[type[Request], ...]) -> Request | None:
-        """The oldest of these kinds, to be answered between two parts of what takes long; None where none waits."""
-        found = next((one for one in self.waiting if isinstance(one, kinds)), None)
-        if found is not None:
-            self.waiting.remove(found)
-        return found
+    def next_of(self, kinds: tuple[type[Request], ...]) -> Request | None:
+        """Takes out the oldest request of these kinds; None where none waits."""
+        oldest = next((request for request in self.waiting if isinstance(request, kinds)), None)
+        if oldest is not None:
+            self.waiting.remove(oldest)
+        return oldest
 
 
 def _drops(newer: Request, older: Request) -> bool:
@@ -108,5 +108,5 @@ def _drops(newer: Request, older: Request) -> bool:
 
 
 def _turn(request: Request) -> int:
-    """When a request comes: those with the same number in the order in which they were asked."""
+    """The turn of a request; requests of the same turn are answered in the order in which they came."""
     return next((turn for turn, kinds in enumerate(_TURNS, 1) if isinstance(request, kinds)), 0)

@@ -255,7 +255,7 @@ class Server:
 
     def _walk(self, request: Walk, evaluator: Evaluator, model: Loaded) -> None:
         for place in request.places:
-            while (aside := self._inbox.beside(Tokenize, Chat, Check)) is not None:
+            while (aside := self._inbox.next_of(Tokenize, Chat, Check)) is not None:
                 assert isinstance(aside, Tokenize | Chat | Check)
                 self._answer(aside, evaluator, model)
             if self._abort.asked:

@@ -1,4 +1,4 @@
-"""Rows of logits to what is told of them, chunk by chunk; and which of the rows are kept."""
+"""Rows of logits to chunks of answers; the last rows of a path are cached."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from tokex_gguf.values.view import Verdict
 
 
 class Damaged(ModelError):
-    """The model gives no numbers. What it decoded before may be as wrong, and so may be the cache."""
+    """The model's logits are not finite. Earlier answers and the prompt cache may be wrong as well."""
 
 
 @record
@@ -28,9 +28,9 @@ class Chunk:
     decoded: int
     seconds: float
     verdicts: list[Verdict]
-    """What the lens made of each of `taken`; none through the raw one."""
+    """The lens's verdict on each of `taken`; none through the raw lens."""
     strict: bool
-    """Whether they are the same whatever was decoded before."""
+    """Whether the distributions do not depend on what was decoded before."""
 
 
 class Read(NamedTuple):
@@ -42,33 +42,33 @@ class Read(NamedTuple):
 
 
 Judge: TypeAlias = Callable[[int, Logits, list[float]], list[Verdict]]
-"""What a lens makes of the tokens that follow some rows: the position of the first, the rows, their log-sum-exps."""
+"""A lens's verdicts on the tokens that follow some rows: the position of the first, the rows, their log-sum-exps."""
 
 
 def no_verdicts(_first: int, _logits: Logits, _log_sums: list[float]) -> list[Verdict]:
-    """What the raw lens makes of any token."""
+    """The verdicts of the raw lens."""
     return []
 
 
 class LogitsReader:
-    """Reads the rows of a model."""
+    """Reads a model's rows of logits."""
 
     def __init__(self, vocabulary: int) -> None:
-        """`vocabulary`: its size."""
+        """`vocabulary`: the number of tokens."""
         self.statistics = logit_math.Statistics(vocabulary)
-        self._tells = False
-        """Whether a row of logits has told tokens apart."""
+        self._has_differed = False
+        """Whether some row had logits that differ."""
 
     def read(self, logits: Logits, following: list[int | None], tops: list[int]) -> Read:
-        """The numbers of each row, with so many candidates, and of the token in `following` beside it.
+        """The numbers of each row: as many candidates as `tops` says, and the token in `following`.
 
         Raises Damaged.
         """
-        if not self._tells and logits.shape[0]:
-            # A graph without logits leaves zeros.
+        if not self._has_differed and logits.shape[0]:
+            # A computation graph without logits leaves zeros.
             if logits.shape[1] > 1 and logits[0].min() == logits[0].max():
                 raise Damaged("every token is equally likely: not a model that continues text, or a damaged file")
-            self._tells = True
+            self._has_differed = True
         read = Read([], [], [])
         for row, token, top in zip(logits, following, tops, strict=False):
             try:
@@ -86,7 +86,7 @@ class LogitsReader:
         return self.read(logits, [None] * len(logits), [1] * len(logits)).log_sums
 
 
-def known(
+def cached_chunks(
     path: list[int],
     start: int,
     tops: list[int],
@@ -96,10 +96,10 @@ def known(
     began: float,
     judge: Judge = no_verdicts,
 ) -> Iterator[Chunk]:
-    """What the kept rows tell of a path's positions from `start` on, one by one, up to the first that is not kept.
+    """Chunks from cached rows, one for each position from `start` on, up to the first row that is not cached.
 
-    `tops`: candidates at each position of the path; `following`: the token behind each; `began`: when the first was
-    begun with. Raises Damaged.
+    `tops`: candidates at each position of the path; `following`: the token after each; `began`: the start time of the
+    first chunk. Raises Damaged.
     """
     while start < len(path) and (row := row_after(path[: start + 1])) is not None:
         logits = row.logits[None, :]
@@ -109,7 +109,7 @@ def known(
         began, start = time.perf_counter(), start + 1
 
 
-def decoded(
+def decoded_chunks(
     batches: Iterator[Batch],
     path: list[int],
     tops: list[int],
@@ -118,25 +118,25 @@ def decoded(
     rows: LogitsCache,
     judge: Judge = no_verdicts,
 ) -> Iterator[Chunk]:
-    """What a path's batches tell, each as it is decoded. The path's last rows are kept in `rows`.
+    """A chunk for each batch, as soon as it is decoded. The path's last rows are kept in `rows`.
 
-    `tops`: candidates at each position of the path; `following`: the token behind each. Raises Damaged, and what
-    decoding raises.
+    `tops`: candidates at each position of the path; `following`: the token after each. Raises Damaged, and the errors
+    of decoding.
     """
     began, count = time.perf_counter(), 0
     for batch in batches:
         count += batch.decoded
-        first, behind = batch.first, batch.first + len(batch.logits)
-        if first == behind:
+        first, stop = batch.first, batch.first + len(batch.logits)
+        if first == stop:
             continue
-        read = reader.read(batch.logits, following[first:behind], tops[first:behind])
+        read = reader.read(batch.logits, following[first:stop], tops[first:stop])
         verdicts = judge(first, batch.logits, read.log_sums)
         ended = time.perf_counter()
         try:
             yield Chunk(first, read.distributions, read.taken, count, ended - began, verdicts, batch.strict)
-        finally:  # also where nobody asks for more; the answer goes first, as somebody waits for it
-            # The path's last ones: who goes back goes there first.
-            for end in range(max(first, len(path) - rows.room), behind):
+        finally:  # also where the caller stops here; after the yield, as the player waits for the answer
+            # Cache the last positions: pops ask for those first.
+            for end in range(max(first, len(path) - rows.room), stop):
                 rows.keep(
                     path[: end + 1], LogitsRow(batch.logits[end - first], read.log_sums[end - first], batch.strict)
                 )

@@ -1,4 +1,4 @@
-"""Answers for paths with one model: kept ones are told, missing ones are decoded, and lenses look through logits."""
+"""Answers for paths with one model: from cached logits where they are there, else decoded; and views through lenses."""
 
 import math
 import time
@@ -11,7 +11,7 @@ from tokex_gguf.engine.kv_folder import KvFolder
 from tokex_gguf.engine.worker import logit_math
 from tokex_gguf.engine.worker.ahead import BranchBatches
 from tokex_gguf.engine.worker.cells import Cells, check_place
-from tokex_gguf.engine.worker.chunks import Chunk, LogitsReader, decoded, known
+from tokex_gguf.engine.worker.chunks import Chunk, LogitsReader, cached_chunks, decoded_chunks
 from tokex_gguf.engine.worker.lenses import Lenses, SeenRow, likeliest
 from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError
 from tokex_gguf.engine.worker.logits_cache import LogitsCache, LogitsRow
@@ -33,20 +33,20 @@ class Played(NamedTuple):
 
 
 class Evaluator:
-    """Answers for paths, and through lenses; strict answers and lookahead are its parts."""
+    """Answers for paths, and through lenses; it owns strict answers and lookahead."""
 
     def __init__(self, model: Llama, folder: KvFolder | None = None) -> None:
-        """`folder`: where cells are that were computed at earlier starts."""
+        """`folder`: the cells of earlier starts."""
         self._model = model
         self._reader = LogitsReader(model.vocabulary.size)
         self._rows = LogitsCache(model.vocabulary.size)
         self._lenses = Lenses(model.vocabulary)
         self.cells = Cells(model, folder)
-        """What is cached."""
+        """The KV cells of the first context."""
         self.strict = StrictAnswers(self.cells, self._rows, self._reader)
-        """Answers that are the same whatever was decoded before."""
+        """Answers that do not depend on what was decoded before."""
         self.ahead = BranchBatches(self.cells, self._rows, self._reader, self.evaluate)
-        """Answers behind a path, many at once."""
+        """Lookahead: answers after branches, many in one batch."""
 
     def evaluate(
         self,
@@ -67,26 +67,26 @@ class Evaluator:
         check_place(path, start)
         self.cells.check(path if asked is None else [*path, asked])
         began = time.perf_counter()
-        self._recall(lens, path[: start + 1])
+        self._restore_memory(lens, path[: start + 1])
         following, tops = [*path[1:], asked], [top] * (len(path) - 1) + [max(top, last_top)]
         judge = partial(self._verdicts, lens, path, following)
-        for chunk in known(path, start, tops, following, self._reader, self._rows.of, began, judge):
+        for chunk in cached_chunks(path, start, tops, following, self._reader, self._rows.of, began, judge):
             yield chunk
             start += 1
         if start < len(path):
             batches = self.cells.batches(path, start)
-            yield from decoded(batches, path, tops, following, self._reader, self._rows, judge)
+            yield from decoded_chunks(batches, path, tops, following, self._reader, self._rows, judge)
 
-    def known_row(self, path: list[int]) -> LogitsRow | None:
-        """The logits after a path, if they are there."""
+    def cached_row(self, path: list[int]) -> LogitsRow | None:
+        """The logits after a path, if they are cached."""
         return self._rows.of(path)
 
-    def know_row(self, path: list[int], row: LogitsRow) -> None:
-        """Searches and views of a path go on from these logits, as what was shown of it did."""
+    def cache_row(self, path: list[int], row: LogitsRow) -> None:
+        """Caches the logits after a path that its shown answer was made of, for searches and views."""
         self._rows.keep(path, row)
 
-    def _recall(self, lens: Raw | Sampled, path: list[int]) -> None:
-        """Brings back what a lens remembers of a path's choices, where that is lost."""
+    def _restore_memory(self, lens: Raw | Sampled, path: list[int]) -> None:
+        """Replays a path's choices through a lens with memory, as far as that memory is lost."""
         if isinstance(lens, Raw) or (since := self._lenses.remembered(lens, path)) >= len(path):
             return
         for _ in self.evaluate(path[:-1], max(since, 1) - 1, 1, path[-1], 1, lens):
@@ -101,9 +101,9 @@ class Evaluator:
         logits: logit_math.Logits,
         log_sums: list[float],
     ) -> list[Verdict]:
-        """What a lens makes of the tokens that follow some rows, the first of which is at position `first`.
+        """A lens's verdicts on the tokens that follow some rows, the first of which is at position `first`.
 
-        There are none where the lens fails: what the model says is told all the same. Raises Interrupted.
+        None where the lens fails: the model's own numbers are sent all the same. Raises Interrupted.
         """
         if isinstance(lens, Raw):
             return []
@@ -124,16 +124,16 @@ class Evaluator:
         return verdicts
 
     def row(self, path: list[int]) -> tuple[LogitsRow, int]:
-        """The logits after a path, and how many tokens were decoded for them: those of lookahead, too.
+        """The logits after a path, also those of lookahead, and how many tokens were decoded for them.
 
         Raises as `evaluate` does.
         """
         if self._rows.of(path) is None and (row := self.ahead.rows.of(path)) is not None:
             return row, 0
-        return self._row_alone(path)
+        return self._row_without_lookahead(path)
 
-    def _row_alone(self, path: list[int]) -> tuple[LogitsRow, int]:
-        """The same, but no row of wide lookahead: what a seed draws must not depend on what was looked ahead to."""
+    def _row_without_lookahead(self, path: list[int]) -> tuple[LogitsRow, int]:
+        """As `row`, but without the rows of wide lookahead: the draws of a seed must not depend on lookahead."""
         if not path:
             raise ModelError("nothing to evaluate")
         count = 0
@@ -142,42 +142,42 @@ class Evaluator:
         return row, count
 
     def candidates(self, row: LogitsRow, ids: list[int]) -> list[Taken]:
-        """Log-probabilities and true ranks of some tokens of a row."""
+        """Log-probabilities and ranks of tokens in a row."""
         return [logit_math.taken(row.logits, row.log_sum, token) for token in ids]
 
     def _see(self, path: list[int], lens: Sampled, *, alone: bool) -> tuple[SeenRow, LogitsRow, int]:
-        self._recall(lens, path)
-        row, count = self._row_alone(path) if alone else self.row(path)
+        self._restore_memory(lens, path)
+        row, count = self._row_without_lookahead(path) if alone else self.row(path)
         return self._lenses.see(lens, row.logits, row.log_sum, path), row, count
 
     def apply(self, path: list[int], lens: Sampled, tokens: list[int], top: int) -> tuple[View, int]:
         """What a lens leaves of the distribution after a path, and how many tokens were decoded for it.
 
-        It tells of the `top` likeliest by the model, of `tokens`, and of the likeliest left. Raises as `evaluate` does.
+        The view has the `top` likeliest by the model, `tokens`, and the likeliest left. Raises as `evaluate` does.
         """
         self.cells.check([*path, *tokens])
         seen, row, count = self._see(path, lens, alone=False)
         likely = likeliest(seen, row.logits, top)
         view = self._lenses.view(seen, [*likely, *tokens])
-        told = set(likely)
-        others = [token for token in view.likeliest if token not in told]
+        shown = set(likely)
+        others = [token for token in view.likeliest if token not in shown]
         if not others:
             return view, count
         return replace(view, others=dict(zip(others, self.candidates(row, others), strict=True))), count
 
     def roll(self, path: list[int], lens: Sampled, draws: Iterable[float]) -> tuple[list[Draw], list[Verdict], int]:
-        """What some numbers from 0 to 1 draw of what a lens leaves, and how many tokens were decoded for it.
+        """The tokens that numbers from 0 to 1 draw through a lens, and how many tokens were decoded for that.
 
         Raises as `evaluate` does.
         """
         seen, _, count = self._see(path, lens, alone=True)
         drawn = list(self._lenses.draws(seen, draws))
-        return drawn, [seen.verdict(one.token) for one in drawn], count
+        return drawn, [seen.verdict(draw.token) for draw in drawn], count
 
     def constrain(self, constraint: Constraint, path: list[int], start: int) -> int:
         """The position of a path's first token that a constraint from `start` on does not allow; -1: all are legal.
 
-        Raises ModelError where the constraint is none.
+        Raises ModelError where the constraint is invalid.
         """
         self.cells.check(path)
         return self._lenses.broken(constraint, path, start)
@@ -188,7 +188,7 @@ class Evaluator:
         return self._lenses.forced(lens, path)
 
     def play(self, path: list[int], lens: Sampled, seed: int) -> Played | None:
-        """The token that is drawn after a path by a seed's first number there; None where nothing is left.
+        """The token that a seed's first number draws after a path; None where the lens leaves none.
 
         Raises as `evaluate` does.
         """

@@ -24,9 +24,9 @@ class Plan:
 
 
 class Sequences:
-    """What each of llama.cpp's sequences holds, and which was used last.
+    """The tokens of each of llama.cpp's sequences, and which was used last.
 
-    The caller carries plans out and says with `hold` what is really there afterwards.
+    The caller carries out plans and records with `hold` what a sequence holds afterwards.
     """
 
     def __init__(self, count: int, *, can_cut: bool) -> None:
@@ -39,30 +39,30 @@ class Sequences:
         self.trunk: list[int] = []
         """The path of the last lookahead."""
         self.branches: list[int] = []
-        """The sequences that hold all of it and a branch behind it."""
+        """The sequences that hold the trunk and a branch after it."""
 
     def held(self, sequence: int) -> list[int]:
         """The tokens whose cells a sequence has."""
         return self._held[sequence]
 
     def strict(self, sequence: int) -> int:
-        """How many of its first tokens were computed strictly: their cells are the same whatever came before."""
+        """How many of its first tokens were computed strictly: their cells do not depend on earlier decodes."""
         return self._strict[sequence]
 
     def hold(self, sequence: int, tokens: list[int], strict: int = 0) -> None:
-        """Records what a sequence holds now, and how much of its beginning was computed strictly."""
+        """Records the tokens of a sequence, and how many of its first were computed strictly."""
         self._held[sequence] = tokens
         self._strict[sequence] = strict
         self.use(sequence)
 
     def clear(self, sequence: int) -> None:
-        """Records that a sequence holds nothing any more, whatever it was used for."""
+        """Records that a sequence is empty."""
         self.hold(sequence, [])
         if sequence in self.branches:
             self.branches.remove(sequence)
 
     def use(self, sequence: int) -> None:
-        """Records that a sequence serves, as it is."""
+        """Records that a sequence was used as it is."""
         self._clock += 1
         self._used[sequence] = self._clock
 
@@ -71,37 +71,39 @@ class Sequences:
         return sorted((s for s, held in enumerate(self._held) if held), key=self._used.__getitem__, reverse=True)
 
     def free(self) -> int:
-        """How many sequences hold nothing: none has to be given up for the next paths."""
+        """How many sequences are empty."""
         return self._held.count([])
 
     def strictly_held(self, path: list[int], limit: int) -> int:
-        """How much of `path`, but no more than its first `limit` tokens, some sequence has computed strictly."""
+        """The longest strict prefix of `path` in a sequence, at most `limit` tokens."""
         return max(self._shared(path, limit, strict=True))
 
     def worth_keeping(self, path: list[int], limit: int) -> list[int]:
-        """The sequences that were computed strictly, without those that hold but a beginning of another's.
+        """The sequences that are strict as a whole, without those that hold only a prefix of another.
 
-        First the one that has most of the first `limit` tokens of `path`, then the one used last.
+        First the one that has most of the first `limit` tokens of `path`, then by last use.
         """
         whole: list[int] = []
-        for one in sorted(self.latest(), key=lambda s: -len(self._held[s])):
-            held = self._held[one]
-            if self._strict[one] == len(held) and not any(self._held[other][: len(held)] == held for other in whole):
-                whole.append(one)
+        for sequence in sorted(self.latest(), key=lambda s: -len(self._held[s])):
+            held = self._held[sequence]
+            if self._strict[sequence] == len(held) and not any(
+                self._held[other][: len(held)] == held for other in whole
+            ):
+                whole.append(sequence)
         shared = self._shared(path, limit, strict=True)
         whole.sort(key=self._used.__getitem__, reverse=True)
         best = max(whole, key=shared.__getitem__, default=None)
-        return whole if best is None else [best, *(one for one in whole if one != best)]
+        return whole if best is None else [best, *(sequence for sequence in whole if sequence != best)]
 
     def held_best(self, path: list[int], limit: int) -> int:
-        """How much of `path`, but no more than its first `limit` tokens, some sequence has."""
+        """The longest prefix of `path` in a sequence, at most `limit` tokens."""
         latest = max(range(len(self._held)), key=self._used.__getitem__)
         if self._held[latest] == path[:limit]:
             return limit  # as when a prompt goes on token by token
         return max(self._shared(path, limit, strict=False))
 
     def holding(self, path: list[int], *, whole: bool) -> int | None:
-        """The sequence that has the most of `path`; with `whole`, among those that have nothing else."""
+        """The sequence with the longest prefix of `path`; with `whole`, among those that hold only such a prefix."""
         shared = self._in_common(path)
         if whole:
             shared = [n if n == len(held) else 0 for n, held in zip(shared, self._held, strict=True)]
@@ -109,38 +111,39 @@ class Sequences:
         return best if shared[best] else None
 
     def cells(self) -> int:
-        """How many cells all sequences take: what they share counts once."""
+        """How many cells all sequences take; shared cells count once."""
         ordered = sorted(self._held)
         return sum(map(len, ordered)) - sum(common_prefix(a, b) for a, b in pairwise(ordered))
 
     def _in_common(self, path: list[int]) -> list[int]:
-        """How many tokens each sequence and a path begin with alike. What branches share is compared once."""
+        """The length of each sequence's common prefix with a path. The trunk of branches is compared once."""
         size, branches = len(self.trunk), set(self.branches)
-        along = common_prefix(self.trunk, path) if branches else 0
-        behind = path[size:] if along == size else []
+        trunk_prefix = common_prefix(self.trunk, path) if branches else 0
+        after_trunk = path[size:] if trunk_prefix == size else []
         return [
-            common_prefix(held, path) if sequence not in branches else along + common_prefix(held[size:], behind)
+            common_prefix(held, path)
+            if sequence not in branches
+            else trunk_prefix + common_prefix(held[size:], after_trunk)
             for sequence, held in enumerate(self._held)
         ]
 
     def _shared(self, path: list[int], limit: int, *, strict: bool) -> list[int]:
-        """How many of the first `limit` tokens of `path` can be had of each sequence."""
+        """How many of the first `limit` tokens of `path` can be reused from each sequence."""
         shared = [min(n, limit) for n in self._in_common(path)]
         if strict:
-            shared = [min(n, sure) for n, sure in zip(shared, self._strict, strict=True)]
+            shared = [min(n, strict_count) for n, strict_count in zip(shared, self._strict, strict=True)]
         if not self._can_cut:
             shared = [n if n == len(held) else 0 for n, held in zip(shared, self._held, strict=True)]
         return shared
 
     def plan(self, path: list[int], limit: int, *, strict: bool = False) -> Plan:
-        """How to reuse the most of `path`, but no more than its first `limit` tokens.
+        """How to reuse the longest prefix of `path`, at most its first `limit` tokens.
 
-        With `strict`, only what was computed strictly.
+        With `strict`, only strict cells.
 
         A sequence that `path` only extends is used in place. One that holds more, or
-        goes another way, keeps what it has: its shared prefix is copied to the
-        sequence that was not used for longest. Where tails cannot be cut, only a
-        whole sequence can be used.
+        diverges, keeps its cells: the shared prefix is copied to the sequence that
+        `victim` gives up. Where tails cannot be cut, only a whole sequence can be used.
         """
         latest = max(range(len(self._held)), key=self._used.__getitem__)
         usable = not strict or self._strict[latest] >= limit
@@ -159,8 +162,8 @@ class Sequences:
     def victim(self, without: Collection[int]) -> int | None:
         """The sequence to give up next: an empty one, else the one that is cheapest to decode again.
 
-        What it would cost is the part that no other sequence holds; in sorted order a
-        path's nearest relatives are its neighbours. Among equals, the one used longest ago.
+        The cost is the part that no other sequence holds; in sorted order, the paths with the
+        longest common prefixes are neighbours. Among equals, the one used longest ago.
         """
         others = [s for s in range(len(self._held)) if s not in without]
         for sequence in others:

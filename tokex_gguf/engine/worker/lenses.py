@@ -20,18 +20,18 @@ from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.view import Draw, Standing, Verdict, View
 
 ORDERED = 1024
-"""The most likely tokens that stand first on the bar of a draw; the others follow by their ids."""
-TOLD_TOKENS = 100
-"""The most likely of the tokens left that a view tells of, beside those that were asked about."""
+"""The most likely tokens, which come first on the bar of a draw; the others follow by their ids."""
+VIEW_TOKENS = 100
+"""The most likely remaining tokens in a view, besides the requested ones."""
 CHAINS = 8
-"""Chains that are kept ready, with their samplers: as many as a hand changes in a moment."""
+"""Chains kept with their samplers: as many as keys change in a moment."""
 
 
 _NOTHING: TokenIds = np.zeros(0, np.int32)
 
 
 class ConstraintState(NamedTuple):
-    """What a constraint says of a place."""
+    """A constraint's answer at a position."""
 
     standing: Standing
     legal: TokenIds | None
@@ -45,25 +45,25 @@ class SeenRow:
     """A row through a lens."""
 
     left: Left
-    place: ConstraintState
+    constraint: ConstraintState
     legal_mass: float
 
     def verdict(self, token: int) -> Verdict:
-        """What became of one token."""
+        """The verdict on one token."""
         return Verdict(self.left.final(token), int(self.left.cuts[token]), self.legal_mass)
 
 
 class _Remembered:
-    """What mirostat or adaptive-p has come to along the path that was looked at last."""
+    """The states of mirostat or adaptive-p along the last path."""
 
     def __init__(self) -> None:
         self.path: list[int] = []
         self.memories: list[SamplerState] = []
-        """Of the places from the lens's start on: the first is before anything was chosen."""
+        """By position from the lens's start on; the first is the state before any choice."""
 
 
-def _first(lens: Sampled) -> int:
-    """How many tokens come before the first that can have been chosen: nothing chooses a path's first token."""
+def _first_choice(lens: Sampled) -> int:
+    """The first position whose token the lens chose: never a path's first token."""
     return max(1, lens.start)
 
 
@@ -85,8 +85,8 @@ class Lenses:
         self._chains.move_to_end(chain)
         return built
 
-    def place(self, lens: Sampled, path: Sequence[int]) -> ConstraintState:
-        """What the lens's constraint says after a path."""
+    def constraint_state(self, lens: Sampled, path: Sequence[int]) -> ConstraintState:
+        """The answer of the lens's constraint after a path."""
         if lens.constraint is None or len(path) < lens.start:
             return ConstraintState(Standing.FREE, None)
         try:
@@ -104,9 +104,9 @@ class Lenses:
     def broken(self, constraint: Constraint, path: list[int], start: int) -> int:
         """The position of a path's first token that a constraint from `start` on does not allow; -1: all are legal.
 
-        Raises ModelError where the constraint is none.
+        Raises ModelError where the constraint is invalid.
         """
-        return self.place(Sampled(NO_CHAIN, constraint, start), path).broken
+        return self.constraint_state(Sampled(NO_CHAIN, constraint, start), path).broken
 
     def forced(self, lens: Sampled, path: list[int]) -> tuple[list[int], bool]:
         """The tokens after a path that a lens's constraint leaves no choice in; whether more may follow."""
@@ -117,11 +117,11 @@ class Lenses:
         except BadConstraint as error:
             raise ModelError(str(error)) from None
 
-    # --- what is remembered
+    # --- samplers with memory
 
     def remembered(self, lens: Sampled, path: Sequence[int]) -> int:
-        """The length of the longest beginning of a path whose memory is known; at least the lens's start."""
-        first = _first(lens)
+        """The length of the longest prefix of a path whose sampler states are known; at least the lens's start."""
+        first = _first_choice(lens)
         if not lens.remembers or len(path) <= first:
             return len(path)
         kept = self._remembered.get(lens)
@@ -132,13 +132,13 @@ class Lenses:
 
     def _memory(self, lens: Sampled, built: BuiltChain, path: Sequence[int]) -> SamplerState:
         kept = self._remembered.get(lens)
-        if not lens.remembers or kept is None or len(path) <= _first(lens):
+        if not lens.remembers or kept is None or len(path) <= _first_choice(lens):
             return built.beginning()
-        return kept.memories[len(path) - _first(lens)]
+        return kept.memories[len(path) - _first_choice(lens)]
 
     def chose(self, lens: Sampled, path: Sequence[int], seen: SeenRow, token: int) -> None:
-        """Notes that a token was chosen after a path whose memory is known."""
-        if not lens.remembers or len(path) < _first(lens):
+        """Records the choice of a token after a path whose sampler states are known."""
+        if not lens.remembers or len(path) < _first_choice(lens):
             return
         built = self._chain(lens.chain)
         kept = self._remembered.setdefault(lens, _Remembered())
@@ -146,7 +146,7 @@ class Lenses:
         if len(self._remembered) > CHAINS:
             self._remembered.popitem(last=False)
         before = self._memory(lens, built, path)
-        count = len(path) - _first(lens)
+        count = len(path) - _first_choice(lens)
         kept.memories = [*(kept.memories[: count + 1] or [before]), built.after(before, seen.left, token)]
         kept.path = [*path, token]
 
@@ -155,22 +155,22 @@ class Lenses:
     def see(self, lens: Sampled, row: Logits, log_sum: float, path: Sequence[int]) -> SeenRow:
         """A row of logits, shape (vocabulary size,), after a path, through a lens.
 
-        What was chosen on the path must be remembered: see `remembered` and `chose`.
+        The choices on the path must be recorded: see `remembered` and `chose`.
         """
         built = self._chain(lens.chain)
-        place = self.place(lens, path)
-        legal = place.legal
+        constraint = self.constraint_state(lens, path)
+        legal = constraint.legal
         if lens.constraint is not None and legal is None:
             legal = np.arange(len(row), dtype=np.int32)
         left = built.apply(row, log_sum, path, self._memory(lens, built, path), legal)
-        mass = 1.0 if place.legal is None else mass_of(row, log_sum, place.legal)
-        return SeenRow(left, place, mass)
+        mass = 1.0 if constraint.legal is None else mass_of(row, log_sum, constraint.legal)
+        return SeenRow(left, constraint, mass)
 
     @staticmethod
     def view(seen: SeenRow, tokens: Iterable[int]) -> View:
-        """What there is to say of a row that was seen, and of some tokens."""
+        """The view of a row, with its likeliest tokens and `tokens`."""
         left = seen.left
-        order = _likeliest(left, TOLD_TOKENS)
+        order = _likeliest(left, VIEW_TOKENS)
         finals = dict(zip(left.ids[order].tolist(), left.finals[order].tolist(), strict=True))
         for token in tokens:
             if token not in finals:
@@ -182,8 +182,8 @@ class Lenses:
             entropy_bits=left.entropy_bits,
             legal_mass=seen.legal_mass,
             stages=left.stages,
-            standing=seen.place.standing,
-            broken=seen.place.broken,
+            standing=seen.constraint.standing,
+            broken=seen.constraint.broken,
             ids=array("i", ids),
             finals=array("d", finals.values()),
             cuts=array("b", left.cuts[ids].tolist()),
@@ -191,7 +191,7 @@ class Lenses:
 
     @staticmethod
     def draws(seen: SeenRow, numbers: Iterable[float]) -> Iterator[Draw]:
-        """The tokens that some numbers from 0 to 1 draw: the most likely ones stand first on the bar. None of none."""
+        """The tokens that numbers from 0 to 1 draw, the most likely first on the bar; none where no token remains."""
         left = seen.left
         if not len(left.ids):
             return
@@ -199,7 +199,7 @@ class Lenses:
         bar, whole = _bar(left, order), len(order) == len(left.ids)
         for number in numbers:
             if not whole and number >= bar[-1]:
-                order, whole = _all(left, order), True
+                order, whole = _with_all_others(left, order), True
                 bar = _bar(left, order)
             place = int(np.searchsorted(bar, number, side="right"))
             low = float(bar[place - 1]) if place else 0.0
@@ -207,23 +207,23 @@ class Lenses:
 
 
 def _bar(left: Left, order: TokenIds) -> NDArray[np.float64]:
-    """Where on the bar from 0 to 1 the part of each of some tokens ends, in this order."""
+    """The end of each token's part on the bar from 0 to 1, in the given order."""
     finals = left.finals[order]
     bar: NDArray[np.float64] = np.cumsum(finals)
-    if len(order) == len(left.ids):  # the last one that can be drawn has all to the end, whatever rounding left
+    if len(order) == len(left.ids):  # rounding must not leave a gap after the last token that can be drawn
         bar[np.flatnonzero(finals)[-1] :] = 1
     return bar
 
 
-def _likeliest(left: Left, first: int) -> TokenIds:
-    """Indexes into what is left: the `first` most likely ones, of equal ones the smaller id first."""
-    most = reaching(left.finals, first)
-    order = np.lexsort((left.ids[most], -left.finals[most]))[:first]
-    return most[order].astype(np.int32)
+def _likeliest(left: Left, count: int) -> TokenIds:
+    """Indexes of the `count` most likely remaining tokens, the smaller id first among equals."""
+    candidates = reaching(left.finals, count)
+    order = np.lexsort((left.ids[candidates], -left.finals[candidates]))[:count]
+    return candidates[order].astype(np.int32)
 
 
-def _all(left: Left, first: TokenIds) -> TokenIds:
-    """The same ones, and all others behind them, by their ids."""
+def _with_all_others(left: Left, first: TokenIds) -> TokenIds:
+    """The indexes `first`, and all others after them, by id."""
     rest = np.ones(len(left.ids), np.bool_)
     rest[first] = False
     others = np.flatnonzero(rest)
@@ -231,7 +231,7 @@ def _all(left: Left, first: TokenIds) -> TokenIds:
 
 
 def likeliest(seen: SeenRow, row: Logits, top: int) -> list[int]:
-    """The `top` likeliest tokens by the model of a row that was seen, the likeliest first."""
+    """The `top` likeliest tokens by the model, the likeliest first."""
     known = seen.left.likeliest
-    found: list[int] = (known[:top] if len(known) >= top else top_ids(row, top)).tolist()
-    return found
+    tokens: list[int] = (known[:top] if len(known) >= top else top_ids(row, top)).tolist()
+    return tokens

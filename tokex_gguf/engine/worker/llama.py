@@ -2,11 +2,11 @@
 
 It uses the low-level binding: the high-level class keeps the logits of a whole
 context in memory, redirects the process's output while loading, and compiles chat
-templates that nobody asked for.
+templates that are not needed.
 
 Many mistakes abort the process instead of raising (an id out of range, a batch
-too large, a bad file), so every value is checked here before it goes down. What
-is missed is caught one floor up: the engine is a process of its own.
+too large, a bad file), so every value is checked here before the call. A mistake
+that is missed ends only the engine: it is a process of its own.
 """
 
 import copy
@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-# Without this, an abort runs a debugger over the process for its backtrace.
+# Otherwise an abort attaches a debugger to the process for a backtrace.
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 
 import numpy as np
@@ -44,11 +44,11 @@ from tokex_gguf.values.tokens import Piece, visible
 
 
 @contextmanager
-def _alone(package: str) -> Iterator[None]:
-    """Lets a package's modules be imported without the package's own imports.
+def _without_init(package: str) -> Iterator[None]:
+    """Imports a package's modules without running its `__init__`.
 
     llama_cpp's chat formats, template engine and disk cache take a tenth of the time to the
-    first table. So an empty package stands in for it meanwhile.
+    first table. So an empty package replaces it meanwhile.
     """
     spec = importlib.util.find_spec(package)
     if package in sys.modules or spec is None or not spec.submodule_search_locations:
@@ -61,54 +61,54 @@ def _alone(package: str) -> Iterator[None]:
         del sys.modules[package]
 
 
-with _alone("llama_cpp"):
+with _without_init("llama_cpp"):
     from llama_cpp import llama_cpp as llama_cpp  # `worker/sampling.py` has it from here
 
 BATCH = 48
-"""Tokens decoded at once, but for long prompts. Each costs a row of logits, and llama.cpp holds them twice: 58 MB with
+"""Tokens of a batch, except in long prompts. Each costs a row of logits, and llama.cpp holds them twice: 58 MB with
 Qwen's vocabulary.
 
 Below 64, where ggml's flash attention changes to a kernel that is faster and rounds differently: so a path
-gives nearly the same numbers token by token and at once."""
+gives nearly the same numbers token by token and in one batch."""
 FAST_BATCH = 64
-"""Tokens decoded at once while `FAST_FROM` or more are missing: never strict; at 1,800 tokens 1.7 to 1.9 times as fast.
+"""Tokens of a batch while `FAST_FROM` or more are missing: never strict; at 1,800 tokens 1.7 to 1.9 times as fast.
 More are no faster, take memory, and the output matrix over all of them cannot be interrupted."""
 FAST_FROM = 1536
-"""Missing tokens from which on reading fast is worth it: a comparison then has to decode them a second time."""
+"""Missing tokens from which large batches pay off: a comparison then has to decode them a second time."""
 STRICT, STEP = 8, 4
-"""Tokens of a batch from which on its numbers are the same whatever came before, if they are a multiple of STEP.
+"""A batch of STRICT tokens or more, in a multiple of STEP, gives numbers that do not depend on earlier decodes.
 
-ggml's kernels differ with the tokens of a batch: some add up a few of them in another order, some take repacked
-weights by four tokens and round what is left over differently, and a lone token's cells are split among the threads.
-The last layer is computed only of the tokens whose logits are wanted, so the same holds for their number."""
+ggml's kernels depend on the tokens of a batch: some add up a few of them in another order, some process repacked
+weights for four tokens at a time and round the remaining tokens differently, and a lone token's cells are split among
+the threads. The last layer is computed only for tokens whose logits are wanted, so the same holds for their number."""
 SEQUENCES = 64
-"""KV sequences: prompts and branches whose cells stay. llama.cpp takes no more of them than tokens in a batch, and has
-as many rows of logits in memory. With half of them, a seventh to a fifth of a lookahead would be decoded twice."""
+"""KV sequences: prompts and branches whose cells stay. llama.cpp allows no more than tokens in a batch, and allocates
+as many rows of logits. With half as many, a seventh to a fifth of a lookahead would be decoded twice."""
 SEQUENCES_APART = 32
-"""The same of another context, where nothing is looked ahead to."""
+"""KV sequences of a second context, which has no lookahead."""
 SMALLEST_CONTEXT = 256
-"""KV cells that a context has at the least."""
+"""The fewest KV cells of a context."""
 FIRST_CONTEXT = 4096
-"""KV cells to begin with, where no size is asked for."""
+"""KV cells at the start, where no size is given."""
 LARGEST_CONTEXT = 2**31 - 2**16
-"""KV cells that positions can tell apart."""
-SHORT = 2_000
-"""Characters of a text that can be tokenised on any thread's stack."""
-FRAME = 1024
+"""The most KV cells: positions are 32-bit numbers."""
+SHORT_TEXT = 2_000
+"""Characters of a text below which any thread's stack is enough to tokenise it."""
+STACK_PER_CHARACTER = 1024
 """Bytes of stack that llama.cpp's tokenizer may take for each character of a word.
 
 It splits texts by `std::regex`, which calls itself for each character of a match: 320 bytes with the patterns
 of most pre-tokenizers, 640 with those of five (x86-64, GCC 13)."""
 LONGEST_REASON = 200
-"""Characters of llama.cpp's own words that are told."""
+"""Characters of llama.cpp's own message that are shown."""
 SPARE_STACK = 2**20
-"""Bytes of stack for all else."""
+"""Further bytes of stack."""
 
 _RUN = re.compile(r"\S+|\s+")
 
 
 def longest_run(text: str) -> int:
-    """The most characters in a row that are all white space or all none: no pre-tokenizer makes longer words.
+    """The length of the longest run of white space, or of other characters: no pre-tokenizer makes longer words.
 
     >>> longest_run("one  2345 six")
     4
@@ -135,11 +135,11 @@ class Interrupted(Exception):
 _WARNING, _ERROR, _CONTINUED = 3, 4, 5
 _last_level = 0
 _errors: deque[str] = deque(maxlen=20)
-"""What llama.cpp has called errors lately, a line each."""
+"""llama.cpp's last error lines."""
 
 
 def _log(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
-    """Warnings and errors go to standard error, which is the log file."""
+    """Writes warnings and errors to standard error, which is the log file."""
     global _last_level
     _last_level = _last_level if level == _CONTINUED else level
     if _last_level < _WARNING:
@@ -149,20 +149,20 @@ def _log(level: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
         _errors.extend(line for line in lines if line.strip())
     # A broken stderr must not raise into C.
     try:
-        sys.stderr.write("\n".join(map(visible, lines)))  # a file's own words may be among them
+        sys.stderr.write("\n".join(map(visible, lines)))  # may contain text of the model's file
         sys.stderr.flush()
     except (OSError, ValueError):
         pass
 
 
 _LOG_CALLBACK = llama_cpp.llama_log_callback(_log)
-"""Kept for the process's life: llama.cpp keeps only the address."""
+"""Must stay alive: llama.cpp keeps only the address."""
 llama_cpp.llama_log_set(_LOG_CALLBACK, ctypes.c_void_p(0))
 
 _GGML: ctypes.CDLL | None = llama_cpp._lib if sys.platform != "win32" else None
-"""The library's functions that llama_cpp has no names for, where they can be called."""
+"""The library, for functions that llama_cpp does not bind; None where they cannot be called."""
 PLUG_INS = _GGML is not None and ggml.load_backends(_GGML, llama_cpp._base_path)
-"""Whether what computes was loaded as a plug-in."""
+"""Whether the code for the processor was loaded as a plug-in."""
 
 _FTYPES = {
     value: name.removeprefix("LLAMA_FTYPE_").removeprefix("MOSTLY_").removeprefix("ALL_")
@@ -172,22 +172,22 @@ _FTYPES = {
 
 
 def _reason() -> str:
-    """Why llama.cpp has just refused something, in its own words, on one line; empty where it did not say."""
-    said = [visible(line.strip()) for line in _errors]
+    """llama.cpp's reason for its last failure, in one line; empty where it gave none."""
+    lines = [visible(line.strip()) for line in _errors]
     _errors.clear()
-    # The last lines say only that it failed, the one before them why.
-    named = [line.partition("error loading model: ")[2] for line in said if "error loading model: " in line]
-    named = named or [line for line in said if "failed to load model" not in line]
-    # Functions' names say nothing to a player.
+    # The last lines say only that it failed; the line before them says why.
+    named = [line.partition("error loading model: ")[2] for line in lines if "error loading model: " in line]
+    named = named or [line for line in lines if "failed to load model" not in line]
+    # Names of functions do not help a player.
     reason = re.sub(r"^(\w+: )+", "", named[-1]) if named else ""
     return reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}…"
 
 
 def default_threads() -> int:
-    """The threads to decode with: one for each core that this process may use, and has the time of.
+    """The threads to decode with: one for each core that this process may use and its CPU quota covers.
 
     Decoding is bound by memory; a second thread on one core only takes turns with the
-    first. Linux tells which processors share a core; elsewhere two are assumed to.
+    first. Linux says which processors share a core; elsewhere two are assumed to.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     if affinity is None:
@@ -204,18 +204,18 @@ def default_threads() -> int:
 
 
 def _allowed(threads: int) -> int:
-    """So many threads, or fewer: those that a group has no time for would all be stopped until its next period."""
+    """`threads`, or fewer under a CPU quota: once it is spent, all threads stop until the next period."""
     share = limits().processors
     return max(1, min(threads, int(share)) if share else threads)
 
 
 def built_for() -> str:
-    """What the processor offers and llama.cpp was built to use, in its own words."""
+    """The processor features that llama.cpp uses, in its own words."""
     return str(llama_cpp.llama_print_system_info().decode("utf-8", "replace"))
 
 
 def build() -> str:
-    """Which llama.cpp this is, and where its code for the processor comes from."""
+    """The version of llama.cpp, and the origin of its code for the processor."""
     version = str(llama_cpp.llama_version().decode())
     if _GGML is None:
         return version
@@ -227,7 +227,7 @@ def build() -> str:
 
 
 def arithmetic(gpu_layers: int, *, repack: bool, rpc: bool = False) -> str:
-    """What a model's numbers depend on beside its file and its cells. They can agree where this differs."""
+    """What a model's numbers depend on besides its file and its cells. Where it differs, numbers may still agree."""
     import importlib.metadata  # 5 ms, while the model is loaded
 
     kernels = hashlib.sha256(llama_cpp.llama_print_system_info()).hexdigest()[:8]
@@ -237,19 +237,19 @@ def arithmetic(gpu_layers: int, *, repack: bool, rpc: bool = False) -> str:
 
 
 def has_gpu() -> bool:
-    """Whether llama.cpp was built to use a graphics processor, and there is one; RPC workers, once connected, are."""
+    """Whether llama.cpp can use a graphics processor here; connected RPC workers count as one."""
     if _GGML is None:
         return bool(llama_cpp.llama_supports_gpu_offload())  # on Windows also where RPC alone is built in
     return ggml.has_gpu(_GGML)
 
 
 def has_rpc() -> bool:
-    """Whether llama.cpp was built to use RPC workers, and can be told of them."""
+    """Whether llama.cpp was built for RPC workers, and they can be registered."""
     return _GGML is not None and ggml.has_rpc(_GGML)
 
 
 def connect(workers: tuple[str, ...], tell: Callable[[Reply], None]) -> Workers:
-    """Connects to RPC workers: all models that are loaded then are computed by them. Raises ModelError."""
+    """Connects to RPC workers, which compute all models loaded afterwards. Raises ModelError."""
     if _GGML is None or not has_rpc():
         why = "on Windows it cannot be used" if _GGML is None else "install it with -DGGML_RPC=ON in CMAKE_ARGS"
         raise ModelError(f"this llama.cpp was built without RPC, which --rpc needs: {why}")
@@ -260,7 +260,7 @@ def connect(workers: tuple[str, ...], tell: Callable[[Reply], None]) -> Workers:
 
 
 ALL_LAYERS = -1
-"""As a number of layers, in llama.cpp's own measure."""
+"""llama.cpp's number of layers for all of them."""
 
 _SPECIAL = {
     "bos_token": "bos",
@@ -275,7 +275,7 @@ _SPECIAL = {
 
 
 def strict_size(tokens: int) -> int:
-    """The least size of a strict batch for so many tokens.
+    """The size of the smallest strict batch for `tokens` tokens.
 
     >>> strict_size(1), strict_size(8), strict_size(9)
     (8, 8, 12)
@@ -292,11 +292,11 @@ class BatchEntry(NamedTuple):
     wanted: bool
     """Whether its logits are wanted."""
     others: tuple[int, ...] = ()
-    """Further sequences that have it, and have held just the same before."""
+    """Further sequences that get the token, and hold the same tokens before it."""
 
 
 def _meta(model: int, key: str) -> str:
-    """The value of a key in a model's file, as text; empty where it has none."""
+    """The value of a key in a model's file, as text; empty where the key is missing."""
     room = 512
     while True:
         buffer = ctypes.create_string_buffer(room)
@@ -311,26 +311,26 @@ class Vocabulary:
 
     def __init__(self, model: int) -> None:
         self.pointer = llama_cpp.llama_model_get_vocab(model)
-        """llama.cpp's vocabulary, for its own functions."""
+        """llama.cpp's vocabulary."""
         self.size: int = llama_cpp.llama_vocab_n_tokens(self.pointer)
         """Number of tokens."""
-        # llama.cpp has ids of its own for what a file does not name, or names wrongly: 11 is a comma elsewhere.
+        # llama.cpp has default ids for tokens that a file does not name, or names wrongly: 11 may be a comma.
         wants_bos = bool(llama_cpp.llama_vocab_get_add_bos(self.pointer))
         bos, eos = llama_cpp.llama_vocab_bos(self.pointer), llama_cpp.llama_vocab_eos(self.pointer)
         named_bos = bos if _meta(model, "tokenizer.ggml.bos_token_id") == str(bos) else None
         self.bos: int | None = named_bos if wants_bos and 0 <= bos < self.size else None
-        """The token that begins every path, where the vocabulary asks for one and names it."""
+        """The first token of every path, where the vocabulary asks for one and names it."""
         self.lacks_bos = wants_bos and self.bos is None
-        """Whether the vocabulary asks for one and names none."""
+        """Whether the vocabulary asks for a BOS token and names none."""
         self._guessed_eos = eos if _meta(model, "tokenizer.ggml.eos_token_id") != str(eos) else -1
-        """What llama.cpp takes for the end of a text though the file does not say so; -1: nothing."""
+        """The token that llama.cpp takes for the end of a text though the file does not name it; -1: none."""
         self._buffer = ctypes.create_string_buffer(64)
 
     def tokenize(self, text: str, *, parse_special: bool) -> list[int]:
         """The path of a text, with BOS where the vocabulary asks for it.
 
-        No closing token is added even where the vocabulary asks for one: what
-        follows the text is the question.
+        No closing token is added even where the vocabulary asks for one: the path is to
+        be continued.
         """
         path = self._plain(text, parse_special)
         if self.bos is not None and path[:1] != [self.bos]:
@@ -338,16 +338,16 @@ class Vocabulary:
         return path
 
     def _plain(self, text: str, parse_special: bool) -> list[int]:
-        """The tokens that the tokenizer makes of a text. Raises ModelError."""
+        """The tokens of a text, without BOS. Raises ModelError."""
         try:
             data = text.encode()
         except UnicodeEncodeError:
             raise ModelError("this text is not valid Unicode: it holds bytes that are not UTF-8") from None
-        if len(text) < SHORT:
+        if len(text) < SHORT_TEXT:
             return self._tokens(data, parse_special)
-        stack = len(text) * FRAME
+        stack = len(text) * STACK_PER_CHARACTER
         if stack > deep.MOST_STACK:
-            if (run := longest_run(text)) * FRAME > deep.MOST_STACK:
+            if (run := longest_run(text)) * STACK_PER_CHARACTER > deep.MOST_STACK:
                 raise ModelError(
                     f"this text has {run:,} characters without a space between them: too many for the tokenizer"
                 )
@@ -368,17 +368,17 @@ class Vocabulary:
         raise ModelError("the tokenizer does not answer")
 
     def continuation(self, text: str, *, parse_special: bool) -> list[int]:
-        """The tokens of a text that goes on from another: no BOS, and no space before it."""
+        """The tokens of a text that continues another: no BOS, and no space before it."""
         path = self._plain(text, parse_special)
         if not self.space_prefix():
             return path
-        # Such a vocabulary puts its space only where a text begins.
+        # Such a vocabulary adds its space only at the start of a text.
         before = self._plain("\n", False)
         whole = self._plain("\n" + text, parse_special)
         return whole[len(before) :] if whole[: len(before)] == before else path
 
     def text(self, path: list[int]) -> str:
-        """The text that `tokenize` would have to be given for a path. Raises UnicodeDecodeError."""
+        """The text of a path, as `tokenize` takes it. Raises UnicodeDecodeError."""
         tokens = path[1:] if self.bos is not None and path[:1] == [self.bos] else path
         pieces = {token: self.piece(token).data for token in set(tokens)}
         data = b"".join(pieces[token] for token in tokens)
@@ -395,14 +395,14 @@ class Vocabulary:
         return first is not None and self.piece(first).data.startswith(b" ")
 
     def piece(self, token: int) -> Piece:
-        """A token's bytes, and what it is. Raises ModelError for an id outside the vocabulary."""
+        """A token's bytes and kind. Raises ModelError for an id outside the vocabulary."""
         data = self.data(token)
         control = bool(llama_cpp.llama_vocab_is_control(self.pointer, token))
         ends = bool(llama_cpp.llama_vocab_is_eog(self.pointer, token))
         return Piece(data, control, ends and (control or token != self._guessed_eos))
 
     def data(self, token: int) -> bytes:
-        """A token's bytes alone, which all of the vocabulary is asked for. On one thread at a time."""
+        """A token's bytes. Raises as `piece` does. Not for two threads at once."""
         if not 0 <= token < self.size:
             raise ModelError(f"token id {token} is not in the vocabulary of {self.size}")
         buffer = self._buffer
@@ -423,28 +423,28 @@ class Vocabulary:
         return texts
 
     def ends(self) -> list[int]:
-        """The tokens with which generation ends."""
-        found = [token for token in range(self.size) if llama_cpp.llama_vocab_is_eog(self.pointer, token)]
-        return [token for token in found if self.piece(token).ends]
+        """The tokens that end generation."""
+        candidates = [token for token in range(self.size) if llama_cpp.llama_vocab_is_eog(self.pointer, token)]
+        return [token for token in candidates if self.piece(token).ends]
 
     def grammar(self, text: str) -> "Grammar":
         """llama.cpp's own grammar of a GBNF text, at its start. Raises GrammarError."""
         data = text.encode()
-        if not data:  # which llama.cpp takes for no grammar at all
+        if not data:  # llama.cpp takes an empty text for no grammar
             raise GrammarError("an empty grammar", None)
         _errors.clear()
-        with _said() as said:
+        with _captured_stderr() as output:
             sampler = llama_cpp.llama_sampler_init_grammar(self.pointer, data, b"root")
         if sampler:
             return Grammar(sampler)
-        told = (said[0] if said else b"").partition(b"error parsing grammar: ")[2]
-        told, _, _ = told.partition(b"\n\n" + data)
-        reason, at, rest = told.partition(b" at ")
+        message = (output[0] if output else b"").partition(b"error parsing grammar: ")[2]
+        message, _, _ = message.partition(b"\n\n" + data)
+        reason, at, rest = message.partition(b" at ")
         if at and data.endswith(rest):
             raise GrammarError(_text(reason), len(_text(data.removesuffix(rest))))
-        if told == b"unexpected end of input":
-            raise GrammarError(_text(told), len(text))
-        raise GrammarError(_text(told) or _reason() or "llama.cpp refuses it", None)
+        if message == b"unexpected end of input":
+            raise GrammarError(_text(message), len(text))
+        raise GrammarError(_text(message) or _reason() or "llama.cpp refuses it", None)
 
 
 def _text(data: bytes) -> str:
@@ -452,7 +452,7 @@ def _text(data: bytes) -> str:
 
 
 class GrammarError(Exception):
-    """A GBNF text is no grammar: why, in llama.cpp's words, and where, in characters from 0 on."""
+    """An invalid GBNF grammar: `reason` in llama.cpp's words, `place` in characters from 0 on."""
 
     def __init__(self, reason: str, place: int | None) -> None:
         super().__init__(reason)
@@ -461,30 +461,30 @@ class GrammarError(Exception):
 
 
 @contextmanager
-def _said() -> Iterator[list[bytes]]:
-    """What C code writes to standard error meanwhile is added to the list in the end, and goes nowhere else.
+def _captured_stderr() -> Iterator[list[bytes]]:
+    """Captures what C code writes to standard error; the list has it after the block.
 
-    llama.cpp's grammar parser says there alone what is wrong.
+    llama.cpp's grammar parser reports its errors only there.
     """
-    import tempfile  # it brings a tenth of what the engine imports, for a grammar that may never come
+    import tempfile  # a tenth of the engine's imports, and only grammars need it
 
-    said: list[bytes] = []
+    output: list[bytes] = []
     try:
-        kept = os.dup(2)
-    except OSError:  # there is none
-        yield said
+        saved = os.dup(2)
+    except OSError:  # standard error is closed
+        yield output
         return
     try:
         with tempfile.TemporaryFile() as file:
             os.dup2(file.fileno(), 2)
             try:
-                yield said
+                yield output
             finally:
-                os.dup2(kept, 2)
+                os.dup2(saved, 2)
             file.seek(0)
-            said.append(file.read())
+            output.append(file.read())
     finally:
-        os.close(kept)
+        os.close(saved)
 
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
@@ -492,17 +492,17 @@ _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32
 
 
 class Grammar:
-    """llama.cpp's grammar after some tokens."""
+    """The state of llama.cpp's grammar after some tokens."""
 
     def __init__(self, sampler: int) -> None:
         self._sampler = sampler
-        # Not at exit: the model that it belongs to may have gone before it.
+        # Not at exit: its model may be freed before it.
         weakref.finalize(self, llama_cpp.llama_sampler_free, sampler).atexit = False
 
     def legal(self, tokens: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Which of some tokens, all of them in the vocabulary, the grammar goes on with; shape like `tokens`.
+        """Which of `tokens`, all in the vocabulary, are legal next; shape like `tokens`.
 
-        Those that end a text are legal where the grammar may end.
+        Tokens that end a text are legal where the grammar may end.
         """
         if not len(tokens):
             return np.zeros(0, np.bool_)
@@ -512,11 +512,11 @@ class Grammar:
             data=entries.ctypes.data_as(llama_cpp.llama_token_data_p), size=len(tokens), selected=-1, sorted=False
         )
         llama_cpp.llama_sampler_apply(self._sampler, ctypes.byref(array))
-        found: NDArray[np.bool_] = entries["logit"] == 0
-        return found
+        legal: NDArray[np.bool_] = entries["logit"] == 0
+        return legal
 
     def accept(self, token: int) -> bool:
-        """Goes on by a token, if it is legal; returns whether it was."""
+        """Advances by a token, if it is legal; returns whether it was."""
         # Accepting an illegal one ends the process.
         if not self.legal(np.array([token], np.int32))[0]:
             return False
@@ -524,24 +524,24 @@ class Grammar:
         return True
 
     def copy(self) -> "Grammar":
-        """The same state, to go on from separately."""
+        """An independent copy of the state."""
         return Grammar(llama_cpp.llama_sampler_clone(self._sampler))
 
 
 class RopeFactors(NamedTuple):
-    """Which factors a model with LongRoPE rotates positions by."""
+    """The factors by which a model with LongRoPE rotates positions."""
 
     original: int
-    """Positions up to which the short ones serve."""
+    """The most positions for the short factors."""
     long: bool
 
     def size(self, cells: int) -> int:
-        """The size of a context with so many cells, or one near it, in which llama.cpp takes these factors.
+        """The context size nearest to `cells` at which llama.cpp takes these factors.
 
         >>> RopeFactors(4096, long=True).size(4096), RopeFactors(4096, long=False).size(5000)
         (4352, 4096)
         """
-        step = SMALLEST_CONTEXT  # llama.cpp rounds up to multiples of it
+        step = SMALLEST_CONTEXT  # llama.cpp rounds up to a multiple
         if self.long:
             return max(cells, (self.original // step + 1) * step)
         return min(cells, max(self.original // step, 1) * step)
@@ -553,8 +553,7 @@ class RopeFactors(NamedTuple):
 class Llama:
     """A loaded model and its context.
 
-    `abort` is asked again and again while a decode runs, and only before it
-    where tails cannot be cut.
+    `abort` is checked throughout a decode; only before it where tails cannot be cut.
     """
 
     def __init__(
@@ -573,10 +572,10 @@ class Llama:
     ) -> None:
         """Loads a GGUF; the other arguments are those of `protocol.Load`. Raises ModelError.
 
-        `rpc`: onto the workers that were connected to.
+        `rpc`: onto the connected workers.
         """
         if rpc:
-            gpu_layers, repack, threads = ALL_LAYERS, False, 1  # of its own, this process looks up embeddings
+            gpu_layers, repack, threads = ALL_LAYERS, False, 1  # this process only looks up embeddings
         elif gpu_layers and not has_gpu():
             raise ModelError("this llama.cpp was built without a graphics processor: leave --gpu-layers out")
         llama_cpp.llama_log_set(_LOG_CALLBACK, ctypes.c_void_p(0))
@@ -591,37 +590,37 @@ class Llama:
         self.architecture = self._meta("general.architecture") or "unknown"
         byte_pairs = self._meta("tokenizer.ggml.model") == "gpt2"
         self.has_own_rules = not byte_pairs or bool(self._meta("tokenizer.ggml.pre"))
-        """Whether the file says how its tokenizer parts words; else llama.cpp takes its default."""
+        """Whether the file names its pre-tokenizer; else llama.cpp takes its default."""
         self.quantization = self._quantization()
         self.can_cut = not (
             llama_cpp.llama_model_is_recurrent(self._model) or llama_cpp.llama_model_is_hybrid(self._model)
         )
         self.reads_fast = self.can_cut and kv == "f16"
-        """Whether large batches are worth it: quantised cells have no faster kernel, recurrent models finish each."""
+        """Whether large batches pay off: quantised cells have no faster kernel, recurrent models no interrupt."""
         self._window = llama_cpp.llama_model_n_swa(self._model) if self.can_cut else 0
-        """Positions that sliding-window layers look back at; 0: there are none, or their tails are never cut."""
-        # A number without a sign, which the function gives one; positions have one, too.
+        """Positions that sliding-window layers attend to; 0: no such layers, or tails are never cut."""
+        # The value is unsigned, and the function returns it as signed; positions are signed.
         trained = llama_cpp.llama_model_n_ctx_train(self._model) & 0xFFFFFFFF or FIRST_CONTEXT
         trained = min(trained, LARGEST_CONTEXT)
         self.context_limit: int = context or min(trained, most or trained)
-        """KV cells there can be at the most: what was asked for, else what the model was trained for, or `most`."""
-        # llama.cpp aborts at a position behind the end of its table, whatever decodes it.
+        """The most KV cells: `context` where it is given, else the length of training, or `most`."""
+        # llama.cpp aborts at any position after the end of its table.
         learned = self.architecture in LEARNED_POSITIONS
         if learned:
             self.context_limit = min(self.context_limit, trained)
         self.positions: int = self.context_limit if learned else max(self.context_limit, SMALLEST_CONTEXT)
-        """Where what fills a batch up may stand: at any position before this one."""
+        """Padding of a batch must be at positions before this one."""
         self.rope_factors = self._rope_factors(path)
         self.most: int = self.rope_factors.size(LARGEST_CONTEXT) if self.rope_factors else LARGEST_CONTEXT
-        """KV cells that a context can have at the most, one that stands apart as well."""
+        """The most KV cells of any context, also of the second one."""
         self._kv = kv
         self._threads = threads or default_threads()
         self._pace = Pace(self._threads, 0.0 if self._others.known else machine.load())
         own = _GGML is not None and "OPENMP = 1" not in built_for()
         self._pool = ggml.thread_pool(_GGML, self._threads) if _GGML and own else None
         self._abort = abort
-        self.apart = False
-        """Whether this is another context of a model that is played elsewhere."""
+        self.is_second = False
+        """Whether this is the second context of a model."""
         self._batch = llama_cpp.llama_batch_init(FAST_BATCH, 0, SEQUENCES)
         self._logits_at = 0
         self._logits = np.empty((0, 0), np.float32)
@@ -684,7 +683,7 @@ class Llama:
         return _meta(self._model, key)
 
     def special_texts(self) -> dict[str, str]:
-        """The texts of the special tokens that the file names, by what chat templates call them."""
+        """The texts of the special tokens that the file names, by their names in chat templates."""
         texts: dict[str, str] = {}
         for name, key in _SPECIAL.items():
             token = self._meta(f"tokenizer.ggml.{key}_token_id")
@@ -693,9 +692,9 @@ class Llama:
         return texts
 
     def sampling(self) -> dict[str, str]:
-        """What the file recommends to draw by."""
-        told = {key: self._meta(f"{PREFIX}{key}") for key in (SEQUENCE, *KEYS)}
-        return {key: value for key, value in told.items() if value}
+        """The samplers that the file recommends, by key."""
+        values = {key: self._meta(f"{PREFIX}{key}") for key in (SEQUENCE, *KEYS)}
+        return {key: value for key, value in values.items() if value}
 
     def suppressed(self) -> list[int]:
         """Tokens that the file bans, as llama.cpp reads it (`tokenizer.ggml.suppress_tokens`), each once."""
@@ -708,16 +707,16 @@ class Llama:
         return _FTYPES.get(int(ftype), "unknown") if ftype.isdigit() else "unknown"
 
     def _rope_factors(self, path: Path) -> "RopeFactors | None":
-        """How the context's size decides what positions are rotated by, in models with LongRoPE (Phi-3, MiniCPM).
+        """The factors of a model with LongRoPE (Phi-3, MiniCPM), which depend on the context's size.
 
-        llama.cpp takes the factors for long texts where the context has more cells than the model was trained with
-        first, and those for short ones elsewhere.
+        llama.cpp takes the long factors where the context has more cells than the model's original training length,
+        else the short ones.
         """
         scaling = f"{self.architecture}.rope.scaling"
         length, kind = self._meta(f"{scaling}.original_context_length"), self._meta(f"{scaling}.type")
         if not length.isdigit() or kind not in ("", "none", "longrope"):
             return None
-        from tokex_gguf.models.gguf.metadata import has_tensor  # few models come to this
+        from tokex_gguf.models.gguf.metadata import has_tensor  # few models need it
         from tokex_gguf.models.reference import parts_of
 
         if not has_tensor((path.with_name(part) for part in parts_of(path.name)), "rope_factors_long.weight"):
@@ -726,44 +725,46 @@ class Llama:
 
     def _open(self, cells: int) -> int | None:
         params = llama_cpp.llama_context_default_params()
-        # llama.cpp rounds up to this, and aborts where a context is smaller than a batch.
+        # llama.cpp aborts where a context is smaller than a batch.
         params.n_ctx = max(cells, SMALLEST_CONTEXT)
         if self.rope_factors:
             params.n_ctx = self.rope_factors.size(params.n_ctx)
         params.n_batch = params.n_ubatch = FAST_BATCH
-        most = min(SEQUENCES, SEQUENCES_APART) if self.apart else SEQUENCES
+        most = min(SEQUENCES, SEQUENCES_APART) if self.is_second else SEQUENCES
         params.n_seq_max = most if self.can_cut else 4
         params.kv_unified = True
-        params.swa_full = self.apart  # else cells that a window has left behind are used again, in any order
+        params.swa_full = self.is_second  # else cells outside the window are reused, in any order
         if self._kv == "q8_0":
             params.type_k = params.type_v = llama_cpp.GGML_TYPE_Q8_0
         params.no_perf = True
         params.n_threads = params.n_threads_batch = self._threads
         context: int | None = llama_cpp.llama_init_from_model(self._model, params)
         if context:
-            # Ended in the middle, a recurrent state would be half changed, and those of the other
-            # sequences half moved: nothing could be kept. So there a batch is finished.
+            # An interrupted decode would leave recurrent states half changed, also those of other
+            # sequences, and all would be lost. So recurrent models finish each batch.
             if self.can_cut:
                 llama_cpp.llama_set_abort_callback(context, self._abort.callback, self._abort.data)
             if _GGML and self._pool:
                 ggml.attach(_GGML, context, self._pool)
             self._memory = llama_cpp.llama_get_memory(context)
             self.sequences: int = params.n_seq_max
-            # Apart, there may be more than one path has.
-            self.cells: int = min(llama_cpp.llama_n_ctx(context), LARGEST_CONTEXT if self.apart else self.context_limit)
+            # The second context may have more cells than one path can.
+            self.cells: int = min(
+                llama_cpp.llama_n_ctx(context), LARGEST_CONTEXT if self.is_second else self.context_limit
+            )
         return context
 
     # --- the context
 
     def aside(self, cells: int) -> "Llama | None":
-        """Another context of the same model, of so many cells; None where memory is short."""
+        """A second context of the same model, with `cells` cells; None where memory is short."""
         twin = copy.copy(self)
-        twin.apart, twin._logits_at = True, 0
+        twin.is_second, twin._logits_at = True, 0
         twin._context = twin._open(cells)
         return twin if twin._context else None
 
     def clear(self, cells: int) -> bool:
-        """Drops all sequences, and has so many cells at the least; returns whether there is memory for them."""
+        """Drops all sequences, and grows to at least `cells` cells; returns whether there is memory for them."""
         if cells <= self.cells:
             llama_cpp.llama_memory_clear(self._memory, False)
             return True
@@ -777,7 +778,7 @@ class Llama:
         return True
 
     def state(self, sequence: int) -> "ctypes.Array[ctypes.c_uint8] | None":
-        """What a sequence holds, cells and all, to be put into another context; None where memory is short."""
+        """The state of a sequence with its cells, for another context; None where memory is short."""
         size = llama_cpp.llama_state_seq_get_size(self._context, sequence)
         try:
             state = (ctypes.c_uint8 * size)()
@@ -786,15 +787,15 @@ class Llama:
         return state if llama_cpp.llama_state_seq_get_data(self._context, state, size, sequence) == size else None
 
     def restore(self, sequence: int, state: "ctypes.Array[ctypes.c_uint8] | memoryview") -> bool:
-        """Lets an empty sequence hold a state of another context of this model; returns whether it does."""
+        """Puts a state of another context of this model into an empty sequence; returns whether that worked."""
         if isinstance(state, memoryview):
             state = (ctypes.c_uint8 * len(state)).from_buffer(state)
         return bool(llama_cpp.llama_state_seq_set_data(self._context, state, len(state), sequence))
 
     def warm_up(self, sequence: int) -> None:
-        """Decodes a token in an empty sequence and drops it: what a process decodes first takes longest.
+        """Decodes a token in an empty sequence and drops it: the first decode of a process takes longest.
 
-        The weights come into memory with it, and the threads begin to run. How long it takes says nothing of others.
+        It brings the weights into memory and starts the threads. Its time is no measure of later decodes.
         """
         with suppress(OutOfCells, Interrupted, ModelError):
             self.decode(
@@ -804,17 +805,17 @@ class Llama:
 
     @property
     def in_parts(self) -> bool:
-        """Whether cells of any part of a sequence can be taken out and put back, and ends cut off."""
+        """Whether the cells of any part of a sequence can be copied out and put back, and tails be cut."""
         return self.can_cut and not self._window
 
     def size(self, sequence: int) -> int:
-        """Bytes of what a sequence holds."""
+        """Bytes of a sequence's state."""
         return int(llama_cpp.llama_state_seq_get_size(self._context, sequence))
 
     def take(self, sequence: int, start: int, end: int, spare: int) -> "ctypes.Array[ctypes.c_uint8] | None":
-        """The cells of a sequence at the positions `start` to before `end`, by another one that is empty.
+        """The cells of a sequence at positions `start` to before `end`, copied through the empty sequence `spare`.
 
-        For models whose cells are had `in_parts`. None where memory is short.
+        Only with `in_parts`. None where memory is short.
         """
         llama_cpp.llama_memory_seq_cp(self._memory, sequence, spare, start, end)
         try:
@@ -823,7 +824,7 @@ class Llama:
             llama_cpp.llama_memory_seq_rm(self._memory, spare, -1, -1)
 
     def put(self, sequence: int, state: memoryview, start: int, end: int, spare: int) -> bool:
-        """Adds what `take` gave to a sequence, at the positions `start` to before `end`; returns whether it has it."""
+        """Adds cells from `take` to a sequence, at positions `start` to before `end`; returns whether that worked."""
         if not self.restore(spare, state):
             return False
         llama_cpp.llama_memory_seq_cp(self._memory, spare, sequence, start, end)
@@ -831,10 +832,10 @@ class Llama:
         return self.count(sequence) == end
 
     def grow(self, cells: int, keep: int) -> bool:
-        """Opens a larger context and carries sequence `keep` over, cells and all.
+        """Opens a larger context and copies sequence `keep` to it.
 
-        Returns whether that worked; where memory is short, everything stays as it
-        was. The other sequences are lost.
+        Returns whether that worked; where memory is short, nothing changes.
+        The other sequences are lost.
         """
         assert self._context is not None
         state = self.state(keep)
@@ -857,19 +858,19 @@ class Llama:
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, count)
 
     def cut(self, sequence: int, keep: int) -> int:
-        """Drops what a sequence holds from position `keep` on; returns how many tokens it then holds.
+        """Drops a sequence's cells from position `keep` on; returns how many tokens it then holds.
 
-        Where a tail cannot be cut, or lacks cells that it would look back at, everything goes.
+        Where the tail cannot be cut, or a sliding window then lacks cells, the whole sequence is dropped.
         """
-        if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, keep, -1) or self._lacks(sequence):
+        if not llama_cpp.llama_memory_seq_rm(self._memory, sequence, keep, -1) or self._window_lacks_cells(sequence):
             llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
         return self.count(sequence)
 
-    def _lacks(self, sequence: int) -> bool:
-        """Whether cells are gone that a sliding window at a sequence's end looks back at.
+    def _window_lacks_cells(self, sequence: int) -> bool:
+        """Whether the sliding window at a sequence's end lacks cells.
 
-        llama.cpp gives cells that are out of the window of a sequence's end to others;
-        once the end is cut, the window reaches them again.
+        llama.cpp reuses cells outside the window of a sequence's end; after a cut, the
+        window reaches back to them.
         """
         if not self._window:
             return False
@@ -878,29 +879,29 @@ class Llama:
 
     @property
     def orderly(self) -> int:
-        """How many cells can be filled before any that a sliding window has left behind is used again."""
-        return self.sequences * self._window if self._window and not self.apart else LARGEST_CONTEXT
+        """How many cells can be filled before cells outside a sliding window are reused."""
+        return self.sequences * self._window if self._window and not self.is_second else LARGEST_CONTEXT
 
     @property
     def threads(self) -> int:
-        """With how many threads the next decode is computed."""
+        """The threads of the next decode."""
         return self._pace.threads
 
     @property
     def interrupted(self) -> bool:
-        """Whether what is under way is to end."""
+        """Whether the request under way is to end."""
         return self._abort.asked
 
     def count(self, sequence: int) -> int:
-        """How many tokens a sequence really holds."""
+        """How many tokens a sequence holds in llama.cpp."""
         return int(llama_cpp.llama_memory_seq_pos_max(self._memory, sequence)) + 1
 
     def decode(self, entries: list[BatchEntry], threads: int = 0) -> Logits:
         """Decodes a batch of at most FAST_BATCH tokens; returns the logits of the entries that want them, in order.
 
-        Shape (entries that want logits, vocabulary size), a view that the next decode overwrites. `threads`: no more
-        than there are; 0: as many as are worth it. Raises OutOfCells, Interrupted, ModelError; how much is then in
-        the cache, `count` tells.
+        Shape (entries that want logits, vocabulary size), a view that the next decode overwrites. `threads`: at most
+        those of the context; 0: as many as pay off. Raises OutOfCells, Interrupted, ModelError; `count` then says how
+        much is in the cache.
         """
         size = self.vocabulary.size
         if not 0 < len(entries) <= FAST_BATCH or not all(0 <= entry.token < size for entry in entries):
@@ -919,7 +920,7 @@ class Llama:
             rows += wanted
         if not self.can_cut and self._abort.asked:
             raise Interrupted
-        asked, threads = threads, threads or self._pace.begin(self._others.left())
+        given_threads, threads = threads, threads or self._pace.begin(self._others.left())
         began, processor = time.perf_counter(), time.process_time()
         llama_cpp.llama_set_n_threads(self._context, threads, threads)
         code = llama_cpp.llama_decode(self._context, batch)
@@ -931,15 +932,15 @@ class Llama:
             raise ModelError(f"llama.cpp could not decode (code {code})")
         if rows == 0:
             return np.empty((0, size), np.float32)
-        if not asked:
+        if not given_threads:
             self._pace.took(time.perf_counter() - began, time.process_time() - processor, len(entries))
         return self._buffer()[:rows]
 
     def _buffer(self) -> Logits:
-        """llama.cpp's buffer of logits, shape (FAST_BATCH, vocabulary size): it holds no more than was asked for."""
+        """llama.cpp's buffer of logits, shape (FAST_BATCH, vocabulary size); only the requested rows are valid."""
         pointer = llama_cpp.llama_get_logits(self._context)
         address = ctypes.addressof(pointer.contents)
-        if address != self._logits_at:  # it seldom moves, and a view takes longer to make than to look up
+        if address != self._logits_at:  # it seldom moves, and making a view is slower than this check
             self._logits_at = address
             self._logits = np.ctypeslib.as_array(pointer, shape=(FAST_BATCH, self.vocabulary.size))
         return self._logits

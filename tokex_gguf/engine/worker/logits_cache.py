@@ -1,4 +1,4 @@
-"""The logits that were computed last, kept whole: for tokens that no table lists, and for lenses."""
+"""The latest rows of logits, whole: for tokens outside the table, and for lenses."""
 
 from collections import deque
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from tokex_gguf.engine.worker.logit_math import Logits
 MOST_BYTES = 8_000_000
 """Memory for rows: 13 with Qwen's vocabulary, 40 with SmolLM2's."""
 MOST_ROWS = 64
-"""Rows kept of small vocabularies: they are looked through one by one."""
+"""The most rows, with small vocabularies: a lookup compares them one by one."""
 
 BYTES_AHEAD = 16_000_000
-"""Memory for rows of lookahead, beside that: 26 with Qwen's vocabulary."""
+"""Further memory, for rows of lookahead: 26 with Qwen's vocabulary."""
 
 
 class LogitsRow(NamedTuple):
@@ -21,18 +21,18 @@ class LogitsRow(NamedTuple):
     logits: Logits
     """Shape (vocabulary size,)."""
     log_sum: float
-    """Their log-sum-exp: a logit less this is a log-probability."""
+    """The log-sum-exp of the logits: a logit minus it is a log-probability."""
     strict: bool = False
-    """Whether they are the same whatever was decoded before."""
+    """Whether the logits do not depend on what was decoded before."""
 
 
 class LogitsCache:
-    """Rows of logits by path, the latest that there is room for."""
+    """The latest rows of logits, by path, as many as there is room for."""
 
     def __init__(self, size: int) -> None:
         """`size`: tokens in the vocabulary, of 4 bytes each in a row."""
         self.room: int = min(MOST_ROWS, max(1, MOST_BYTES // (4 * size)))
-        """Rows kept at the most: one at least, which a search reads."""
+        """The most rows; at least one, which a search reads."""
         self._rows: deque[tuple[list[int], LogitsRow]] = deque(maxlen=self.room)
 
     def keep(self, path: list[int], row: LogitsRow) -> None:
@@ -45,39 +45,39 @@ class LogitsCache:
         return next((row for held, row in reversed(self._rows) if _same(held, path)), None)
 
 
-END = 16
-"""Tokens at the end of paths by which most are told apart: branches have all else in common."""
+COMPARED_END = 16
+"""Tokens at the end of paths that are compared first: branches have all earlier ones in common."""
 
 
 def _same(one: list[int], other: list[int]) -> bool:
-    return one[-END:] == other[-END:] and one == other
+    return one[-COMPARED_END:] == other[-COMPARED_END:] and one == other
 
 
 class _RowAhead(NamedTuple):
     path: list[int]
     row: LogitsRow
     keys: int
-    """Keys that lead there from where the player is."""
+    """Keys that lead there from the player's path."""
 
 
 FAR_KEYS = 1_000_000
-"""In place of a number of keys: a path that neither goes on from where the player is nor leads there."""
+"""The number of keys to a path that is neither a continuation of the player's path nor a prefix of it."""
 
 
 class RowsAhead:
-    """Rows of logits after branches behind the player's path: those that the fewest keys lead to.
+    """Rows of logits after branches of the player's path: those that the fewest keys lead to.
 
-    They have a room of their own: there are hundreds, and the rows of where the player is would go for them.
+    They have their own memory: there are hundreds, and they would push out the rows of the player's path.
     """
 
     def __init__(self, size: int) -> None:
         """`size`: tokens in the vocabulary, of 4 bytes each in a row."""
         self.room: int = min(MOST_ROWS, max(1, BYTES_AHEAD // (4 * size)))
-        """Rows kept at the most."""
+        """The most rows."""
         self._rows: list[_RowAhead] = []
 
     def keep(self, path: list[int], row: LogitsRow, keys: int) -> None:
-        """Copies a row, where there is room or one that more keys lead to: the next decode overwrites it."""
+        """Copies a row: the next decode overwrites it. Where room is short, it replaces one that more keys lead to."""
         if self.of(path) is not None:
             return
         if len(self._rows) >= self.room:
@@ -85,25 +85,25 @@ class RowsAhead:
             if farthest is None or farthest.keys <= keys:
                 return
             self._rows.remove(farthest)
-            logits = farthest.row.logits  # memory that is touched for the first time takes several times as long
+            logits = farthest.row.logits  # new memory takes several times as long to write to
             logits[:] = row.logits
         else:
             logits = row.logits.copy()
         self._rows.append(_RowAhead(path, row._replace(logits=logits), keys))
 
     def move(self, path: list[int], keys: Callable[[tuple[int, ...]], int]) -> None:
-        """The player is at another path; `keys`: how many lead from there to a branch behind it.
+        """Counts all keys again for another path of the player; `keys`: how many lead from there to a branch.
 
-        To where the path came by, as many lead as it has tokens more. What is elsewhere stays until there is no room.
+        To a prefix of the path, one key leads for each token less. Rows of other paths stay until room is short.
         """
 
-        def away(other: list[int]) -> int:
+        def keys_to(other: list[int]) -> int:
             size = len(path)
             if other[:size] == path:
                 return keys(tuple(other[size:]))
             return size - len(other) if path[: len(other)] == other else FAR_KEYS
 
-        self._rows = [one._replace(keys=away(one.path)) for one in self._rows]
+        self._rows = [one._replace(keys=keys_to(one.path)) for one in self._rows]
 
     def of(self, path: list[int]) -> LogitsRow | None:
         """The row after a path, if it is kept."""

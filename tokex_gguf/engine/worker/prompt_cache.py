@@ -1,8 +1,8 @@
-"""What stays of a model's paths from one start to the next: answers, to be shown again, and cells, to go on from.
+"""The prompt cache: answers and KV cells of played paths, kept on the disk from one start to the next.
 
-Answers are read before a prompt is decoded; the evaluator reads cells when it is about to decode what is behind them.
-Both are written while nothing is asked, a part of a path at a time: the engine's loop takes its cells, which is a
-matter of milliseconds, and a thread does the rest.
+Answers are read before a prompt is decoded; the evaluator reads cells just before it decodes the tokens after them.
+Both are written while no request waits, a part of a path at a time: the engine's loop copies the cells of the part, in
+milliseconds, and a thread does the rest.
 """
 
 import threading
@@ -26,22 +26,22 @@ from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.sequence import common_prefix
 
 SHORTEST = 64
-"""Tokens of a path below which nothing is kept of it, nor looked for: decoding them is as quick."""
-SOON, LATE = 2.0, 8.0
-"""Seconds without a request after which a path is kept that is MUCH_MORE tokens longer, and any longer one."""
-MUCH_MORE = 32
-BETWEEN = 0.03
+"""Tokens of the shortest path that is cached: decoding fewer is as quick."""
+WRITE_MUCH_AFTER, WRITE_ANY_AFTER = 2.0, 8.0
+"""Seconds without a request until MUCH_TOKENS new tokens of a path are written, and until any number is."""
+MUCH_TOKENS = 32
+PART_GAP = 0.03
 """Seconds between two parts, at the least."""
 CELL_BYTES_AT_ONCE = 8 << 20
-"""Bytes of cells that are taken at once, about: 3 ms, for which a key may have to wait."""
+"""Bytes of cells that are copied at once, about: 3 ms, for which a key may have to wait."""
 SMALLEST_PART, LARGEST_PART = 64, 1024
 """Tokens of a part."""
 PATHS = 4
-"""Paths that are looked after at the same time: the prompts that were played last."""
+"""Paths that are followed at the same time: the prompts played last."""
 LONG_PATH = 1 << 14
-"""Tokens of a path from which on its answers stay in memory only until they are on the disk."""
-TOLD_POSITIONS = 256
-"""Positions that are told together."""
+"""Tokens from which on a path's answers stay in memory only until they are on the disk."""
+POSITIONS_TOGETHER = 256
+"""The most positions in one reply."""
 
 
 class KnownAnswers(NamedTuple):
@@ -54,35 +54,35 @@ class KnownAnswers(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The position behind the last."""
+        """The position after the last."""
         return self.start + len(self.distributions)
 
 
 class _PlayedPath:
-    """A path that was played, and what is known of it."""
+    """A path that was played, its answers, and its parts on the disk."""
 
     def __init__(self, tokens: list[int], answers: list[KeptAnswer | None]) -> None:
         self.tokens = tokens
         self.answers = answers
-        """At the first positions."""
+        """By position; shorter than the path where the last are not known."""
         self.ahead: dict[tuple[int, ...], Distribution] = {}
-        """What was looked ahead to: the answers after the path and each of these branches."""
-        self.whole: int | None = None
-        """The position up to which its parts on the disk will stay as they are; None: that was not looked up."""
+        """The answers after the path and each of these branches."""
+        self.final_end: int | None = None
+        """The position up to which the parts on the disk are final; None: the disk was not read yet."""
         self.parts: list[PartName] = []
-        """Those up to there, and one behind that a longer one may take the place of."""
-        self.refused = 0
-        """The length at which its cells could not be had: nothing is tried before it is longer."""
-        self.begun = 0
-        """The length at which it was begun with anew, as parts of it had gone."""
+        """The final parts, and one after them that a longer part may replace."""
+        self.refused_length = 0
+        """The length at which its cells could not be copied: the next try is at a greater length."""
+        self.restarted_length = 0
+        """The length at which it was written from the start again, as parts had been removed."""
 
     @property
     def kept(self) -> int:
-        """The position up to which there are parts."""
+        """The position up to which parts are written."""
         return self.parts[-1].end if self.parts else 0
 
-    def told(self, start: int, end: int) -> list[KeptAnswer]:
-        """The answers from a position on, as far as there is no gap."""
+    def known_answers(self, start: int, end: int) -> list[KeptAnswer]:
+        """The answers from `start` to before `end`, up to the first gap."""
         found: list[KeptAnswer] = []
         for answer in self.answers[start:end]:
             if answer is None:
@@ -92,45 +92,47 @@ class _PlayedPath:
 
 
 class PromptCache:
-    """The cache of one model. All its methods are for the engine's loop."""
+    """The cache of one model. Only the engine's loop calls its methods."""
 
     def __init__(self, evaluator: Evaluator, folder: KvFolder, budget: int, vocabulary: int) -> None:
-        """`budget`: bytes of what is kept of all models; `vocabulary`: the number of tokens."""
+        """`budget`: bytes on the disk, for all models; `vocabulary`: the number of tokens."""
         self._evaluator = evaluator
         self._folder = folder
         self._budget = budget
         self._vocabulary = vocabulary
-        self._lines: list[_PlayedPath] = []
-        """The last one first."""
+        self._played: list[_PlayedPath] = []
+        """The one played last first."""
         self._writing: threading.Thread | None = None
-        self._off = False
-        """Whether something could not be written: nothing more is tried."""
+        self._disabled = False
+        """Whether a write has failed: nothing more is written."""
         self._tidied = False
         self.cold = True
-        """Whether a decode may be slow that goes on from what is played: its cells are not in memory, or nothing is."""
+        """Whether the next decode may be slow: the played path's cells are not in memory, or nothing was decoded."""
 
     # --- answers
 
-    def known(self, path: list[int], start: int, top: int, last_top: int, asked: int | None) -> Iterator[KnownAnswers]:
-        """The answers at the positions from `start` on that are on the disk, as `Evaluate` asks for them.
+    def answers(
+        self, path: list[int], start: int, top: int, last_top: int, asked: int | None
+    ) -> Iterator[KnownAnswers]:
+        """The answers on the disk at the positions from `start` on, as `Evaluate` asks for them.
 
-        They end at the first one that is not, with all that belongs to it. Where they are many, that at the path's
-        end comes before them as well: the table is what one waits for. Raises Interrupted.
+        They end before the first position whose answer is missing or incomplete. Where they are many, the answer at
+        the path's end comes first as well, as the player waits for the table. Raises Interrupted.
         """
         if len(path) - start < SHORTEST:
             return
         with closing(self._folder.chain(path)) as links:
-            found = list(self._known(links, path, start, top, last_top, asked))
-            # Where one lacks, the last is computed along with it: a path never shows two answers.
-            if len(path) - start > TOLD_POSITIONS and found and found[-1].end == len(path):
-                last = found[-1]
+            groups = list(self._read_answers(links, path, start, top, last_top, asked))
+            # If one is missing, the last is computed with it, and not sent from here: a path never shows two answers.
+            if len(path) - start > POSITIONS_TOGETHER and groups and groups[-1].end == len(path):
+                last = groups[-1]
                 taken = last.taken[-1:] if asked is not None else []
                 yield KnownAnswers(len(path) - 1, last.distributions[-1:], taken, last.strict)
-            yield from found
+            yield from groups
             self._folder.touch([link.name for link in links])
-            self._know_row(links, path)
+            self._restore_row(links, path)
 
-    def _known(
+    def _read_answers(
         self, links: list[Link], path: list[int], start: int, top: int, last_top: int, asked: int | None
     ) -> Iterator[KnownAnswers]:
         for link in links:
@@ -147,18 +149,18 @@ class PromptCache:
             found: list[tuple[Distribution, Taken | None, bool]] = []
             for place, answer in enumerate(answers[skipped:], link.reader.start + skipped):
                 last = place == len(path) - 1
-                few = min(max(top, last_top) if last else top, self._vocabulary)
+                count = min(max(top, last_top) if last else top, self._vocabulary)
                 following = asked if last else path[place + 1]
                 taken = None if following is None else answer.of(following)
-                if len(answer.distribution) < few or (taken is None) is not (following is None):
+                if len(answer.distribution) < count or (taken is None) is not (following is None):
                     break
-                found.append((_first(answer.distribution, few), taken, answer.strict))
-            yield from _together(found, link.reader.start + skipped)
+                found.append((_shortened(answer.distribution, count), taken, answer.strict))
+            yield from _grouped(found, link.reader.start + skipped)
             if len(found) < link.shared - skipped:
                 return
 
-    def _know_row(self, links: list[Link], path: list[int]) -> None:
-        """Lets searches and views at a path's end go on from the logits that its answer was made of."""
+    def _restore_row(self, links: list[Link], path: list[int]) -> None:
+        """Caches the logits at a path's end, which its answer was made of, for searches and views."""
         if not links or links[-1].reader.end != len(path) or links[-1].shared < len(links[-1].reader.tokens):
             return
         try:
@@ -167,24 +169,24 @@ class PromptCache:
             self._folder.distrust(links[-1].name, error)
             return
         if raw and len(raw.logits) == 4 * self._vocabulary:
-            self._evaluator.know_row(path, LogitsRow(np.frombuffer(raw.logits, np.float32), raw.log_sum, raw.strict))
+            self._evaluator.cache_row(path, LogitsRow(np.frombuffer(raw.logits, np.float32), raw.log_sum, raw.strict))
 
     # --- what was played
 
-    def plays(self, path: list[int]) -> bool:
-        """Whether a path is the one that is being played."""
-        return bool(self._lines) and self._lines[0].tokens == path
+    def is_playing(self, path: list[int]) -> bool:
+        """Whether a path is the one played last."""
+        return bool(self._played) and self._played[0].tokens == path
 
-    def seen(self, path: list[int]) -> None:
-        """A path is being played."""
-        self.cold = self.cold or not self._lines or self._lines[0].tokens != path
-        self._line(path)
+    def note_path(self, path: list[int]) -> None:
+        """Records that a path is being played."""
+        self.cold = self.cold or not self._played or self._played[0].tokens != path
+        self._record_of(path)
 
-    def heard(
+    def note_answers(
         self, path: list[int], start: int, distributions: list[Distribution], taken: list[Taken], *, strict: bool
     ) -> None:
-        """Something was told of a path, at positions from `start` on. The first answer stays."""
-        answers = self._line(path).answers
+        """Records answers that were sent, from position `start` on. The first answer at a position stays."""
+        answers = self._record_of(path).answers
         answers += [None] * (start + len(distributions) - len(answers))
         for index, distribution in enumerate(distributions):
             place = start + index
@@ -195,93 +197,93 @@ class PromptCache:
                 before = before._replace(following=path[place + 1], taken=taken[index])
             answers[place] = before
 
-    def looked_ahead(self, path: list[int], branches: list[list[int]], distributions: list[Distribution]) -> None:
-        """What was looked ahead to from a path; whoever goes there asks for nothing."""
-        self._line(path).ahead |= dict(zip(map(tuple, branches), distributions, strict=False))
+    def note_lookahead(self, path: list[int], branches: list[list[int]], distributions: list[Distribution]) -> None:
+        """Records the answers of a lookahead: a player who goes there sends no request for them."""
+        self._record_of(path).ahead |= dict(zip(map(tuple, branches), distributions, strict=False))
 
-    def _line(self, path: list[int]) -> _PlayedPath:
-        """What is known of a path. It goes on from the one with which it has most in common."""
-        if self._lines and self._lines[0].tokens == path:
-            return self._lines[0]
-        shared = [common_prefix(line.tokens, path) for line in self._lines]
+    def _record_of(self, path: list[int]) -> _PlayedPath:
+        """The record of a path. A new one takes over the answers of the played path with the longest common prefix."""
+        if self._played and self._played[0].tokens == path:
+            return self._played[0]
+        shared = [common_prefix(played.tokens, path) for played in self._played]
         best = max(range(len(shared)), key=shared.__getitem__, default=None)
-        line = _PlayedPath(path, [])
+        played = _PlayedPath(path, [])
         if best is not None and shared[best]:
-            before, count = self._lines[best], shared[best]
-            line.answers = before.answers[:count]
-            line.begun = min(before.begun, count)
-            if before.whole is not None and before.whole <= count:
-                line.whole, line.parts = before.whole, [part for part in before.parts if part.end <= count]
+            before, count = self._played[best], shared[best]
+            played.answers = before.answers[:count]
+            played.restarted_length = min(before.restarted_length, count)
+            if before.final_end is not None and before.final_end <= count:
+                played.final_end, played.parts = before.final_end, [part for part in before.parts if part.end <= count]
             if count == len(before.tokens):
                 for end in range(count, len(path)):
-                    known = before.ahead.get(tuple(path[count : end + 1]))
-                    if known is None or len(line.answers) != end:
+                    distribution = before.ahead.get(tuple(path[count : end + 1]))
+                    if distribution is None or len(played.answers) != end:
                         break
-                    line.answers.append(KeptAnswer(known, -1, None, strict=False))
-                del self._lines[best]
-        self._lines = [line, *self._lines][:PATHS]
-        return line
+                    played.answers.append(KeptAnswer(distribution, -1, None, strict=False))
+                del self._played[best]
+        self._played = [played, *self._played][:PATHS]
+        return played
 
     def forget(self, path: list[int]) -> None:
-        """Removes what is on the disk of a path: numbers that came of it are none."""
+        """Removes a path's parts from the disk: their cells led to logits that are not finite."""
         with closing(self._folder.chain(path)) as links:
             for link in links:
                 self._folder.distrust(link.name, UnusablePart("its cells lead to no numbers"))
 
     def warm_up(self, ends: Callable[[], bool]) -> None:
-        """Makes what is played ready to be gone on from, as after a start with a session: nothing was decoded yet.
+        """Reads the cells of the played path into memory, as after a start with a session: nothing was decoded yet.
 
-        `ends`: whether something is asked for meanwhile.
+        `ends`: whether a request has come meanwhile.
         """
         self.cold = False
-        self._evaluator.cells.warm_up()  # what is decoded first takes longest
-        if self._lines:
-            path = self._lines[0].tokens
+        self._evaluator.cells.warm_up()  # the first decode takes longest
+        if self._played:
+            path = self._played[0].tokens
             self._evaluator.cells.fetch(path, len(path), ends=ends)
 
     # --- writing
 
-    def keep(self, *, late: bool) -> float | None:
-        """Writes a part of what was played, if one is due. To be called again after so many seconds; None: no more.
+    def write_next(self, *, late: bool) -> float | None:
+        """Writes a part of a played path, if one is due. Returns the seconds until the next call; None: none is due.
 
-        `late`: whether nothing was asked for so long that little is worth writing, too.
+        `late`: whether no request came for so long that a few tokens are worth writing, too.
         """
-        if self._off:
+        if self._disabled:
             return None
         if self._writing and self._writing.is_alive():
-            return BETWEEN
-        waits = False
-        for line in self._lines:
-            held = self._evaluator.cells.cached(line.tokens) if len(line.tokens) >= SHORTEST else None
+            return PART_GAP
+        some_wait = False
+        for played in self._played:
+            held = self._evaluator.cells.cached(played.tokens) if len(played.tokens) >= SHORTEST else None
             if held is None or held.length < SHORTEST:
                 continue
-            if line.whole is None:
-                self._do(partial(self._look_up, line, self._size(held)))
-                return BETWEEN
-            if held.length <= max(line.kept, line.refused):
+            if played.final_end is None:
+                self._run_in_thread(partial(self._look_up, played, self._part_size(held)))
+                return PART_GAP
+            if held.length <= max(played.kept, played.refused_length):
                 continue
-            if held.length - line.kept < MUCH_MORE and not late:
-                waits = True
+            if held.length - played.kept < MUCH_TOKENS and not late:
+                some_wait = True
                 continue
-            self._take(line, held)
-            return BETWEEN
+            self._write_part(played, held)
+            return PART_GAP
         if not self._tidied:
             self._tidied = True
-            self._do(partial(tidy, self._folder.root))
-        return LATE - SOON if waits else None
+            self._run_in_thread(partial(tidy, self._folder.root))
+        return WRITE_ANY_AFTER - WRITE_MUCH_AFTER if some_wait else None
 
     def finish(self, seconds: float) -> None:
-        """Writes what is due before the process ends, for so many seconds at the most."""
+        """Writes all parts that are due before the process ends, for at most `seconds`."""
         end = time.monotonic() + seconds
-        self._tidied = True  # what others left can wait
-        while (left := end - time.monotonic()) > 0:
+        self._tidied = True  # tidying the folder can wait for the next start
+        while (seconds_left := end - time.monotonic()) > 0:
             if self._writing:
-                self._writing.join(left)
-            if self.keep(late=True) is None:
+                self._writing.join(seconds_left)
+            if self.write_next(late=True) is None:
                 return
 
-    def _size(self, held: CachedPrefix) -> int:
-        """How many tokens a part has at the most; 0: it has all of a path."""
+    def _part_size(self, held: CachedPrefix) -> int:
+        """The most tokens of a part; 0: one part has the whole path."""
         if not self._evaluator.cells.in_parts:
             return 0
         each = max(1, self._evaluator.cells.cell_bytes(held))
@@ -291,100 +293,105 @@ class PromptCache:
             else SMALLEST_PART
         )
 
-    def _look_up(self, line: _PlayedPath, size: int) -> None:
-        """Finds out how much of a path is on the disk, with all that is known of it now."""
-        whole, parts = 0, list[PartName]()
-        with closing(self._folder.chain(line.tokens)) as links:
+    def _look_up(self, played: _PlayedPath, size: int) -> None:
+        """Finds the parts of a path on the disk, up to the first that has less than memory has."""
+        final_end, parts = 0, list[PartName]()
+        with closing(self._folder.chain(played.tokens)) as links:
             for link in links:
                 reader = link.reader
-                if link.shared < len(reader.tokens) or _better(line.told(reader.start, reader.end), reader):
+                if link.shared < len(reader.tokens) or _has_more(
+                    played.known_answers(reader.start, reader.end), reader
+                ):
                     break
                 parts.append(link.name)
                 if not size or 2 * len(reader.tokens) <= size:
-                    break  # there may be a longer one in its place
-                whole = reader.end
-        line.parts, line.whole = parts, whole
+                    break  # a longer part may replace it
+                final_end = reader.end
+        played.parts, played.final_end = parts, final_end
 
-    def _take(self, line: _PlayedPath, held: CachedPrefix) -> None:
-        """Takes the cells of a part, and lets them be written."""
-        if not self._folder.has([name for name in line.parts if name.end <= (line.whole or 0)]):
-            self._begin_anew(line, held)
+    def _write_part(self, played: _PlayedPath, held: CachedPrefix) -> None:
+        """Copies the cells of the next part, and starts a thread that writes them."""
+        if not self._folder.has([name for name in played.parts if name.end <= (played.final_end or 0)]):
+            self._start_over(played, held)
             return
-        start, size = line.whole or 0, self._size(held)
+        start, size = played.final_end or 0, self._part_size(held)
         end = min(held.length, start + size) if size else held.length
         cells: memoryview | None = memoryview(b"")
         if self._evaluator.cells.bytes_of(held, end) <= self._budget // 2:
             cells = self._evaluator.cells.take(held, start, end)
         if cells is None:
-            line.refused = held.length
+            played.refused_length = held.length
             return
-        some, earlier = line.tokens[start:end], line.tokens[:start]
-        before = [name for name in line.parts if name.end <= start]
-        line.parts = [*before, name_of(start, some, digest(earlier))]  # whatever comes of it: it is not tried twice
+        tokens, earlier = played.tokens[start:end], played.tokens[:start]
+        before = [name for name in played.parts if name.end <= start]
+        played.parts = [
+            *before,
+            name_of(start, tokens, digest(earlier)),
+        ]  # also where the write fails: it is not tried twice
         if 2 * (end - start) > size > 0:
-            line.whole = end
-        answers = line.told(start, end)
+            played.final_end = end
+        answers = played.known_answers(start, end)
         if not (len(cells) or answers):
             return
-        row = self._evaluator.known_row(line.tokens) if end == len(line.tokens) else None
+        row = self._evaluator.cached_row(played.tokens) if end == len(played.tokens) else None
         raw = RawRow(row.logits.tobytes(), row.log_sum, row.strict) if row else None
-        part = KvPart(start, some, min(max(held.strict - start, 0), end - start), answers, raw)
-        if len(line.answers) > LONG_PATH and line.whole == end:
-            line.answers[start:end] = [None] * len(line.answers[start:end])
-        self._do(partial(self._folder.keep, part, earlier, cells, self._budget, before))
+        part = KvPart(start, tokens, min(max(held.strict - start, 0), end - start), answers, raw)
+        if len(played.answers) > LONG_PATH and played.final_end == end:
+            played.answers[start:end] = [None] * len(played.answers[start:end])
+        self._run_in_thread(partial(self._folder.keep, part, earlier, cells, self._budget, before))
 
-    def _begin_anew(self, line: _PlayedPath, held: CachedPrefix) -> None:
-        """A part has gone: what is written behind a gap is never found.
+    def _start_over(self, played: _PlayedPath, held: CachedPrefix) -> None:
+        """Writes a path from its start again, as one of its parts was removed: parts after a gap are never found.
 
-        Where there is no room for all of the path, or it went for another one, it would go again and again. So only
-        what is played is begun with anew, and not again before it is twice as long.
+        A part that was removed for lack of room would be removed again and again. So only the path played last is
+        written again, and then not before it is twice as long.
         """
-        if line is self._lines[0] and held.length >= 2 * line.begun:
-            line.whole, line.parts, line.begun = None, [], held.length
+        if played is self._played[0] and held.length >= 2 * played.restarted_length:
+            played.final_end, played.parts, played.restarted_length = None, [], held.length
         else:
-            line.refused = held.length
+            played.refused_length = held.length
 
-    def _do(self, job: Callable[[], None]) -> None:
-        """Does something on a thread of its own. Where that fails, nothing is written any more."""
+    def _run_in_thread(self, job: Callable[[], None]) -> None:
+        """Runs a job on a thread. If it fails, nothing is written any more."""
 
         def run() -> None:
             try:
                 job()
             except OSError as error:
-                self._off = True
+                self._disabled = True
                 log_line(f"cache: {self._folder.place}: cannot be written: {error.strerror}")
             except Exception as error:
-                self._off = True
+                self._disabled = True
                 log_place(self, error)
 
         self._writing = threading.Thread(target=run, daemon=True)
         try:
             self._writing.start()
         except RuntimeError:  # the system gives no more threads
-            self._writing, self._off = None, True
+            self._writing, self._disabled = None, True
 
 
-def _better(answers: list[KeptAnswer], reader: PartReader) -> bool:
-    """Whether more is known of a part than is on the disk."""
+def _has_more(answers: list[KeptAnswer], reader: PartReader) -> bool:
+    """Whether memory has more answers or candidates of a part than the disk."""
     if len(answers) > reader.answered or not reader.size:
         return True
     before = reader.answers()
     return bool(answers) and len(answers[0].distribution) > len(before[0].distribution)
 
 
-def _first(distribution: Distribution, count: int) -> Distribution:
-    """A distribution with so many of its candidates."""
+def _shortened(distribution: Distribution, count: int) -> Distribution:
+    """A distribution with its first `count` candidates."""
     if len(distribution) == count:
         return distribution
     return Distribution(distribution.entropy_bits, distribution.ids[:count], distribution.logprobs[:count])
 
 
-def _together(found: list[tuple[Distribution, Taken | None, bool]], start: int) -> Iterator[KnownAnswers]:
-    """Consecutive answers of one kind, in parts."""
+def _grouped(found: list[tuple[Distribution, Taken | None, bool]], start: int) -> Iterator[KnownAnswers]:
+    """Groups of consecutive answers that are all strict, or all not, for one reply each."""
     for strict, group in groupby(found, key=itemgetter(2)):
-        same = list(group)
-        for at in range(0, len(same), TOLD_POSITIONS):
-            some = same[at : at + TOLD_POSITIONS]
+        alike = list(group)
+        for at in range(0, len(alike), POSITIONS_TOGETHER):
+            some = alike[at : at + POSITIONS_TOGETHER]
             taken = [taken for _, taken, _ in some if taken is not None]
             yield KnownAnswers(start + at, [distribution for distribution, _, _ in some], taken, strict)
-        start += len(same)
+        start += len(alike)

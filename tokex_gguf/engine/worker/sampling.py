@@ -1,7 +1,7 @@
-"""llama.cpp's samplers, applied one after the other to all of the vocabulary, with a record of each.
+"""llama.cpp's samplers, applied one after the other to the whole vocabulary, with a record of each stage.
 
-They are llama.cpp's own, called in its order, so the numbers are its numbers. Between two of them the array
-of candidates is looked at: what is gone from it, by its size or by a logit of minus infinity, was cut there.
+The samplers are llama.cpp's own, called in its order, so the numbers are its numbers. The array of candidates is read
+between two samplers: a token that is missing from it, or has a logit of minus infinity, was cut there.
 """
 
 import ctypes
@@ -9,6 +9,7 @@ import math
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -25,17 +26,17 @@ TokenIds: TypeAlias = NDArray[np.int32]
 _TOKEN_DATA = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])
 _LOG2_E = 1 / math.log(2)
 _LARGE = 4096
-"""Candidates from which single precision is used for what is told of a stage and for the chances: it is much faster."""
+"""Candidates from which a stage's numbers and the chances use single precision, which is much faster."""
 _SMALL = 1e-30
-"""Probabilities below which single precision has too few digits, and soon none."""
-_MADE = 64
-"""Samplers that are kept ready."""
+"""The probability below which single precision has too few digits."""
+_KEPT_SAMPLERS = 64
+"""The most samplers kept for later chains."""
 _LARGEST_BIAS = 1e30
-"""From far beyond it the sum with a logit is infinite, which no sampler is made for."""
+"""Far beyond it, the sum with a logit is infinite, which no sampler can handle."""
 _STILL = frozenset({Kind.PENALTIES, Kind.DRY, Kind.TOP_N_SIGMA, Kind.ADAPTIVE_P})
-"""Samplers that leave every candidate in its place, as a temperature does that is the same for all."""
+"""Samplers that keep the order of the array, as a fixed temperature does."""
 _CUT_ONLY = frozenset({Kind.TOP_K, Kind.TYPICAL, Kind.TOP_P, Kind.MIN_P, Kind.TOP_N_SIGMA, Kind.XTC})
-"""Samplers that change no logit of what they leave."""
+"""Samplers that change no logit of the remaining candidates."""
 _TYPICAL_UNDEFINED = "llama.cpp's typical is undefined where a candidate has a probability of 0"
 _DYNAMIC_COUNTS = "llama.cpp's dynamic temperature counts the candidates that were cut before as well"
 _XTC_UNDEFINED = "llama.cpp's XTC leaves a candidate alone here that was cut before: nothing can be drawn"
@@ -44,7 +45,7 @@ _NONE: TokenIds = np.zeros(0, np.int32)
 
 
 class _Array:
-    """An array of candidates as llama.cpp's samplers take it: they sort it, shorten it, and may move its beginning."""
+    """llama.cpp's array of candidates: samplers sort it, shorten it, and may move its start."""
 
     def __init__(self, size: int) -> None:
         self._buffer = np.zeros(size, _TOKEN_DATA)
@@ -58,7 +59,7 @@ class _Array:
         self._struct.size, self._struct.selected, self._struct.sorted = size, -1, is_sorted
 
     def fill(self, row: Logits, ids: TokenIds | None = None) -> None:
-        """All tokens with their logits, or some of them. `row`: shape (vocabulary size,)."""
+        """Puts in all tokens with their logits, or those of `ids`. `row`: shape (vocabulary size,)."""
         size = len(row) if ids is None else len(ids)
         view = self._buffer[:size]
         view["id"] = self._ids if ids is None else ids
@@ -66,19 +67,19 @@ class _Array:
         self._point(size, is_sorted=False)
 
     def copy_from(self, other: "_Array") -> None:
-        """The same candidates in the same order."""
+        """Copies the candidates of another array, in order."""
         view = other.view
         self._buffer[: len(view)] = view
         self._point(len(view), is_sorted=bool(other._struct.sorted))
 
     def leave(self, token: int) -> None:
-        """One token alone."""
+        """Leaves one token."""
         self._buffer[0] = token, 0, 0
         self._point(1, is_sorted=True)
 
     @property
     def view(self) -> NDArray[Any]:
-        """The candidates that are there, with fields `id` and `logit`; the next sampler changes it."""
+        """The candidates, with fields `id` and `logit`; the next sampler changes the array."""
         data: int = ctypes.c_void_p.from_buffer(self._struct).value or self._address  # its first field
         start = (data - self._address) // _TOKEN_DATA.itemsize
         return self._buffer[start : start + self._struct.size]
@@ -96,7 +97,7 @@ def softmax(logits: Logits) -> NDArray[np.float64]:
 
 
 def mass_of(row: Logits, log_sum: float, ids: TokenIds) -> float:
-    """The probability by the model of some tokens together, 0 to 1."""
+    """The joint probability of some tokens by the model, 0 to 1."""
     mass = float(np.exp(row[ids] - np.float32(log_sum)).sum(dtype=np.float64))
     if mass < _SMALL:
         mass = float(np.exp(row[ids].astype(np.float64) - log_sum).sum())
@@ -104,7 +105,7 @@ def mass_of(row: Logits, log_sum: float, ids: TokenIds) -> float:
 
 
 def _entropy(logits: Logits) -> float:
-    """Bits of the distribution of a few logits, renormalised."""
+    """The entropy of a few logits, renormalised, in bits."""
     values = logits[logits > -np.inf].astype(np.float64)
     shifted = values - values.max()
     weights = np.exp(shifted)
@@ -112,8 +113,8 @@ def _entropy(logits: Logits) -> float:
     return max(0.0, (math.log(total) - float(weights @ shifted) / total) * _LOG2_E)
 
 
-class _Made:
-    """A sampler of llama.cpp, which is freed when nobody has it any more."""
+class _BuiltSampler:
+    """One of llama.cpp's samplers, freed with this object."""
 
     def __init__(self, pointer: Any) -> None:
         if not pointer:
@@ -123,10 +124,10 @@ class _Made:
         self._length = 0
         """Tokens of the path that it has accepted."""
         self._window: list[int] = []
-        """The last ones of them: all that it knows of them."""
+        """The last accepted tokens: all that its state depends on."""
 
     def follow(self, path: Sequence[int], last: int) -> None:
-        """Has it accept the `last` tokens of a path: only what is new, where the path goes on from the one before."""
+        """Makes it accept the `last` tokens of a path; only the new ones, where the path continues the one before."""
         begin = self._length
         if begin > len(path) or path[max(0, begin - last) : begin] != self._window:
             llama_cpp.llama_sampler_reset(self.pointer)
@@ -137,33 +138,33 @@ class _Made:
 
 
 class Workshop:
-    """What the chains of one model share: samplers that are ready, and room to apply them in."""
+    """What the chains of one model share: samplers, and arrays of candidates."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.statistics = Statistics(vocabulary.size)
         self._arrays: list[_Array] = []
-        self._made: OrderedDict[object, _Made] = OrderedDict()
+        self._built: OrderedDict[object, _BuiltSampler] = OrderedDict()
 
     def array(self, number: int) -> _Array:
-        """Room for candidates; every application of a chain uses the same."""
+        """The array of candidates with this number; all chains share the arrays."""
         while len(self._arrays) <= number:
             self._arrays.append(_Array(self.vocabulary.size))
         return self._arrays[number]
 
-    def made(self, key: object, make: Callable[[], Any]) -> _Made:
-        """The sampler of a key: DRY's reads the whole vocabulary once, and others in its chain change by steps."""
-        made = self._made.get(key)
-        if made is None:
-            made = self._made[key] = _Made(make())
-            if len(self._made) > _MADE:
-                self._made.popitem(last=False)
-        self._made.move_to_end(key)
-        return made
+    def sampler(self, key: object, make: Callable[[], Any]) -> _BuiltSampler:
+        """The sampler of a key, kept: DRY reads the whole vocabulary, and other samplers of its chain change often."""
+        built = self._built.get(key)
+        if built is None:
+            built = self._built[key] = _BuiltSampler(make())
+            if len(self._built) > _KEPT_SAMPLERS:
+                self._built.popitem(last=False)
+        self._built.move_to_end(key)
+        return built
 
 
 class SamplerState(NamedTuple):
-    """What mirostat or adaptive-p remembers of what was chosen."""
+    """The memory of mirostat or adaptive-p."""
 
     first: float
     """mirostat: mu; adaptive-p: the sum of the weighted probabilities."""
@@ -173,7 +174,7 @@ class SamplerState(NamedTuple):
 
 @record(slots=False)
 class Left:
-    """What the stages have left of a row."""
+    """What the stages leave of a row."""
 
     ids: TokenIds
     """Tokens that can be drawn."""
@@ -183,13 +184,13 @@ class Left:
     """The stage that cut each token of the vocabulary, or NOT_CUT."""
     stages: tuple[Stage, ...]
     mass: float
-    """The probability by the model of what is left."""
+    """The joint probability of the remaining tokens by the model."""
     entropy_bits: float
-    """Of what is left."""
+    """Of the remaining tokens."""
     likeliest: TokenIds
-    """The tokens that are likeliest by the model, the likeliest first: as many as were needed."""
+    """The likeliest tokens by the model, the likeliest first: as many as the chain needed."""
     chosen_among: tuple[tuple[TokenIds, Logits], ...]
-    """What something that remembers chose among, in each of the ways that led here."""
+    """The candidates of a sampler with memory, and their logits, for each way that XTC can go."""
 
     def final(self, token: int) -> float:
         """The chance of one token."""
@@ -198,7 +199,7 @@ class Left:
 
 
 class _Run:
-    """The array on its way through the stages, with what is noted of it."""
+    """One array on its way through the stages, and the record of each."""
 
     def __init__(self, array: _Array, row: Logits, log_sum: float, statistics: Statistics) -> None:
         """An array of all candidates with their logits, in the vocabulary's order."""
@@ -215,7 +216,7 @@ class _Run:
         """Whether the array has all candidates, in the vocabulary's order."""
 
     def look(self, stage: int) -> None:
-        """Looks at what a stage has left."""
+        """Reads what a stage has left in the array."""
         view = self.array.view
         logits = np.ascontiguousarray(view["logit"])
         finite = logits > -np.inf  # and not NaN
@@ -234,12 +235,12 @@ class _Run:
         self.logits = logits if every else logits[finite]
 
     def note(self, stage: int, text: str = "") -> None:
-        """Looks at what a stage has left, and notes it."""
+        """Reads and records what a stage has left."""
         self.look(stage)
         self.record(text)
 
     def record(self, text: str = "", *, like_before: bool = False) -> None:
-        """Notes what is left. `like_before`: the logits of what is left are what they were."""
+        """Records a stage. `like_before`: the logits of the remaining tokens are unchanged."""
         before = self.stages[-1] if self.stages else None
         same = before is not None and before.left == self.left
         mass = before.mass if before and same else self._mass()
@@ -255,9 +256,9 @@ class _Run:
         if self.ids is None:
             return 1.0
         if 2 * self.left > len(self.row):
-            gone = mass_of(self.row, self.log_sum, np.flatnonzero(self.cuts != NOT_CUT).astype(np.int32))
-            if gone < 0.5:
-                return 1 - gone
+            cut_mass = mass_of(self.row, self.log_sum, np.flatnonzero(self.cuts != NOT_CUT).astype(np.int32))
+            if cut_mass < 0.5:
+                return 1 - cut_mass
         return mass_of(self.row, self.log_sum, self.ids)
 
     def _entropy(self) -> float:
@@ -266,7 +267,7 @@ class _Run:
         return self._statistics.entropy(self.logits)[0] if self.left > _LARGE else _entropy(self.logits)
 
     @property
-    def there(self) -> TokenIds:
+    def tokens_left(self) -> TokenIds:
         """The tokens that can be drawn, parallel to `logits`."""
         return np.arange(len(self.row), dtype=np.int32) if self.ids is None else self.ids
 
@@ -282,28 +283,28 @@ class _Run:
         return bool((weights / weights.sum()).min() == 0)
 
     def branch(self, array: _Array) -> "_Run":
-        """One more that goes on from here."""
+        """A copy that goes on separately, in `array`."""
         array.copy_from(self.array)
         other = _Run(array, self.row, self.log_sum, self._statistics)
         other.cuts, other.stages, other.ids, other.logits = self.cuts.copy(), self.stages.copy(), self.ids, self.logits
         other.in_order = self.in_order
         return other
 
-    def apply(self, sampler: Sampler, made: _Made, number: int) -> None:
-        """Applies a sampler that is one stage. With nothing left there is nothing to do: some would end the process."""
+    def apply(self, sampler: Sampler, built: _BuiltSampler, number: int) -> None:
+        """Applies a sampler as one stage. An empty array is left alone: some samplers would end the process."""
         text = ""
         if self.left:
             if sampler.kind is Kind.TYPICAL and self.has_zero:
                 text = _TYPICAL_UNDEFINED
-            heats = sampler.kind is Kind.TEMPERATURE
-            if heats and sampler.values[1] > 0 and self.left < len(self.array.view):
+            is_temperature = sampler.kind is Kind.TEMPERATURE
+            if is_temperature and sampler.values[1] > 0 and self.left < len(self.array.view):
                 text = _DYNAMIC_COUNTS
-            likeliest = int(self.there[self.logits.argmax()]) if heats else 0
-            llama_cpp.llama_sampler_apply(made.pointer, self.array.reference)
-            self.in_order &= sampler.kind in _STILL or (heats and sampler.values[1] == 0)
+            likeliest = int(self.tokens_left[self.logits.argmax()]) if is_temperature else 0
+            llama_cpp.llama_sampler_apply(built.pointer, self.array.reference)
+            self.in_order &= sampler.kind in _STILL or (is_temperature and sampler.values[1] == 0)
             self.look(number)
-            if heats and (not self.left or self.logits.max() == np.inf):
-                # Near 0 a temperature makes infinite logits; sorting what comes of them may end the process.
+            if is_temperature and (not self.left or self.logits.max() == np.inf):
+                # A temperature near 0 makes infinite logits, and sorting their probabilities may end the process.
                 self.array.leave(likeliest)
                 self.in_order, text = False, _OVERFLOW
                 self.look(number)
@@ -313,26 +314,26 @@ class _Run:
 
 
 class BuiltChain:
-    """The samplers of one chain, ready to be applied."""
+    """The samplers of one chain."""
 
     def __init__(self, workshop: Workshop, chain: Chain) -> None:
-        """Raises ModelError for what llama.cpp refuses, or would end the process at."""
+        """Raises ModelError for values that llama.cpp refuses, or that would end the process."""
         _check(chain)
         self._workshop = workshop
         self.chain = chain
         size = workshop.vocabulary.size
         bias, breakers = chain.bias, chain.breakers
-        self._bias = workshop.made(bias, lambda: _logit_bias(size, bias)) if bias else None
+        self._bias = workshop.sampler(bias, lambda: _logit_bias(size, bias)) if bias else None
         self._samplers = chain.samplers
-        self._made: list[_Made | None] = []
-        for one in chain.samplers:
-            key = (one, breakers) if one.kind is Kind.DRY else one
-            made = None if one.row.chooses else workshop.made(key, lambda one=one: _init(workshop, breakers, one))  # type: ignore[misc]
-            self._made.append(made)
+        self._built: list[_BuiltSampler | None] = []
+        for sampler in chain.samplers:
+            key = (sampler, breakers) if sampler.kind is Kind.DRY else sampler
+            built = None if sampler.row.chooses else workshop.sampler(key, partial(_init, workshop, breakers, sampler))
+            self._built.append(built)
         self._counted = [
-            (made, int(sampler.values[1 if sampler.kind is Kind.PENALTIES else 3]))
-            for sampler, made in zip(chain.samplers, self._made, strict=True)
-            if made and sampler.kind in (Kind.PENALTIES, Kind.DRY)
+            (built, int(sampler.values[1 if sampler.kind is Kind.PENALTIES else 3]))
+            for sampler, built in zip(chain.samplers, self._built, strict=True)
+            if built and sampler.kind in (Kind.PENALTIES, Kind.DRY)
         ]
 
     def apply(
@@ -340,11 +341,11 @@ class BuiltChain:
     ) -> Left:
         """What the chain leaves of a row of logits, shape (vocabulary size,), after a path.
 
-        `legal`: the tokens that a constraint allows; it is the first stage then. Where XTC comes now and then,
-        the chances are those of both ways together, and the record is that of the more frequent one.
+        `legal`: the tokens that a constraint allows, which is then the first stage. Where XTC applies only at times,
+        the chances are those of both ways together, and the record is that of the more frequent way.
         """
-        for made, last in self._counted:
-            made.follow(path, last)
+        for counting, last in self._counted:
+            counting.follow(path, last)
         run = _Run(self._workshop.array(0), row, log_sum, self._workshop.statistics)
         likeliest = self._first_candidates(row) if legal is None else _NONE
         if legal is not None or len(likeliest):
@@ -361,59 +362,59 @@ class BuiltChain:
             stage += 1
         ways = [(1.0, run)]
         chosen_among: tuple[tuple[TokenIds, Logits], ...] = ()
-        for number, (sampler, its) in enumerate(zip(self._samplers, self._made, strict=True), stage):
-            if its is None:
+        for number, (sampler, built) in enumerate(zip(self._samplers, self._built, strict=True), stage):
+            if built is None:
                 chosen_among = tuple(
                     self._choose(one, sampler, memory, number) for _, one in sorted(ways, key=lambda way: -way[0])
                 )
             elif sampler.kind is Kind.XTC:
-                ways = self._xtc(run, sampler, its, number)
+                ways = self._xtc(run, sampler, built, number)
                 run = max(ways, key=lambda way: way[0])[1]
             else:
                 for _, one in ways:
-                    one.apply(sampler, its, number)
-        return self._together(ways, run, likeliest, chosen_among)
+                    one.apply(sampler, built, number)
+        return self._result(ways, run, likeliest, chosen_among)
 
     def _first_candidates(self, row: Logits) -> TokenIds:
-        """The candidates that a chain looks at which begins with top-k: no others need to be put before llama.cpp."""
+        """The candidates of a chain that begins with top-k: llama.cpp needs no others. Empty for other chains."""
         if self._bias is not None or not self._samplers or self._samplers[0].kind is not Kind.TOP_K:
             return _NONE
         count = int(self._samplers[0].values[0])
         return top_ids(row, count).astype(np.int32) if 0 < count <= len(row) // 256 else _NONE
 
-    def _xtc(self, run: _Run, sampler: Sampler, made: _Made, number: int) -> list[tuple[float, _Run]]:
-        """Both ways of a sampler that comes now and then: where it comes first, where it does not behind."""
+    def _xtc(self, run: _Run, sampler: Sampler, built: _BuiltSampler, number: int) -> list[tuple[float, _Run]]:
+        """Both ways of a sampler that applies only at times: first applied, then skipped."""
         probability = min(1.0, sampler.values[0])
         others: list[tuple[float, _Run]] = []
         if probability < 1:
             passed = run.branch(self._workshop.array(1))
             passed.record(like_before=True)
             others = [(1 - probability, passed)]
-        run.apply(sampler, made, number)
+        run.apply(sampler, built, number)
         return [(probability, run), *others]
 
     def _choose(self, run: _Run, sampler: Sampler, memory: SamplerState, number: int) -> tuple[TokenIds, Logits]:
-        """Applies a sampler that draws by itself, in the state that it has come to; what it draws is of no interest.
+        """Applies a sampler that draws a token itself, in the state `memory`; its draw is ignored.
 
-        Returns what it chose among: mirostat counts the surprisal among what it has left, adaptive-p the probability
-        before its change.
+        Returns the candidates that its memory counts by: for mirostat those that it leaves, for adaptive-p those before
+        its change.
         """
-        before = run.there, run.logits
+        before = run.tokens_left, run.logits
         if sampler.kind is Kind.ADAPTIVE_P:
-            # A new one without decay aims at twice its target less its target.
+            # A new sampler without decay aims at twice its target minus its target.
             aim = max(0.0, min(1.0, 2 * sampler.values[0] - memory.first / memory.second))
-            made = _Made(llama_cpp.llama_sampler_init_adaptive_p(aim, 0.0, 0))
+            built = _BuiltSampler(llama_cpp.llama_sampler_init_adaptive_p(aim, 0.0, 0))
         elif sampler.values[0] == 1:
-            # A new one has a mu of twice its tau.
+            # A new sampler has a mu of twice its tau.
             size = self._workshop.vocabulary.size
-            made = _Made(llama_cpp.llama_sampler_init_mirostat(size, 0, memory.first / 2, 0.0, 100))
+            built = _BuiltSampler(llama_cpp.llama_sampler_init_mirostat(size, 0, memory.first / 2, 0.0, 100))
         else:
-            made = _Made(llama_cpp.llama_sampler_init_mirostat_v2(0, memory.first / 2, 0.0))
-        run.apply(sampler, made, number)
-        return before if sampler.kind is Kind.ADAPTIVE_P else (run.there, run.logits)
+            built = _BuiltSampler(llama_cpp.llama_sampler_init_mirostat_v2(0, memory.first / 2, 0.0))
+        run.apply(sampler, built, number)
+        return before if sampler.kind is Kind.ADAPTIVE_P else (run.tokens_left, run.logits)
 
     @staticmethod
-    def _together(
+    def _result(
         ways: list[tuple[float, _Run]], shown: _Run, likeliest: TokenIds, among: tuple[tuple[TokenIds, Logits], ...]
     ) -> Left:
         if len(ways) == 1:
@@ -424,12 +425,12 @@ class BuiltChain:
             else:
                 last = shown.stages[-1]
             stages = tuple(shown.stages)
-            return Left(shown.there, finals, shown.cuts, stages, last.mass, last.entropy_bits, likeliest, among)
-        chances, kept = np.zeros(len(shown.cuts)), np.zeros(len(shown.cuts), np.bool_)
+            return Left(shown.tokens_left, finals, shown.cuts, stages, last.mass, last.entropy_bits, likeliest, among)
+        chances, is_left = np.zeros(len(shown.cuts)), np.zeros(len(shown.cuts), np.bool_)
         for weight, run in ways:
-            chances[run.there] += weight * softmax(run.logits)
-            kept |= run.cuts == NOT_CUT
-        ids = np.flatnonzero(kept).astype(np.int32)
+            chances[run.tokens_left] += weight * softmax(run.logits)
+            is_left |= run.cuts == NOT_CUT
+        ids = np.flatnonzero(is_left).astype(np.int32)
         cuts = shown.cuts.copy()
         cuts[ids] = NOT_CUT
         finals = chances[ids]
@@ -439,10 +440,10 @@ class BuiltChain:
         entropy = max(0.0, -float(likely @ np.log2(likely)))
         return Left(ids, finals, cuts, tuple(shown.stages), mass, entropy, likeliest, among)
 
-    # --- what is remembered
+    # --- samplers with memory
 
     def beginning(self) -> SamplerState:
-        """What is remembered before anything was chosen."""
+        """The memory before the first choice."""
         last = self.chain.samplers[-1] if self.chain.samplers else None
         if last is None or not last.row.chooses:
             return SamplerState(0.0)
@@ -452,13 +453,13 @@ class BuiltChain:
         return SamplerState(target / (1 - decay), 1 / (1 - decay))
 
     def after(self, memory: SamplerState, left: Left, token: int) -> SamplerState:
-        """What is remembered once a token was chosen."""
+        """The memory after the choice of a token."""
         last = self.chain.samplers[-1] if self.chain.samplers else None
         if last is None or not last.row.chooses:
             return memory
         probability = next((chance for one in left.chosen_among if (chance := _chance(one, token)) > 0), 0.0)
         if probability <= 0:
-            return memory  # it could not have been chosen: nothing says by how much it surprised
+            return memory  # the chain could not have chosen it: its surprisal is undefined
         if last.kind is Kind.MIROSTAT:
             return SamplerState(memory.first - last.values[2] * (-math.log2(probability) - last.values[1]))
         decay = last.values[1]
@@ -466,20 +467,20 @@ class BuiltChain:
 
 
 def _chance(among: tuple[TokenIds, Logits], token: int) -> float:
-    """The chance of a token among some with their logits; 0 where it is not there."""
+    """The chance of a token among candidates with their logits; 0 where it is not a candidate."""
     ids, logits = among
     where = np.flatnonzero(ids == token)
     return float(softmax(logits)[where[0]]) if len(where) else 0.0
 
 
 def _check(chain: Chain) -> None:
-    """Raises ModelError for a chain with numbers that llama.cpp's samplers are not made for."""
-    if len({one.kind for one in chain.samplers}) < len(chain.samplers):
+    """Raises ModelError for a chain with values out of range."""
+    if len({sampler.kind for sampler in chain.samplers}) < len(chain.samplers):
         raise ModelError("a sampler chain has each sampler once")
-    for one in chain.samplers:
-        if len(one.values) != len(one.row.parameters):
-            raise ModelError(f"{one.row.title} takes {len(one.row.parameters)} values")
-        for parameter, value in zip(one.row.parameters, one.values, strict=True):
+    for sampler in chain.samplers:
+        if len(sampler.values) != len(sampler.row.parameters):
+            raise ModelError(f"{sampler.row.title} takes {len(sampler.row.parameters)} values")
+        for parameter, value in zip(sampler.row.parameters, sampler.values, strict=True):
             if not parameter.least <= value <= parameter.most or (parameter.whole and value != int(value)):
                 kind = "a whole number" if parameter.whole else "a number"
                 ends = f"{parameter.text(parameter.least)} to {parameter.text(parameter.most)}"
@@ -489,7 +490,7 @@ def _check(chain: Chain) -> None:
 
 
 def _init(workshop: Workshop, dry_breakers: Sequence[str], sampler: Sampler) -> Any:
-    """llama.cpp's sampler of these values."""
+    """Creates llama.cpp's sampler with these values."""
     vocabulary, values = workshop.vocabulary, sampler.values
     whole = [int(value) for value in values]
     match sampler.kind:
@@ -521,7 +522,7 @@ def _init(workshop: Workshop, dry_breakers: Sequence[str], sampler: Sampler) -> 
 
 def _logit_bias(size: int, bias: Iterable[tuple[int, float]]) -> Any:
     entries = [(token, amount) for token, amount in bias if 0 <= token < size]
-    made = (llama_cpp.llama_logit_bias * max(1, len(entries)))()
-    for one, (token, amount) in zip(made, entries, strict=False):
-        one.token, one.bias = token, amount
-    return llama_cpp.llama_sampler_init_logit_bias(size, len(entries), made)
+    array = (llama_cpp.llama_logit_bias * max(1, len(entries)))()
+    for entry, (token, amount) in zip(array, entries, strict=False):
+        entry.token, entry.bias = token, amount
+    return llama_cpp.llama_sampler_init_logit_bias(size, len(entries), array)

@@ -75,7 +75,7 @@ from tokex_gguf.engine.worker.evaluator import Evaluator, Played
 from tokex_gguf.engine.worker.fingerprints import Fingerprints, former
 from tokex_gguf.engine.worker.known_models import KnownModels
 from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError, Vocabulary, arithmetic, connect
-from tokex_gguf.engine.worker.prompt_cache import BETWEEN, LATE, SOON, PromptCache
+from tokex_gguf.engine.worker.prompt_cache import PART_GAP, WRITE_ANY_AFTER, WRITE_MUCH_AFTER, PromptCache
 from tokex_gguf.engine.worker.rows_file import reading, writing
 from tokex_gguf.engine.worker.rpc import Workers
 from tokex_gguf.engine.worker.vocabulary_search import Index, likeliest
@@ -90,12 +90,12 @@ from tokex_gguf.values.tokens import Piece, offsets
 from tokex_gguf.values.workers import workers_of
 
 SEARCH_READY_AFTER = 0.4
-"""Seconds without a request before the vocabulary is made ready for searching: the threads of the last decode
-then sleep, and whoever plays on at once finds a processor free."""
-FINISH = 0.45
-"""Seconds at the end in which what was played is written to the disk."""
-GAP = 0.0002
-"""Seconds between two slices of it, in which the reading thread can have the interpreter."""
+"""Seconds without a request before the search index is built: the threads of the last decode sleep by then, and a key
+finds a processor free."""
+FINISH_SECONDS = 0.45
+"""For writing played paths to the disk before the process ends."""
+SLICE_GAP = 0.0002
+"""Seconds between two slices of the search index, in which the reading thread can have the interpreter."""
 
 NO_RULES = "the file names no pre-tokenizer: words are parted by llama.cpp's default, and tokens may be others"
 NO_BOS = "the file asks for a BOS token and names none: this text begins without one"
@@ -103,16 +103,16 @@ ONLY_SPECIAL = "the chat template makes nothing but special tokens of these mess
 NO_BOS_FOR_TEMPLATE = "the chat template asks for a BOS token and the file names none: it is left out"
 
 WIDE_BRANCHES = 8
-"""Branches of a lookahead from which on they are decoded together from the beginning."""
+"""From so many branches on, a lookahead decodes its first branches together, too."""
 ROWS, LARGE_VOCABULARY = 16, 64_000
-"""Branches that are decoded together at the most, and tokens of a vocabulary from which on half as many are where there
-is one thread: the output matrix of all rows is one step of the computation, which a key has to wait for."""
-TOGETHER = 0.15
-"""Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
+"""The most branches in one batch, and the vocabulary size from which one thread decodes half as many: the output matrix
+of all rows is one step of the computation, and a key has to wait for it."""
+AUTOPLAY_FLUSH = 0.15
+"""Seconds between two replies of autoplay: several tokens wake the other process once."""
 
 
 class _Step(NamedTuple):
-    """What of a lookahead is being decoded."""
+    """The batch of a lookahead that is being decoded."""
 
     path: list[int]
     branches: list[list[int]]
@@ -120,7 +120,7 @@ class _Step(NamedTuple):
 
 
 class _Identified(NamedTuple):
-    """What tells a model's numbers from those of others: fields of `Loaded`."""
+    """What identifies a model and how it computes: fields of `Loaded`."""
 
     fingerprint: str
     former: str
@@ -130,12 +130,12 @@ class _Identified(NamedTuple):
 
 
 class _Identity(threading.Thread):
-    """Finds out what tells a model's numbers from those of others."""
+    """Computes a model's identity while the model loads."""
 
     def __init__(self, load: Load) -> None:
         super().__init__(daemon=True)
         self._load = load
-        self._found: _Identified | None = None
+        self._result: _Identified | None = None
         self._error: Exception | None = None
 
     def run(self) -> None:
@@ -145,22 +145,22 @@ class _Identity(threading.Thread):
             rpc = bool(load.rpc)
             by = arithmetic(load.gpu_layers, repack=load.repack and not rpc, rpc=rpc)
             vocabulary = known_models(load).vocabulary(content, path)
-            self._found = _Identified(content, former(path), load.kv, by, vocabulary)
+            self._result = _Identified(content, former(path), load.kv, by, vocabulary)
         except Exception as error:
             if not isinstance(error, OSError):
                 log_place(self, error)
             self._error = error
 
-    def found(self) -> _Identified:
-        """What was found, once it is. Raises ModelError."""
+    def result(self) -> _Identified:
+        """Waits for the identity. Raises ModelError."""
         self.join()
-        if self._found is None:
+        if self._result is None:
             raise ModelError(f"the model's file cannot be read ({self._error})")
-        return self._found
+        return self._result
 
 
 def _stamps(load: Load) -> list[list[int]]:
-    """What tells that a model's files are still the same ones. Raises ModelError."""
+    """Stamps of a model's files: equal while the files are unchanged. Raises ModelError."""
     path = Path(load.path)
     try:
         return [stamp(path.with_name(part).stat()) for part in parts_of(path.name)]
@@ -169,54 +169,56 @@ def _stamps(load: Load) -> list[list[int]]:
 
 
 def known_models(load: Load) -> KnownModels:
-    """What is remembered of models, beside the fingerprints of their files."""
+    """The store of vocabularies and noise, in the same folder as the fingerprints."""
     return KnownModels(Path(load.fingerprints).with_name("models.json") if load.fingerprints else None)
 
 
-def identity(found: _Identified, model: Llama) -> str:
-    """All that a model's cells and answers depend on, and what they are of: a part of what is kept tells it."""
-    how = f"cells {found.cells}, {_computed(found, model)}, {sys.byteorder}-endian"
-    return f"{found.fingerprint}\n{how}\n{model.name} ({model.architecture} {model.quantization})"
+def identity(identified: _Identified, model: Llama) -> str:
+    """All that a model's cells and answers depend on, and its name: every file of the prompt cache has it."""
+    how = f"cells {identified.cells}, {_computed(identified, model)}, {sys.byteorder}-endian"
+    return f"{identified.fingerprint}\n{how}\n{model.name} ({model.architecture} {model.quantization})"
 
 
-def _computed(found: _Identified, model: Llama) -> str:
-    """By what a model's numbers are computed: what differs in it gives other numbers."""
-    return f"{found.arithmetic}, {model.rope_factors}" if model.rope_factors else found.arithmetic
+def _computed(identified: _Identified, model: Llama) -> str:
+    """The arithmetic that computes a model's numbers: any difference in it gives other numbers."""
+    return f"{identified.arithmetic}, {model.rope_factors}" if model.rope_factors else identified.arithmetic
 
 
-def _said(path: list[int], text: str, turns: list[TextSpan] | None, vocabulary: Vocabulary) -> list[int] | None:
-    """Which positions of a chat's path belong to the assistant's turns, with the token that ends each."""
+def _assistant_positions(
+    path: list[int], text: str, turns: list[TextSpan] | None, vocabulary: Vocabulary
+) -> list[int] | None:
+    """The positions of a chat's path in the assistant's turns, each with the token that ends it."""
     if turns is None:
         return None
     pieces = [vocabulary.piece(token) for token in path]
     begins = [begin for begin in offsets([piece.data for piece in pieces], text.encode()) if begin is not None]
     if len(begins) < len(path):
         return None  # the tokenizer has changed the text
-    said: list[int] = []
+    positions: list[int] = []
     for start, end in turns:
-        first, behind = (bisect_left(begins, len(text[:at].encode())) for at in (start, end))
-        if first == behind:
+        first, stop = (bisect_left(begins, len(text[:at].encode())) for at in (start, end))
+        if first == stop:
             return None
-        if not pieces[behind - 1].ends and behind < len(path) and pieces[behind].ends:
-            behind += 1
-        said += range(first, behind)
-    return said
+        if not pieces[stop - 1].ends and stop < len(path) and pieces[stop].ends:
+            stop += 1
+        positions += range(first, stop)
+    return positions
 
 
-def _up_to(request: Export | Against) -> list[int]:
-    """The path as far as it is asked about. Raises ModelError."""
+def _requested_path(request: Export | Against) -> list[int]:
+    """The path up to the last requested position. Raises ModelError."""
     if not 0 <= request.start < request.end <= len(request.path):
         raise ModelError("no positions of this path")
     return request.path[: request.end]
 
 
-def _alone(request: Export | Against) -> bool:
-    """Whether one row is asked for, which is then kept: many would push out what was prepared."""
+def _single_row(request: Export | Against) -> bool:
+    """Whether one row is requested. It is then cached; many would push out the rows prepared for later."""
     return request.end - request.start == 1
 
 
-def _check(path: Path) -> None:
-    """Checks the headers of a model's files as they are before a model is opened. Raises ModelError."""
+def _check_headers(path: Path) -> None:
+    """Checks the headers of a model's files before the model is opened. Raises ModelError."""
     from tokex_gguf.models.gguf.metadata import BadHeader, read  # not on the way to the first table
 
     try:
@@ -228,8 +230,8 @@ def _check(path: Path) -> None:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def _most(load: Load, workers: Workers) -> int:
-    """How many KV cells there can be at the most on RPC workers that a model is loaded onto. Raises ModelError."""
+def _most_worker_cells(load: Load, workers: Workers) -> int:
+    """The most KV cells that fit on the RPC workers together with the model. Raises ModelError."""
     from tokex_gguf.models.gguf.metadata import BadHeader, read, tensor_bytes
     from tokex_gguf.models.memory import TooLarge, WorkerMemory, over_workers
 
@@ -247,35 +249,35 @@ def _most(load: Load, workers: Workers) -> int:
     return min(filter(None, (load.most, room)), default=0)
 
 
-def _rows(model: Llama) -> int:
-    """Branches that are decoded together at the most."""
+def _most_branches(model: Llama) -> int:
+    """The most branches in one batch."""
     return ROWS if model.threads > 1 or model.vocabulary.size < LARGE_VOCABULARY else ROWS // 2
 
 
-class _LookedAhead(NamedTuple):
-    """What was told ahead of the path that was looked ahead of last, with so many candidates each."""
+class _LastLookahead(NamedTuple):
+    """The distributions that the last lookahead sent: its path, and the candidates of each distribution."""
 
     path: list[int]
     top: int
     after: dict[tuple[int, ...], Distribution]
-    """By their branches."""
+    """By branch."""
 
 
 class Server:
     """Answers requests with one model."""
 
     def __init__(self, inbox: Inbox, sink: BinaryIO, abort: Abort) -> None:
-        """`abort` is what the inbox asks for."""
+        """`abort` is the one that the inbox sets."""
         self._inbox = inbox
         self._abort = abort
         self._sink = sink
-        self._told: set[int] = set()
+        self._sent_pieces: set[int] = set()
         self._answered = False
-        self._asked_at = time.monotonic()
-        self._was_aside = False
-        """Whether the request before was lookahead from the path of the one before it, or for answers."""
-        self._looked_from: list[int] = []
-        """The path of the lookahead that was asked for last, if nothing was asked since."""
+        self._busy_until = time.monotonic()
+        self._was_background = False
+        """Whether the last request was lookahead from the same path as the one before it, or for answers."""
+        self._lookahead_path: list[int] = []
+        """The path of the last lookahead, if no other request came since."""
         self._progress = -1.0
         self._workers: Workers | None = None
         self._identified = _Identified("", "", "", "", "")
@@ -283,32 +285,32 @@ class Server:
         self._noise: float | None = None
         self._cache: PromptCache | None = None
         self._step: _Step | None = None
-        self._seen_ahead = _LookedAhead([], 0, {})
-        self._took: dict[int, float] = {}
-        """Seconds that lookahead took for so many branches, the last time."""
+        self._last_lookahead = _LastLookahead([], 0, {})
+        self._step_seconds: dict[int, float] = {}
+        """Seconds that the last lookahead of each number of branches took."""
         inbox.finishes = self._finishes
 
     def _finishes(self, request: Request) -> bool:
-        """Whether lookahead's step is finished though a request ends it: it is what that asks for, and sooner there."""
+        """Whether the running step may finish: it computes what `request` asks for, and sooner than a new decode."""
         step = self._step
         if step is None or not isinstance(request, Evaluate | Lookahead):
             return False
         first = [] if isinstance(request, Evaluate) else next(iter(request.branches), [])
         wanted = [*request.path, *first]
-        known = len(step.path)
-        if wanted[:known] != step.path or wanted[known:] not in step.branches:
+        size = len(step.path)
+        if wanted[:size] != step.path or wanted[size:] not in step.branches:
             return False
         if isinstance(request, Lookahead) or len(step.branches) == 1:
             return True
-        left = step.began + self._took.get(len(step.branches), math.inf) - time.perf_counter()
-        return left < self._took.get(1, 0.0)
+        seconds_left = step.began + self._step_seconds.get(len(step.branches), math.inf) - time.perf_counter()
+        return seconds_left < self._step_seconds.get(1, 0.0)
 
     def _send(self, reply: Reply) -> None:
         self._sink.write(encode(reply))
         self._sink.flush()
 
     def serve(self) -> None:
-        """Answers until the other side is gone. The first request must be Load."""
+        """Answers until the inbox closes. The first request must be Load."""
         load = self._inbox.next()
         if not isinstance(load, Load):
             return
@@ -333,7 +335,7 @@ class Server:
         index = Index(model.vocabulary.size, model.vocabulary.data)
         while request := self._next(index):
             if isinstance(request, Load | ConnectServer | Walk | Stop | Ping):
-                continue  # a second Load, what this engine is not asked; the others never get here
+                continue  # a second Load, and requests for other engines; Stop and Ping never get here
             try:
                 self._attempt(request, model, evaluator, index)
             except Interrupted:
@@ -342,13 +344,13 @@ class Server:
                 if self._cache and isinstance(request, WithPath):
                     self._cache.forget(request.path)
                 self._send(Failed(None, str(error)))
-                return  # one that loads the file anew may do better
+                return  # a restart that loads the file again may do better
         if self._cache:
-            self._send(Pong())  # it is at it, and does not hang
-            self._cache.finish(FINISH)
+            self._send(Pong())  # shows that the engine does not hang
+            self._cache.finish(FINISH_SECONDS)
 
     def _attempt(self, request: Numbered, model: Llama, evaluator: Evaluator, index: Index) -> None:
-        """Answers a request, if only by why it cannot be answered. Raises Interrupted, Damaged, and OSError."""
+        """Answers a request, with Failed where that is impossible. Raises Interrupted, Damaged, and OSError."""
         try:
             self._answer(request, model, evaluator, index)
         except ContextFull as error:
@@ -407,20 +409,20 @@ class Server:
                 self._measure(request, evaluator)
 
     def _kv_folder(self, load: Load, model: Llama) -> KvFolder | None:
-        """What stays from one start to the next. Of RPC workers nothing does: how they compute is not known."""
+        """The folder of the prompt cache. None with RPC workers: how they compute is not known."""
         if not load.cache or not load.cache_bytes or load.rpc:
             return None
         return KvFolder(Path(load.cache), identity(self._identified, model), whole=not model.in_parts)
 
     def _next(self, index: Index) -> Request | None:
-        """The next request. While there is none, the vocabulary is made ready for searching, and paths are kept."""
-        if not self._was_aside:
-            self._asked_at = time.monotonic()  # what took long has just been answered
+        """The next request. While none waits, the search index is built, and played paths are written."""
+        if not self._was_background:
+            self._busy_until = time.monotonic()  # the last answer may have taken long
         if self._cache and self._cache.cold and self._inbox.idle(SEARCH_READY_AFTER):
             self._cache.warm_up(lambda: not self._inbox.idle(0))
         if self._answered and not index.complete and self._inbox.idle(SEARCH_READY_AFTER):
             try:
-                while not index.complete and self._inbox.idle(GAP):
+                while not index.complete and self._inbox.idle(SLICE_GAP):
                     index.extend()
             except ModelError:
                 pass  # the search that needs it will say so
@@ -429,42 +431,42 @@ class Server:
         self._answered = True
         request = self._inbox.next()
         ahead = request if isinstance(request, Lookahead) else None
-        self._was_aside = ahead is not None and (ahead.waited or ahead.path == self._looked_from)
+        self._was_background = ahead is not None and (ahead.waited or ahead.path == self._lookahead_path)
         if ahead is None or not ahead.waited:
-            self._looked_from = ahead.path if ahead else []
+            self._lookahead_path = ahead.path if ahead else []
         return request
 
     def _keep(self, cache: PromptCache) -> None:
-        """Writes what was played, in parts, while nothing is asked but what the path looked at leads to."""
-        pause = max(0.0, SOON - self._rested)
+        """Writes played paths, in parts, while no request waits but lookahead from the same path."""
+        pause = max(0.0, WRITE_MUCH_AFTER - self._idle_seconds)
         while self._inbox.idle(pause):
-            if not (more := cache.keep(late=self._rested >= LATE)):
+            if not (wait := cache.write_next(late=self._idle_seconds >= WRITE_ANY_AFTER)):
                 return
-            pause = more if more <= BETWEEN else max(0.0, LATE - self._rested)
-        # Lookahead asks again at once, and nobody waits for it: a part goes before each.
-        if self._rested >= SOON and self._inbox.has_only(Lookahead):
-            cache.keep(late=self._rested >= LATE)
+            pause = wait if wait <= PART_GAP else max(0.0, WRITE_ANY_AFTER - self._idle_seconds)
+        # The next lookahead comes at once, and no key waits for it: a part is written before each.
+        if self._idle_seconds >= WRITE_MUCH_AFTER and self._inbox.has_only(Lookahead):
+            cache.write_next(late=self._idle_seconds >= WRITE_ANY_AFTER)
 
     @property
-    def _rested(self) -> float:
-        """Seconds since anything else was answered than what one path leads to."""
-        return time.monotonic() - self._asked_at
+    def _idle_seconds(self) -> float:
+        """Seconds since the last answer that was not in the background."""
+        return time.monotonic() - self._busy_until
 
     def _load(self, load: Load) -> Llama:
         if load.check:
-            _check(Path(load.path))
-        most = load.most
+            _check_headers(Path(load.path))
+        most_cells = load.most
         if load.rpc:
             self._workers = connect(workers_of(load.rpc), self._send)
-            most = _most(load, self._workers)
-        # Beside the loading, which takes one processor and leaves the interpreter alone.
+            most_cells = _most_worker_cells(load, self._workers)
+        # Runs while the model loads: loading takes one processor, and does not need the interpreter.
         files, identity = _stamps(load), _Identity(load)
         identity.start()
         model = Llama(
             Path(load.path),
             context=load.context,
             threads=load.threads,
-            most=most,
+            most=most_cells,
             kv=load.kv,
             gpu_layers=load.gpu_layers,
             repack=load.repack,
@@ -472,12 +474,12 @@ class Server:
             progress=self._report,
             abort=self._abort,
         )
-        self._identified = found = identity.found()
+        self._identified = identified = identity.result()
         if _stamps(load) != files:
             raise ModelError(f"{load.path}: the file was replaced while it was loaded: load it again")
-        able = set(Capability)
+        capabilities = set(Capability)
         if load.rpc or not model.can_cut:
-            able.remove(Capability.BRANCHES)
+            capabilities.remove(Capability.BRANCHES)
         self._send(
             Loaded(
                 model.name,
@@ -488,12 +490,12 @@ class Server:
                 model.context_limit,
                 model.vocabulary.bos,
                 model.vocabulary.space_prefix(),
-                found.fingerprint,
-                found.former,
-                found.cells,
-                _computed(found, model),
-                capabilities=frozenset(able),
-                vocabulary=found.vocabulary,
+                identified.fingerprint,
+                identified.former,
+                identified.cells,
+                _computed(identified, model),
+                capabilities=frozenset(capabilities),
+                vocabulary=identified.vocabulary,
                 sampling=model.sampling(),
                 suppressed=tuple(model.suppressed()),
             )
@@ -506,8 +508,8 @@ class Server:
             self._send(Loading(fraction))
 
     def _pieces(self, vocabulary: Vocabulary, tokens: set[int]) -> dict[int, Piece]:
-        new = {token: vocabulary.piece(token) for token in tokens - self._told}
-        self._told |= new.keys()
+        new = {token: vocabulary.piece(token) for token in tokens - self._sent_pieces}
+        self._sent_pieces |= new.keys()
         return new
 
     def _tokenize(self, request: Tokenize, model: Llama) -> None:
@@ -529,7 +531,7 @@ class Server:
         said: Sequence[int] | None = (),
         remark: str = "",
     ) -> None:
-        """Sends a text's tokens, with what is to be said of them, else a remark."""
+        """Sends a text's tokens, with a notice about how they spell it, else with `remark`."""
         vocabulary = model.vocabulary
         space, spelled = vocabulary.space_prefix() and not continues, vocabulary.spelled
         name = b"" if vocabulary.bos is None else vocabulary.piece(vocabulary.bos).data
@@ -547,18 +549,18 @@ class Server:
             text, turns = render_confined(model.chat_template, json.loads(request.conversation), special)
         except TemplateFailed as error:
             raise ModelError(str(error)) from None
-        if not text.strip():  # a BOS token alone would play, and be about nothing
+        if not text.strip():  # a BOS token alone could be played, but says nothing
             what = "nothing but white space" if text else "no text"
             raise ModelError(f"the model's chat template makes {what} of these messages")
         path = self._fitting(text, model, lambda text: model.vocabulary.tokenize(text, parse_special=True))
-        said = _said(path, text, turns, model.vocabulary)
+        said = _assistant_positions(path, text, turns, model.vocabulary)
         remark = NO_BOS_FOR_TEMPLATE if lacks_bos else ""
         if all(model.vocabulary.piece(token).control for token in set(path)):
             remark = ONLY_SPECIAL
         self._tokenized(request.request, text, path, model, said=said, remark=remark)
 
     def _fitting(self, text: str, model: Llama, tokenize: Callable[[str], list[int]]) -> list[int]:
-        """The tokens of a text that fits into the context, or nearly does. Raises ModelError."""
+        """The tokens of a text. Raises ModelError where it is much longer than the context."""
         try:
             check_text(text, model.context_limit, lambda beginning: len(tokenize(beginning)))
             path = tokenize(text)
@@ -571,7 +573,7 @@ class Server:
         if isinstance(request, Evaluate):
             start = self._evaluate_known(request, model)
             if start == len(request.path) > request.start:
-                return  # all is told
+                return  # everything was on the disk
             chunks = evaluator.evaluate(request.path, start, request.top, request.asked, request.last_top, request.lens)
         else:
             chunks = evaluator.strict.evaluate(request.path, request.start, request.top)
@@ -592,49 +594,53 @@ class Server:
                 )
             )
             if self._cache and isinstance(request, Evaluate):
-                self._cache.heard(request.path, chunk.start, chunk.distributions, chunk.taken, strict=chunk.strict)
-            self._between(model, evaluator, index, aside=isinstance(request, EvaluateStrictly))
+                self._cache.note_answers(
+                    request.path, chunk.start, chunk.distributions, chunk.taken, strict=chunk.strict
+                )
+            self._answer_waiting(model, evaluator, index, aside=isinstance(request, EvaluateStrictly))
 
     def _evaluate_known(self, request: Evaluate, model: Llama) -> int:
-        """Sends what is on the disk of the answers to a request; returns the position up to which that is all.
+        """Sends the answers that are on the disk; returns the position up to which they are complete.
 
-        Verdicts of a lens need logits, and those are not there.
+        Only for the raw lens: verdicts of another lens need logits, which are not on the disk.
         """
         start, began = request.start, time.perf_counter()
         if self._cache is None or not isinstance(request.lens, Raw):
             return start
-        for known in self._cache.known(request.path, start, request.top, request.last_top, request.asked):
-            mentioned = {token for distribution in known.distributions for token in distribution.ids}
+        for answers in self._cache.answers(request.path, start, request.top, request.last_top, request.asked):
+            mentioned = {token for distribution in answers.distributions for token in distribution.ids}
             pieces, seconds = self._pieces(model.vocabulary, mentioned), time.perf_counter() - began
             self._send(
                 Evaluated(
                     request.request,
-                    known.start,
-                    known.distributions,
-                    known.taken,
+                    answers.start,
+                    answers.distributions,
+                    answers.taken,
                     pieces,
                     0,
                     seconds,
                     model.cells,
                     [],
-                    known.strict,
+                    answers.strict,
                 )
             )
-            self._cache.heard(request.path, known.start, known.distributions, known.taken, strict=known.strict)
-            start, began = known.end, time.perf_counter()
+            self._cache.note_answers(
+                request.path, answers.start, answers.distributions, answers.taken, strict=answers.strict
+            )
+            start, began = answers.end, time.perf_counter()
             if self._abort.asked:
                 raise Interrupted
         return start
 
-    def _between(self, model: Llama, evaluator: Evaluator, index: Index, *, aside: bool) -> None:
-        """Answers what need not wait between two chunks of a long prompt, which takes minutes. Raises Interrupted.
+    def _answer_waiting(self, model: Llama, evaluator: Evaluator, index: Index, *, aside: bool) -> None:
+        """Answers quick requests between two chunks of a long prompt, which takes minutes. Raises Interrupted.
 
-        `aside`: nobody waits for the prompt itself.
+        `aside`: whether the prompt is evaluated in the background.
         """
         kinds = (Constrain, Force, Tokenize, Chat, Spell) if aside else (Constrain, Force)
-        while (other := self._inbox.beside(*kinds)) is not None:
-            assert isinstance(other, Constrain | Force | Tokenize | Chat | Spell)
-            self._attempt(other, model, evaluator, index)
+        while (waiting := self._inbox.next_of(*kinds)) is not None:
+            assert isinstance(waiting, Constrain | Force | Tokenize | Chat | Spell)
+            self._attempt(waiting, model, evaluator, index)
         if self._abort.asked:
             raise Interrupted
 
@@ -646,35 +652,35 @@ class Server:
     def _compared(
         self, request: int, start: int, differences: list[Difference], decoded: int, began: float, model: Llama
     ) -> None:
-        mentioned = {one.token for each in differences for one in (*each.rows, *([each.taken] if each.taken else []))}
+        mentioned = {row.token for each in differences for row in (*each.rows, *([each.taken] if each.taken else []))}
         firsts = {first for each in differences for first in (each.first_a, each.first_b)}
         pieces = self._pieces(model.vocabulary, mentioned | firsts)
         self._send(Compared(request, start, differences, pieces, decoded, time.perf_counter() - began))
 
     def _export(self, request: Export, model: Llama, evaluator: Evaluator, index: Index) -> None:
         began, decoded = time.perf_counter(), 0
-        path = _up_to(request)
+        path = _requested_path(request)
         with writing(request.file, model.vocabulary.size, request.start, request.end) as file:
-            for part in evaluator.strict.rows(path, request.start, keep=_alone(request)):
+            for part in evaluator.strict.rows(path, request.start, keep=_single_row(request)):
                 file.add(part.rows)
                 decoded += part.decoded
-                self._between(model, evaluator, index, aside=True)
+                self._answer_waiting(model, evaluator, index, aside=True)
         seconds = time.perf_counter() - began
         self._send(Exported(request.request, request.start, request.end, decoded, seconds))
 
     def _against(self, request: Against, model: Llama, evaluator: Evaluator, index: Index) -> None:
         began = time.perf_counter()
         following = [*request.path[1:], None]
-        path = _up_to(request)
+        path = _requested_path(request)
         with reading(request.file, model.vocabulary.size, request.start, request.end) as file:
-            for part in evaluator.strict.rows(path, request.start, keep=_alone(request)):
+            for part in evaluator.strict.rows(path, request.start, keep=_single_row(request)):
                 differences = [
                     evaluator.strict.difference(row, file.row(), request.top, following[place])
                     for place, row in enumerate(part.rows, part.first)
                 ]
-                # Part by part: a line with all of them may be longer than one may be.
+                # One reply for each part: a reply with all differences may exceed the limit of a line.
                 self._compared(request.request, part.first, differences, part.decoded, began, model)
-                self._between(model, evaluator, index, aside=True)
+                self._answer_waiting(model, evaluator, index, aside=True)
                 began = time.perf_counter()
 
     def _measure(self, request: MeasureNoise, evaluator: Evaluator) -> None:
@@ -726,23 +732,23 @@ class Server:
         self._send(Checked(request.request, None if path == request.path else common_prefix(path, request.path)))
 
     def _continue(self, request: Continue, model: Llama, evaluator: Evaluator) -> None:
-        path, told, end = request.path, 0.0, GOES_ON
+        path, flushed_at, end = request.path, 0.0, GOES_ON
         played: list[Chunk] = []
         drawn: dict[int, Played] = {}
-        """By their places, until they are told."""
+        """By position, until they are sent."""
         try:
             while not self._abort.asked:
                 (chunk,) = evaluator.evaluate(path, len(path) - 1, request.top)
                 played.append(chunk)
                 if self._cache:
-                    self._cache.heard(path, chunk.start, chunk.distributions, chunk.taken, strict=chunk.strict)
-                if (now := time.monotonic()) - told > TOGETHER:
+                    self._cache.note_answers(path, chunk.start, chunk.distributions, chunk.taken, strict=chunk.strict)
+                if (now := time.monotonic()) - flushed_at > AUTOPLAY_FLUSH:
                     self._continued(request, path, played, model, drawn)
-                    told, played = now, []
+                    flushed_at, played = now, []
                 if isinstance(request.lens, Raw):
                     following = chunk.distributions[0].most_likely
-                elif one := evaluator.play(path, request.lens, request.seed):
-                    following, drawn[len(path)] = one.token, one
+                elif draw := evaluator.play(path, request.lens, request.seed):
+                    following, drawn[len(path)] = draw.token, draw
                 else:
                     end = NOTHING_LEFT
                     return
@@ -764,45 +770,51 @@ class Server:
         drawn: dict[int, Played],
         end: int = GOES_ON,
     ) -> None:
-        """Tells of the tokens played since the last time; the path may be longer."""
+        """Sends the tokens played since the last reply; `path` may be longer."""
         start = played[0].start if played else len(path)
         distributions = [chunk.distributions[0] for chunk in played]
         tokens = path[start : start + len(played)]
         mentioned = {token for each in distributions for token in each.ids} | {*tokens, end} - {GOES_ON, NOTHING_LEFT}
         pieces = self._pieces(model.vocabulary, mentioned)
         seconds = sum(chunk.seconds for chunk in played)
-        told = [drawn.pop(place) for place in range(start, start + len(played)) if place in drawn]
-        verdicts = [one.verdict for one in told]
-        taken = [one.taken for one in (*told, *([drawn[len(path)]] if end >= 0 and len(path) in drawn else []))]
+        played_draws = [drawn.pop(place) for place in range(start, start + len(played)) if place in drawn]
+        verdicts = [draw.verdict for draw in played_draws]
+        taken = [
+            draw.taken for draw in (*played_draws, *([drawn[len(path)]] if end >= 0 and len(path) in drawn else []))
+        ]
         cells = model.cells
         self._send(Continued(request.request, tokens, distributions, pieces, seconds, cells, verdicts, end, taken))
 
     def _look_ahead(self, request: Lookahead, model: Llama, evaluator: Evaluator) -> None:
-        # What critical tokens ask about are beginnings of what is played: that stays what is kept.
-        cache = self._cache if self._cache and (not request.waited or self._cache.plays(request.path)) else None
+        # Critical tokens ask about prefixes of the played path: those are not paths to cache themselves.
+        cache = self._cache if self._cache and (not request.waited or self._cache.is_playing(request.path)) else None
         if cache:
-            cache.seen(request.path)
-        if (self._seen_ahead.path, self._seen_ahead.top) != (request.path, request.top):
-            self._seen_ahead = _LookedAhead(request.path, request.top, {})
-        seen = self._seen_ahead.after
-        # What two purposes wait for at once is decoded once.
-        if ready := [branch for branch in request.branches if tuple(branch) in seen]:
-            self._looked_ahead(request, model, ready, [seen[tuple(branch)] for branch in ready], 0.0)
-        branches = [branch for branch in request.branches if tuple(branch) not in seen]
-        # The most wanted one is there after one token's decode.
-        together = 1 if len(branches) < WIDE_BRANCHES else _rows(model)
+            cache.note_path(request.path)
+        if (self._last_lookahead.path, self._last_lookahead.top) != (request.path, request.top):
+            self._last_lookahead = _LastLookahead(request.path, request.top, {})
+        known = self._last_lookahead.after
+        # A branch that two purposes wait for is decoded once.
+        if ready := [branch for branch in request.branches if tuple(branch) in known]:
+            self._looked_ahead(request, model, ready, [known[tuple(branch)] for branch in ready], 0.0)
+        branches = [branch for branch in request.branches if tuple(branch) not in known]
+        # The first branch is answered after the decode of one token.
+        together = 1 if len(branches) < WIDE_BRANCHES else _most_branches(model)
         while branches and not self._inbox.ending:
             step = self._step = _Step(request.path, branches[:together], time.perf_counter())
             try:
                 distributions = evaluator.ahead.look(request.path, step.branches, request.top)
             finally:
                 self._step = None
-            took = self._took[len(distributions)] = time.perf_counter() - step.began
-            done, branches, together = branches[: len(distributions)], branches[len(distributions) :], _rows(model)
-            seen.update(zip(map(tuple, done), distributions, strict=True))
+            seconds = self._step_seconds[len(distributions)] = time.perf_counter() - step.began
+            done, branches, together = (
+                branches[: len(distributions)],
+                branches[len(distributions) :],
+                _most_branches(model),
+            )
+            known.update(zip(map(tuple, done), distributions, strict=True))
             if cache:
-                cache.looked_ahead(request.path, done, distributions)
-            self._looked_ahead(request, model, done, distributions, took)
+                cache.note_lookahead(request.path, done, distributions)
+            self._looked_ahead(request, model, done, distributions, seconds)
 
     def _looked_ahead(
         self, request: Lookahead, model: Llama, done: list[list[int]], distributions: list[Distribution], seconds: float
