@@ -415,7 +415,7 @@ def echo() -> "subprocess.Popen[bytes]":
 
 
 def test_what_nobody_waits_for_is_held_back(echo: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "HELD_BACK", 3600)
+    monkeypatch.setattr(client_module, "BACKGROUND_DELAY", 3600)
     client = EngineClient(lambda _: None, echo)
     assert echo.stderr
     check, look_ahead, evaluate = Check(1, [1], True), Lookahead(2, [1], [[2]], 5), Evaluate(3, [1], 0, 5)
@@ -434,7 +434,7 @@ def test_what_is_grown_behind_answers_is_not_held_back(
     echo: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The engine would rest meanwhile. From another path it follows a key. Nor is what is awaited."""
-    monkeypatch.setattr(client_module, "HELD_BACK", 3600)
+    monkeypatch.setattr(client_module, "BACKGROUND_DELAY", 3600)
     client = EngineClient(lambda _: None, echo)
     assert echo.stderr
     many = [[token] for token in range(8)]
@@ -818,7 +818,7 @@ def test_closing_waits_a_moment_for_an_engine_that_no_signal_ends(
     model_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one that reads from a disk that does not answer."""
-    monkeypatch.setattr(client_module, "LEAVE", 0.05)
+    monkeypatch.setattr(client_module, "LEAVE_SECONDS", 0.05)
     talk = Conversation()
     talk.load(model_path)
     kill = talk.client._process.kill

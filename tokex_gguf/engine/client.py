@@ -1,4 +1,4 @@
-"""The user interface's side of the engine: start it, talk to it, notice its end.
+"""The user interface's side of the engine: starts it, sends requests, delivers replies, notices its end.
 
 Nothing here blocks the caller: one thread writes requests, one reads replies, and
 `deliver` is called from the reading one.
@@ -36,24 +36,24 @@ from tokex_gguf.engine.protocol import (
 log = logging.getLogger(__name__)
 
 MOST_REPLY_BYTES = 2**24
-"""Bytes of a reply, at the most. While one is read nothing else is done, and what the engine says is bounded by
-its context: a path of a million tokens has half of it."""
+"""The most bytes of a reply. Nothing else is done while one is read. Its size is bounded by the engine's context: a
+path of a million tokens takes half of this."""
 
 MOST_ITEMS = 2**22
-"""Commas in a reply, at the most. Reading JSON holds the interpreter, so that no key is answered and no signal heeded
-meanwhile: a line of 40 MB that was nothing but numbers stopped the screen for 12 s."""
+"""The most commas in a reply. Parsing JSON holds the interpreter, so that no key and no signal is handled meanwhile: a
+line of 40 MB of numbers stopped the screen for 12 s."""
 
 
-KEEPING, BEGINNING = 0.5, 0.15
-"""Seconds that an engine has at its end to write what was played to the disk, and to say that it is at it."""
-LEAVE = 2.0
-"""Seconds that an engine on RPC workers has at its end, to finish what they compute. A worker that answers an engine
-which is gone is ended by that, unless it ignores SIGPIPE."""
+WRITE_SECONDS, WRITE_BEGINS_SECONDS = 0.5, 0.15
+"""For an engine at its end: to write played paths to the disk, and to report that it has begun."""
+LEAVE_SECONDS = 2.0
+"""For an engine on RPC workers at its end, until they finish computing. A worker that answers an engine which is gone
+dies of SIGPIPE, unless it ignores that."""
 
-HELD_BACK = 0.02
-"""Seconds that what nobody waits for is held back."""
-MANY = 8
-"""Branches of a lookahead that follows an answer, and no key."""
+BACKGROUND_DELAY = 0.02
+"""Seconds that background requests are held back."""
+MANY_BRANCHES = 8
+"""Branches from which on a lookahead follows an answer, and not a key."""
 
 
 def exit_reason(code: int) -> str:
@@ -73,37 +73,37 @@ def exit_reason(code: int) -> str:
 
 
 def _can_wait(request: Request | None, ahead_of: list[int]) -> bool:
-    """Whether a request is held back. `ahead_of`: the path that was looked ahead from last."""
+    """Whether a request is held back. `ahead_of`: the path of the last lookahead."""
     if isinstance(request, Lookahead):
-        return not request.waited and (len(request.branches) < MANY or request.path != ahead_of)
+        return not request.waited and (len(request.branches) < MANY_BRANCHES or request.path != ahead_of)
     return isinstance(request, Check | Walk)
 
 
 def local(started: EngineProcess | None = None) -> Connect:
-    """Connects to engines on this machine: first to the process that was `started` already, then to new ones."""
-    waiting = [started] if started else []
+    """Connects to engines on this machine: first to the process `started`, then to new ones."""
+    ready = [started] if started else []
 
     def connect(deliver: Callable[[Delivery], None]) -> EngineClient:
-        return EngineClient(deliver, waiting.pop() if waiting else None)
+        return EngineClient(deliver, ready.pop() if ready else None)
 
     return connect
 
 
 def remote(deliver: Callable[[Delivery], None]) -> "EngineClient":
-    """Connects to a process of this machine that plays a server's model. Raises OSError."""
+    """Connects to a new process on this machine that uses a server's model. Raises OSError."""
     return EngineClient(deliver, start(REMOTE))
 
 
 class EngineClient:
-    """One engine process. After EngineDied, make another."""
+    """One engine process. After EngineDied, make a new client."""
 
     def __init__(self, deliver: Callable[[Delivery], None], engine: EngineProcess | None = None) -> None:
-        """Talks to `engine`, or starts one. `deliver` gets each reply. Raises OSError."""
+        """Uses `engine`, or starts one. `deliver` gets each reply. Raises OSError."""
         self._deliver = deliver
         self._closing = False
-        self._takes_leave = self._keeps = self._loaded = False
+        self._on_workers = self._has_cache = self._loaded = False
         self._finishing = threading.Event()
-        """Set once the engine says, at its end, that it is at it; or says nothing more."""
+        """Set once the engine reports, at its end, that it writes; or once it is gone."""
         self._outbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._process = engine or start()
         assert self._process.stdin and self._process.stdout
@@ -127,50 +127,50 @@ class EngineClient:
     def send(self, request: Request) -> None:
         """Queues a request; returns at once."""
         if isinstance(request, Load):
-            self._takes_leave = bool(request.rpc)
-            self._keeps = bool(request.cache and request.cache_bytes)
+            self._on_workers = bool(request.rpc)
+            self._has_cache = bool(request.cache and request.cache_bytes)
         self._outbox.put(request)
 
     def close(self) -> None:
-        """Ends the engine, whatever it is doing. No EngineDied follows.
+        """Ends the engine, even in the middle of a request. No EngineDied follows.
 
-        One on RPC workers has `LEAVE` for it, and one that keeps prompts on the disk has `KEEPING`. One that waits for
-        a disk that does not answer ends when that does; nothing waits for it longer than `LEAVE`.
+        An engine on RPC workers gets `LEAVE_SECONDS`, and one that writes prompts to the disk `WRITE_SECONDS`. An
+        engine that waits for a disk ends when that answers; no wait here is longer than `LEAVE_SECONDS`.
         """
         self._closing = True
         self._outbox.put(None)
-        keeps = self._keeps and self._loaded and self._finishing.wait(BEGINNING)
-        if patience := LEAVE if self._takes_leave else KEEPING if keeps else 0.0:
+        writes = self._has_cache and self._loaded and self._finishing.wait(WRITE_BEGINS_SECONDS)
+        if seconds := LEAVE_SECONDS if self._on_workers else WRITE_SECONDS if writes else 0.0:
             with suppress(TimeoutExpired):
-                self._process.wait(patience)
+                self._process.wait(seconds)
         self._process.kill()
         with suppress(TimeoutExpired):
-            self._process.wait(LEAVE)
+            self._process.wait(LEAVE_SECONDS)
         for thread in self._threads:
-            thread.join(LEAVE)
+            thread.join(LEAVE_SECONDS)
 
     def _write(self, pipe: BinaryIO) -> None:
-        """Writes what is queued, leaving out evaluations that a newer one has replaced.
+        """Writes queued requests, without evaluations that a newer one has replaced.
 
-        What nobody waits for is held back a moment: it must not take the processor from the
-        frame that is drawn just now. What follows an answer is not: the engine would rest.
+        Background requests are held back a moment: they must not take the processor from the
+        frame that is being drawn. Those that follow an answer are not: the engine would idle.
         """
         try:
-            held: list[Request | None] = []
+            pending: list[Request | None] = []
             sender, ahead_of = Sender(), list[int]()
             is_open = True
             while is_open:
-                came = self._queued(HELD_BACK if held else None)
-                held += came
-                if came and all(_can_wait(request, ahead_of) for request in came):
+                new = self._queued(BACKGROUND_DELAY if pending else None)
+                pending += new
+                if new and all(_can_wait(request, ahead_of) for request in new):
                     continue
-                ahead_of = next((one.path for one in reversed(held) if isinstance(one, Lookahead)), ahead_of)
-                newest = max((i for i, r in enumerate(held) if isinstance(r, Evaluate)), default=-1)
-                for index, waiting in enumerate(held):
+                ahead_of = next((one.path for one in reversed(pending) if isinstance(one, Lookahead)), ahead_of)
+                newest = max((i for i, r in enumerate(pending) if isinstance(r, Evaluate)), default=-1)
+                for index, waiting in enumerate(pending):
                     if waiting and (not isinstance(waiting, Evaluate) or index == newest):
                         self._write_one(sender, waiting, pipe)
                 pipe.flush()
-                is_open, held = None not in held, []
+                is_open, pending = None not in pending, []
         except OSError:
             pass  # the engine is gone; the reading thread says so
         finally:
@@ -180,7 +180,7 @@ class EngineClient:
                 pass
 
     def _write_one(self, sender: Sender, request: Request, pipe: BinaryIO) -> None:
-        """Writes a request; one that has no form as a line is refused here. Raises OSError."""
+        """Writes a request; refuses one that cannot be encoded. Raises OSError."""
         try:
             line = sender.encode(request)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -189,10 +189,10 @@ class EngineClient:
         else:
             pipe.write(line)
 
-    def _queued(self, patience: float | None) -> list[Request | None]:
-        """All that is queued; waits for it, if need be, so many seconds or for ever."""
+    def _queued(self, timeout: float | None) -> list[Request | None]:
+        """Takes out all queued requests; waits for the first up to `timeout` seconds, or without a limit."""
         try:
-            queued = [self._outbox.get(timeout=patience)]
+            queued = [self._outbox.get(timeout=timeout)]
         except queue.Empty:
             return []
         while not self._outbox.empty():
@@ -219,7 +219,7 @@ class EngineClient:
             reason = "unreadable reply"
             log.error("engine: %s: %s", reason, error)
             self._process.kill()
-        except Exception as error:  # its own words may hold what the engine said
+        except Exception as error:  # its message may quote the reply
             reason = "unreadable reply"
             log.error("engine: %s: %s", reason, type(error).__name__)
             self._process.kill()

@@ -1,11 +1,11 @@
 """KV cells and answers of a part of a path, as a file.
 
-A head, the part's tokens, the answers at their positions, the logits behind the last of them, and the cells. Two
-checksums cover all of it: CRC-32 the cells, SHA-256 all that stands before them, the first checksum included. So what
-comes first, the answers, can be believed without reading the cells, which are a hundred times as large.
+A head, the part's tokens, the answers at their positions, the logits after the last token, and the cells. Two checksums
+cover the file: CRC-32 the cells, SHA-256 everything before them, including the CRC-32. So the answers can be verified
+without reading the cells, which are a hundred times as large.
 
-Numbers are in the machine's own order of bytes: what else they depend on is told in the head as well (`identity`).
-llama.cpp takes damaged cells for sound ones, or aborts: nothing reaches it that was not checked.
+Numbers are in the machine's own byte order; `identity`, in the head, has everything else that they depend on. llama.cpp
+accepts damaged cells, or aborts: it gets only cells whose checksum is right.
 """
 
 import hashlib
@@ -27,39 +27,39 @@ from tokex_gguf.values.distribution import Distribution, Taken
 MAGIC = b"tokexkv\n"
 VERSION = 2
 MOST_BYTES = 1 << 28
-"""Bytes of what stands before the cells, at the most."""
+"""The most bytes before the cells."""
 _HEAD = struct.Struct("<8sIIIIIIIIQ32sI")
 _DIGEST = 32
 _ANSWER = struct.Struct("<dBxHidI")
 _ROW = struct.Struct("<dB7x")
-_PIECE = 1 << 20
-"""Bytes that are read or written at once."""
+_CHUNK = 1 << 20
+"""Bytes of one read or write."""
 
 
 class UnusablePart(Exception):
-    """A file that is damaged, cut off, or of another form. The message says which."""
+    """A file that is damaged, cut off, or in another format. The message says which."""
 
 
 class Foreign(UnusablePart):
-    """A file that is somebody else's, or of another model: it may be sound."""
+    """A file of another user, model or version: it may be sound."""
 
 
 class KeptAnswer(NamedTuple):
-    """What the model said after a path."""
+    """The model's answer after a path."""
 
     distribution: Distribution
     following: int
     """The token that `taken` is about; -1: none."""
     taken: Taken | None
     strict: bool
-    """Whether it is the same whatever was decoded before."""
+    """Whether the answer does not depend on what was decoded before."""
 
     def of(self, token: int) -> Taken | None:
-        """What it said of a token that comes next; None where that is not kept."""
+        """Log-probability and rank of a token that comes next; None where they are not kept."""
         if self.taken is not None and self.following == token:
             return self.taken
         try:
-            row = self.distribution.ids.index(token)  # of few it is found as soon as by `rows`, which is made first
+            row = self.distribution.ids.index(token)  # with few candidates, as fast as building `rows`
         except ValueError:
             return None
         return self.distribution.candidate(row).taken
@@ -75,26 +75,26 @@ class RawRow(NamedTuple):
 
 
 class KvPart(NamedTuple):
-    """Consecutive tokens of a path, and what is kept of them beside their cells."""
+    """Consecutive tokens of a path, and all that is kept of them but their cells."""
 
     start: int
-    """The position of the first."""
+    """The position of the first token."""
     tokens: list[int]
     strict: int
-    """How many of them, from the first on, have cells that were computed strictly and in order."""
+    """How many of the first tokens have cells that were computed strictly and in order."""
     answers: list[KeptAnswer]
-    """At the first positions, as far as they are known without a gap."""
+    """At the first positions, up to the first gap."""
     row: RawRow | None
-    """Behind the last token."""
+    """After the last token."""
 
 
 def digest(tokens: Sequence[int]) -> bytes:
-    """What tells a beginning of a path from others: 32 bytes."""
+    """The SHA-256 of a path's first tokens: 32 bytes."""
     return hashlib.sha256(array("i", tokens).tobytes()).digest()
 
 
 def write(file: BinaryIO, identity: str, parent: bytes, part: KvPart, cells: "memoryview | bytes") -> None:
-    """Writes a part, its file being empty. `parent`: the digest of the tokens before it. Raises OSError."""
+    """Writes a part to an empty file. `parent`: the digest of the tokens before it. Raises OSError."""
     about = identity.encode()
     body = [about, array("i", part.tokens).tobytes(), answers := _packed(part.answers), row := _packed_row(part.row)]
     head = _HEAD.pack(
@@ -113,17 +113,17 @@ def write(file: BinaryIO, identity: str, parent: bytes, part: KvPart, cells: "me
     )
     before = b"".join([head, *body])
     file.write(before + hashlib.sha256(before).digest())
-    left = memoryview(cells)
-    while left:
-        file.write(left[:_PIECE])
-        left = left[_PIECE:]
+    unwritten = memoryview(cells)
+    while unwritten:
+        file.write(unwritten[:_CHUNK])
+        unwritten = unwritten[_CHUNK:]
 
 
 class PartReader:
-    """A file of a part, open for reading: what stands before the cells is read and checked, the cells when asked."""
+    """A part's file, open for reading. All but the cells is read and checked at once, the cells by `cells`."""
 
     def __init__(self, path: Path, identity: str) -> None:
-        """Raises Unusable, and OSError where there is no such file or it cannot be read."""
+        """Raises UnusablePart, and OSError where the file is missing or cannot be read."""
         self._file = _opened(path)
         try:
             head = self._read(_HEAD.size)
@@ -152,9 +152,9 @@ class PartReader:
         """The position of the first token."""
         self.tokens = array("i", body[about:at]).tolist()
         self.strict: int = strict
-        """How many of them, from the first on, have cells that were computed strictly and in order."""
+        """How many of the first tokens have cells that were computed strictly and in order."""
         self.answered: int = answers
-        """At how many positions, from the first on, there are answers."""
+        """How many of the first positions have answers."""
         self.parent: bytes = parent
         """The digest of the tokens before the first."""
         self.size: int = cells
@@ -165,7 +165,7 @@ class PartReader:
 
     @property
     def end(self) -> int:
-        """The position behind the last token."""
+        """The position after the last token."""
         return self.start + len(self.tokens)
 
     def close(self) -> None:
@@ -173,30 +173,30 @@ class PartReader:
         self._file.close()
 
     def answers(self) -> list[KeptAnswer]:
-        """The answers at the first positions. Raises Unusable."""
+        """The answers at the first positions. Raises UnusablePart."""
         return _unpacked(self._answers, self.answered)
 
     def row(self) -> RawRow | None:
-        """The logits behind the last token, if they are kept. Raises Unusable."""
+        """The logits after the last token, if they are kept. Raises UnusablePart."""
         return _unpacked_row(self._row)
 
     def cells(self, room: mmap | None = None) -> memoryview:
-        """The cells, in `room` where that is large enough. Raises Unusable, OSError and MemoryError."""
+        """The cells, in `room` where it is large enough. Raises UnusablePart, OSError and MemoryError."""
         if room is None or len(room) < self.size + PAGE:
             room = pages(self.size + PAGE)
-        # Where it is in a page of the file: a few bytes behind that, copying takes five times as long.
+        # The same offset in a page as in the file: at another offset, copying takes five times as long.
         at = self._file.seek(-self.size, os.SEEK_END) % PAGE
-        found = left = memoryview(room)[at : at + self.size]
+        cells = unread = memoryview(room)[at : at + self.size]
         checksum = 0
-        while left:
-            count = self._file.readinto(left[:_PIECE])
+        while unread:
+            count = self._file.readinto(unread[:_CHUNK])
             if not count:
                 raise UnusablePart("cut off")
-            checksum = zlib.crc32(left[:count], checksum)
-            left = left[count:]
+            checksum = zlib.crc32(unread[:count], checksum)
+            unread = unread[count:]
         if checksum != self._checksum:
             raise UnusablePart("the cells' checksum is not what it tells")
-        return found
+        return cells
 
     def _read(self, count: int) -> bytes:
         data = b""
@@ -209,7 +209,7 @@ class PartReader:
 
 
 def model_of(path: Path) -> str:
-    """The last line of a file's `identity`, which names the model; "" where it cannot be read. Nothing is checked."""
+    """The last line of a file's `identity`, which names the model; "" where it cannot be read. Checks no checksum."""
     try:
         with _opened(path) as file:
             head = file.read(_HEAD.size + 4096)
@@ -222,7 +222,7 @@ def model_of(path: Path) -> str:
 
 
 def _opened(path: Path) -> FileIO:
-    """A file that this user alone can have written. Raises Unusable and OSError."""
+    """Opens a file that only this user can have written. Raises UnusablePart and OSError."""
     descriptor = os.open(path, os.O_RDONLY | REGULAR_ONLY)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or not is_own(status):
@@ -232,7 +232,7 @@ def _opened(path: Path) -> FileIO:
 
 
 def is_own(status: os.stat_result) -> bool:
-    """Whether this user alone can have written a file."""
+    """Whether only this user can have written a file."""
     return not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
 
 
@@ -240,8 +240,8 @@ def _packed(answers: list[KeptAnswer]) -> bytes:
     parts: list[bytes] = []
     for distribution, following, taken, strict in answers:
         logprob, rank = (taken.logprob, taken.rank) if taken else (0.0, 0)
-        told = following if taken else -1
-        parts.append(_ANSWER.pack(distribution.entropy_bits, strict, len(distribution), told, logprob, rank))
+        taken_token = following if taken else -1
+        parts.append(_ANSWER.pack(distribution.entropy_bits, strict, len(distribution), taken_token, logprob, rank))
         parts += (distribution.ids.tobytes(), distribution.logprobs.tobytes())
     return b"".join(parts)
 

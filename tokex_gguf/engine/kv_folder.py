@@ -1,11 +1,12 @@
-"""The folder in which KV cells and answers stay from one start to the next, for all models.
+"""The folder of the prompt cache: KV cells and answers of all models, from one start to the next.
 
-Each way to compute numbers has a folder of its own in it, and each part of a path a file there. A part begins where
-another one ends: its name tells which path that is, by its digest. So prompts with the same beginning share its files,
-and a prompt that grows gets new ones behind those it has. What was used longest ago goes first, of one path its end.
+Each way to compute numbers has its own subfolder, and each part of a path a file there. A part begins where another one
+ends: its name has the digest of the path before it. So prompts share the files of a common prefix, and a prompt that
+grows gets new files after the ones it has. The parts used longest ago are removed first, the last ones of a path before
+its first ones.
 
-Any number of processes may read, write and clear at once: a file has its name only when it is whole, and one that is
-gone is as one that never was.
+Any number of processes may read, write and clear at once: a file gets its name only once it is complete, and a missing
+file is no error.
 """
 
 import errno
@@ -25,29 +26,29 @@ from tokex_gguf.engine.pipes import log_line
 from tokex_gguf.system.files import TEMPORARY, create_private, private_folder
 from tokex_gguf.values.sequence import common_prefix
 
-BEGINNING = 16
-"""Tokens of a part that its name tells apart from others with the same tokens before them."""
+NAMED_TOKENS = 16
+"""First tokens of a part whose digest is in its name."""
 STALE = 600.0
-"""Seconds after which an unfinished file belongs to no process that writes it."""
+"""Seconds after which an unfinished file is abandoned."""
 CLOCK_SKEW = 60.0
-"""Seconds that a file's date may be in the future, as where a network's disk has another clock."""
+"""Seconds that a file's date may be in the future: a network disk may have another clock."""
 MOST_FILES = 4096
-"""Files that there are at the most, however small."""
+"""The most files, of any size."""
 _NAME = re.compile(r"([0-9]{1,9})-([0-9]{1,9})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})\.kv")
 _FOLDER = re.compile(r"[0-9a-f]{32}")
 
 
 class PartName(NamedTuple):
-    """What a part's file is called."""
+    """The name of a part's file."""
 
     start: int
     end: int
     parent: str
-    """Of the digest of the tokens before it."""
+    """From the digest of the tokens before it."""
     beginning: str
-    """Of the digest of its first tokens."""
+    """From the digest of its first tokens."""
     own: str
-    """Of the digest of all of its tokens."""
+    """From the digest of all its tokens."""
 
     def __str__(self) -> str:
         return f"{self.start}-{self.end}-{self.parent}-{self.beginning}-{self.own}.kv"
@@ -58,8 +59,8 @@ def _short(tokens: list[int]) -> str:
 
 
 def name_of(start: int, tokens: list[int], parent: bytes) -> PartName:
-    """What the file of these tokens is called, `parent` being the digest of those before them."""
-    return PartName(start, start + len(tokens), _parent(parent), _short(tokens[:BEGINNING]), _short(tokens))
+    """The file name of a part. `parent`: the digest of the tokens before it."""
+    return PartName(start, start + len(tokens), _parent(parent), _short(tokens[:NAMED_TOKENS]), _short(tokens))
 
 
 def _parent(digest: bytes) -> str:
@@ -67,22 +68,22 @@ def _parent(digest: bytes) -> str:
 
 
 def _parsed(name: str) -> PartName | None:
-    found = _NAME.fullmatch(name)
-    return PartName(int(found[1]), int(found[2]), found[3], found[4], found[5]) if found else None
+    match = _NAME.fullmatch(name)
+    return PartName(int(match[1]), int(match[2]), match[3], match[4], match[5]) if match else None
 
 
 class Link(NamedTuple):
-    """A part that a path goes through."""
+    """A part whose first tokens are in a path."""
 
     reader: PartReader
     name: PartName
     shared: int
-    """How many of its tokens the path has."""
+    """How many of the part's tokens the path has."""
 
 
 @contextmanager
 def closing(links: list[Link]) -> Iterator[list[Link]]:
-    """Closes the files in the end."""
+    """Closes the files after the block."""
     try:
         yield links
     finally:
@@ -91,21 +92,21 @@ def closing(links: list[Link]) -> Iterator[list[Link]]:
 
 
 class KvFolder:
-    """What is kept of one model, as it is computed here."""
+    """The parts of one model, computed in one way."""
 
     def __init__(self, folder: Path, identity: str, *, whole: bool) -> None:
-        """`identity`: the model's content, and whatever else its numbers depend on.
+        """`identity`: the model's content, and all else that its numbers depend on.
 
-        `whole`: whether parts begin at a path's beginning, as cells of some models cannot be had in pieces, nor cut.
+        `whole`: whether each part begins at position 0: some models' cells can only be copied and put back whole.
         """
         self.root = folder
         self._identity = identity
         self._whole = whole
         self.place = folder / hashlib.sha256(identity.encode()).hexdigest()[:32]
-        """Where its files are."""
+        """The subfolder of its files."""
 
     def chain(self, path: list[int]) -> list[Link]:
-        """The parts that hold the longest beginning of a path, one behind the other. Their readers are to be closed."""
+        """The parts that hold the longest prefix of a path, in order. The caller closes their readers."""
         by_parent: dict[tuple[int, str], list[PartName]] = {}
         for name in self._names():
             by_parent.setdefault((name.start, name.parent), []).append(name)
@@ -115,8 +116,8 @@ class KvFolder:
             parent = kv_file.digest(path[:at])
             best: Link | None = None
             for name in by_parent.get((at, parent.hex()[:32]), ()):
-                few = path[at : at + min(BEGINNING, name.end - at)]
-                if _short(few) == name.beginning and (link := self._link(name, path, at, parent)):
+                first_tokens = path[at : at + min(NAMED_TOKENS, name.end - at)]
+                if _short(first_tokens) == name.beginning and (link := self._link(name, path, at, parent)):
                     if best is None or self._worth(link) > self._worth(best):
                         best, link = link, best
                     if link:
@@ -140,7 +141,7 @@ class KvFolder:
         return None
 
     def _worth(self, link: Link) -> tuple[int, int, bool, bool, int]:
-        """How well a part serves a path: the largest is best."""
+        """How much of a path a part serves, as a key for `max`."""
         reader, uncut = link.reader, link.shared == len(link.reader.tokens)
         return uncut if self._whole else 0, link.shared, uncut, bool(reader.size), reader.answered
 
@@ -150,7 +151,7 @@ class KvFolder:
         return []
 
     def read(self, name: PartName) -> PartReader | None:
-        """A file, open; None where it is gone or cannot be believed."""
+        """Opens a part; None where its file is gone or unusable."""
         try:
             return PartReader(self.place / str(name), self._identity)
         except FileNotFoundError:
@@ -160,10 +161,10 @@ class KvFolder:
             return None
 
     def cells(self, links: list[Link]) -> Iterator[tuple[Link, memoryview]]:
-        """The parts with their cells, up to the first whose cells cannot be had or believed.
+        """The parts with their cells, up to the first whose cells cannot be read.
 
-        Each is read to where the one before was, as new memory may take longer than the reading: what is given is
-        good until the next is asked for.
+        All share one buffer, as new memory may take longer than the reading: a part's cells are valid until the next
+        part.
         """
         room: mmap | None = None
         for link in links:
@@ -174,7 +175,7 @@ class KvFolder:
             room = state.obj
 
     def read_cells(self, link: Link, room: mmap | None = None) -> memoryview | None:
-        """The cells of a part, in `room` if they fit; None where they cannot be had or believed."""
+        """The cells of a part, in `room` if they fit; None where they cannot be read or are damaged."""
         try:
             return link.reader.cells(room)
         except MemoryError:
@@ -184,7 +185,7 @@ class KvFolder:
             return None
 
     def distrust(self, name: PartName, error: Exception) -> None:
-        """Removes a file that is damaged, and says so in the log; one of somebody else's is left as it is."""
+        """Removes a damaged file, and logs that; a file that is not this program's is only logged."""
         path = self.place / str(name)
         reason = error.strerror if isinstance(error, OSError) else str(error)
         log_line(f"cache: {path}: passed over: {reason}")
@@ -193,13 +194,13 @@ class KvFolder:
                 path.unlink()
 
     def touch(self, names: Sequence[PartName]) -> None:
-        """Notes that parts of a path serve, given from the first on: the first ones go last."""
+        """Marks parts of a path as used. `names` are in order; the first are marked last, so that they stay longest."""
         for name in reversed(names):
             with suppress(OSError):
                 os.utime(self.place / str(name))
 
     def has(self, names: Sequence[PartName]) -> bool:
-        """Whether all of some parts are there: another process may have put longer ones in their place."""
+        """Whether all these parts exist: another process may have replaced them by longer ones."""
         return all((self.place / str(name)).exists() for name in names)
 
     def keep(
@@ -210,29 +211,30 @@ class KvFolder:
         budget: int,
         names: Sequence[PartName] = (),
     ) -> None:
-        """Writes a part of a path, `before` being the tokens before it, in place of shorter ones. Raises OSError.
+        """Writes a part of a path and removes shorter ones that it replaces. Raises OSError.
 
-        What was used longest ago makes room for it; the parts before it, by their `names`, were not.
+        `before`: the tokens before it; `names`: the parts that hold them, which are marked as used. Then the parts used
+        longest ago are removed until the rest is within `budget` bytes.
         """
         parent = kv_file.digest(before)
         name = name_of(part.start, part.tokens, parent)
         try:
             self._write(name, part, parent, cells)
         except FileNotFoundError:
-            return  # another process clears the cache just now
+            return  # another process is clearing the cache
         self.touch(names)
-        there = list(self._names())
-        begins = {(other.start, other.parent) for other in there}
+        names_now = list(self._names())
+        starts = {(other.start, other.parent) for other in names_now}
         shorter = [
             other
-            for other in there
+            for other in names_now
             if (other.start, other.parent, other.beginning) == (name.start, name.parent, name.beginning)
             and other.end < name.end
             and other.own == _short(part.tokens[: other.end - other.start])
-            # What another path goes on behind stays, as the way there.
-            and (other.end, _parent(kv_file.digest([*before, *part.tokens[: other.end - other.start]]))) not in begins
+            # A part stays if another part begins at its end.
+            and (other.end, _parent(kv_file.digest([*before, *part.tokens[: other.end - other.start]]))) not in starts
         ]
-        # Where they cannot be cut, the first one stays as well: it is the text that the player comes with again.
+        # Where cells cannot be cut, the shortest part stays as well: the player may open the same text again.
         for other in sorted(shorter, key=lambda one: one.end)[self._whole :]:
             with suppress(OSError):
                 (self.place / str(other)).unlink()
@@ -244,7 +246,7 @@ class KvFolder:
         try:
             with create_private(temporary) as file:
                 if not kv_file.is_own(os.fstat(file.fileno())):
-                    # Some servers give files another owner. What is kept there would be believed by nobody.
+                    # Some file servers give files another owner: `PartReader` would refuse them.
                     raise PermissionError(errno.EPERM, "files in this folder are not this user's alone")
                 kv_file.write(file, self._identity, parent, part, cells)
             try:
@@ -263,42 +265,42 @@ class File(NamedTuple):
     path: Path
     size: int
     used: float
-    """When it was used last, in seconds since 1970."""
+    """Time of the last use, in seconds since 1970."""
     start: int
 
 
 def files(folder: Path) -> Iterator[File]:
-    """All parts of all models. A folder that cannot be read has none."""
+    """The parts of all models; none where the folder cannot be read."""
     for path, status in _walk(folder):
         if name := _parsed(path.name):
             yield File(path, status.st_size, status.st_mtime, name.start)
 
 
 class Content(NamedTuple):
-    """What is kept of one model, as it is computed in one way."""
+    """A summary of the parts of one model, computed in one way."""
 
     model: str
     files: int
     size: int
     used: float
-    """When some of it was used last, in seconds since 1970."""
+    """Time of the last use of any of them, in seconds since 1970."""
 
 
 def contents(folder: Path) -> list[Content]:
-    """What is kept, by models; that of the one used last first."""
+    """The contents of the cache by model, the one used last first."""
     by_place: dict[Path, list[File]] = {}
     for file in files(folder):
         by_place.setdefault(file.path.parent, []).append(file)
-    told: list[Content] = []
-    for found in by_place.values():
-        named = (name for file in found if (name := kv_file.model_of(file.path)))
-        size, used = sum(file.size for file in found), max(file.used for file in found)
-        told.append(Content(next(named, "unreadable"), len(found), size, used))
-    return sorted(told, key=lambda one: -one.used)
+    summaries: list[Content] = []
+    for parts in by_place.values():
+        named = (name for file in parts if (name := kv_file.model_of(file.path)))
+        size, used = sum(file.size for file in parts), max(file.used for file in parts)
+        summaries.append(Content(next(named, "unreadable"), len(parts), size, used))
+    return sorted(summaries, key=lambda content: -content.used)
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """All files that are ours, and unfinished ones."""
+    """All files of the cache, also unfinished ones."""
     with suppress(OSError), os.scandir(folder) as places:
         for place in [one.path for one in places if _FOLDER.fullmatch(one.name) and one.is_dir(follow_symlinks=False)]:
             with suppress(OSError), os.scandir(place) as entries:
@@ -309,43 +311,43 @@ def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def make_room(folder: Path, budget: int) -> None:
-    """Removes what was used longest ago, until the rest is within a budget of bytes. Fails in silence.
+    """Removes the parts used longest ago, until the rest is within a budget of bytes. Fails silently.
 
-    What a clock that was ahead has dated goes first: it would never be used longest ago.
+    Parts with a date in the future are removed first: they would never become the oldest.
     """
     latest = time.time() + CLOCK_SKEW
-    found = sorted(files(folder), key=lambda one: (one.used <= latest, one.used, -one.start))
-    total, count = sum(one.size for one in found), len(found)
-    for one in found:
+    oldest_first = sorted(files(folder), key=lambda file: (file.used <= latest, file.used, -file.start))
+    total, count = sum(file.size for file in oldest_first), len(oldest_first)
+    for file in oldest_first:
         if total <= budget and count <= MOST_FILES:
             break
         with suppress(OSError):
-            one.path.unlink()
-        total, count = total - one.size, count - 1
+            file.path.unlink()
+        total, count = total - file.size, count - 1
 
 
 def tidy(folder: Path) -> None:
-    """Removes what killed processes left unfinished, and folders that nothing is in any more. Fails in silence."""
+    """Removes unfinished files of killed processes, and empty folders. Fails silently."""
     now = time.time()
     for path, status in list(_walk(folder)):
         if path.name.startswith(TEMPORARY) and abs(now - status.st_mtime) > STALE:
             with suppress(OSError):
                 path.unlink()
-    _without_empty(folder)
+    _remove_empty_folders(folder)
 
 
 def clear(folder: Path) -> tuple[int, int]:
-    """Removes all that is kept; returns how many files there were and their bytes. Raises OSError."""
+    """Removes all parts; returns their number and bytes. Raises OSError."""
     count, size = 0, 0
     for path, status in list(_walk(folder)):
         path.unlink(missing_ok=True)
         if not path.name.startswith(TEMPORARY):
             count, size = count + 1, size + status.st_size
-    _without_empty(folder)
+    _remove_empty_folders(folder)
     return count, size
 
 
-def _without_empty(folder: Path) -> None:
+def _remove_empty_folders(folder: Path) -> None:
     with suppress(OSError), os.scandir(folder) as places:
         for place in [one.path for one in places if _FOLDER.fullmatch(one.name)]:
             with suppress(OSError):  # something is in it
