@@ -5,13 +5,13 @@ from tokex_gguf.engine.protocol import EngineDied, Failed, Load, Loading, Waits
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Start
 from tokex_gguf.play.session import EngineStatus
-from tokex_gguf.ui.screen import _state, header
+from tokex_gguf.ui.screen import _engine_state, header
 
 WAITS = Waits(["lab:1", "lab:2"], 4.2)
 
 
 def told(play: Play) -> str:
-    return "".join(text for _, text in _state(play.session))
+    return "".join(text for _, text in _engine_state(play.session))
 
 
 def test_who_is_waited_for_is_told_until_that_is_over() -> None:

@@ -313,8 +313,8 @@ ABSURD = ["huge", "marked", "controls", "all"]
 def test_a_prompt_of_any_length_is_drawn_by_what_is_seen_of_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first frame lays out what is in sight; the frames after it what has changed."""
     if kind in ABSURD:  # smaller blocks cost less, and are as independent of the length
-        monkeypatch.setattr(panes, "TOKENS_TOGETHER", 64)
-        monkeypatch.setattr(panes, "SLACK", 48)
+        monkeypatch.setattr(panes, "BLOCK_TOKENS", 64)
+        monkeypatch.setattr(panes, "BOUNDARY_TOKENS", 48)
     holds_for(kind)
 
 
@@ -328,8 +328,8 @@ def test_a_prompt_of_absurd_tokens_is_drawn_by_what_is_seen_of_it(kind: str, fig
 def holds_for(kind: str) -> None:
     """Counts the steps of the frames of a short and a long prompt of these tokens."""
     first, later, written = [], [], []
-    short = 3 * panes.TOKENS_TOGETHER
-    for length in (short,) if kind == "marked" else (short, short + 4 * panes.TOKENS_TOGETHER):
+    short = 3 * panes.BLOCK_TOKENS
+    for length in (short,) if kind == "marked" else (short, short + 4 * panes.BLOCK_TOKENS):
         tip = path_of(KINDS[kind], length)
         view, play = ScreenRenderer(), with_prompts(tip)
         play.session = replace(
@@ -427,11 +427,11 @@ def test_blocks_are_not_seen_where_lines_end(size: tuple[int, int], monkeypatch:
     words = [100, 101, 101, 101, 103, 104, 105, 106, 107, 108]
     tokens = [102 if chance.random() < 0.1 else chance.choice(words) for _ in range(400)]
     tip = path_of(tokens, 400)
-    monkeypatch.setattr(panes, "TOKENS_TOGETHER", 64)
-    monkeypatch.setattr(panes, "SLACK", 48)
+    monkeypatch.setattr(panes, "BLOCK_TOKENS", 64)
+    monkeypatch.setattr(panes, "BOUNDARY_TOKENS", 48)
     blocks = panes.PromptPane()
     begins = {
-        blocks._begin(
+        blocks._block_start(
             replace(
                 started().session,
                 game=replace(started().session.game, known=replace(started().session.game.known, pieces=PIECES)),
@@ -454,7 +454,7 @@ def test_blocks_are_not_seen_where_lines_end(size: tuple[int, int], monkeypatch:
                 ),
             )
             shown.append((play.session, blocks.lines(play.session, shown_path(play.session), *size)))
-    monkeypatch.setattr(panes, "TOKENS_TOGETHER", 1 << 30)
+    monkeypatch.setattr(panes, "BLOCK_TOKENS", 1 << 30)
     whole = panes.PromptPane()
     for session, lines in shown:
         assert lines == whole.lines(session, shown_path(session), *size), f"seed {SEED}"

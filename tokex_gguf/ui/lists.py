@@ -1,4 +1,4 @@
-"""What stands in the table's place in other modes: phrases scored, the prompts, models, commands."""
+"""The panes that replace the table on other screens: scored phrases, prompts, models, commands."""
 
 import math
 import re
@@ -26,9 +26,9 @@ from tokex_gguf.values.view import NOT_CUT
 
 
 def text(session: Session, nodes: Sequence[Node], room: int, *, last: bool = False) -> str:
-    """Tokens as one line. Blanks are marked where they could be overlooked: not between words.
+    """Tokens as one line. Blanks are marked except between words, where they cannot be overlooked.
 
-    Of what has many more bytes than `room` cells can show, the first part and a …; with `last`, a … and the last part.
+    Of a text with many more bytes than `room` cells can show, the beginning and a …; with `last`, a … and the end.
     """
     parts: list[bytes] = []
     left = BYTES_OF_A_CELL * room
@@ -45,7 +45,7 @@ def text(session: Session, nodes: Sequence[Node], room: int, *, last: bool = Fal
 
 
 BYTES_OF_A_CELL = 16
-"""A letter with marks has so many and more; nearly all have fewer."""
+"""Bytes of text looked at for each cell. A letter with marks may have more; nearly all have fewer."""
 
 
 def logarithmic(logprob: float) -> str:
@@ -61,33 +61,33 @@ def logarithmic(logprob: float) -> str:
     return f"1e{math.floor(logprob / math.log(10)):d}"
 
 
-_LEGIBLE = 8
-"""Cells in which a token can be known."""
+_LEGIBLE_CELLS = 8
+"""Cells in which a token can be recognised."""
 
 
 def score_lines(session: Session, width: int, height: int) -> list[Line]:
-    """The phrases and how they compare; of the one scored last, every token."""
+    """The scored phrases and how they compare; of the last one, every token."""
     if not session.game.results.scores and session.game.newest(ForScore):
         return [[("class:dim", " scoring")]]
     if not session.game.results.scores:
         return _typing_hints(session, width)
-    cells = 6 if width >= 60 else 0  # for a bar; where there is less, the phrases need it more
-    limit = session.game.sampling.constraint is not None
-    if limit:
-        cells = 0  # its place is that of what the constraint says
-    logs = width >= 60 or not limit  # and where there is less, that of the logarithms, which say the same twice
-    wide = max(8, width - (38 if logs else 29) - cells - 9 * limit)
+    cells = 6 if width >= 60 else 0  # for a bar; a narrow list needs the cells for its phrases
+    constrained = session.game.sampling.constraint is not None
+    if constrained:
+        cells = 0  # the constraint's column replaces the bar
+    logs = width >= 60 or not constrained  # in a narrow list it replaces the logarithms, too
+    wide = max(8, width - (38 if logs else 29) - cells - 9 * constrained)
     head = f" {pad('phrase', wide)} {'joint p':>8} {'ln p':>8}" if logs else f" {pad('phrase', wide)} {'joint p':>8}"
-    head += f" {'share':>7} {'odds':>8}" + (f"  {GRAMMAR}" if limit else "")
+    head += f" {'share':>7} {'odds':>8}" + (f"  {GRAMMAR}" if constrained else "")
     lines: list[Line] = [fit([("class:head", head)], width)]
     last = session.game.results.scores[-1]
     typing = session.on(Input)
-    here = typing.base if typing else last.base
+    current_base = typing.base if typing else last.base
     tops = best(session.game.results.scores)
-    room = height - 2  # of the rest, one line is left for the phrase scored last
+    room = height - 2  # one line stays free for the phrase scored last
     left = len(session.game.results.scores)
-    for base, phrases in by_place(session.game.results.scores, here):
-        # A place stands above its phrases only where at least one of them fits, and what is left out can be told.
+    for base, phrases in by_place(session.game.results.scores, current_base):
+        # A place's heading needs room for at least one phrase, and for the line that counts those left out.
         if room < 2 + (left > 1):
             break
         lines.append([("class:dim", " after "), ("", _end_of(session, base, width - 8))])
@@ -116,33 +116,33 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
 
 
 def _broken(session: Session, score: Score) -> int | None:
-    """The position of the first token up to a phrase's end that is not legal; None: all are, or it is not known yet."""
+    """The position of the first illegal token up to a phrase's end; None: all are legal, or it is not known yet."""
     limit = session.limit_of(score)
     at = None if limit is None else session.game.known.answers.broken(limit, score.tip)
     return None if at is None or at < 0 else at
 
 
 def _legal(session: Session, score: Score) -> str:
-    """Whether a phrase is legal under the constraint; empty without one, and until that is known."""
+    """Whether a phrase is legal; empty without a constraint, and until that is known."""
     limit = session.limit_of(score)
     at = None if limit is None else session.game.known.answers.broken(limit, score.tip)
     return "" if at is None else " legal" if at < 0 else " breaks"
 
 
 def _struck(session: Session, score: Score, name: str, style: str, room: int) -> Line:
-    """A phrase's name, from where it breaks the constraint on struck through."""
+    """A phrase's name, struck through from where it breaks the constraint."""
     at = _broken(session, score)
     if at is None:
         return [(style, name)]
     legal = text(session, score.tip.ancestor(at).nodes(score.base.depth), room) if at > score.base.depth else ""
-    told = name.rstrip(" ")
+    shown = name.rstrip(" ")
     # A blank is marked where a text ends with it, and not inside a longer one.
-    same = common_prefix(told.replace("␣", " "), legal.replace("␣", " "))
-    if told[same:] == "…" and len(legal) > same:  # where it breaks is out of sight
-        same = len(told)
-    same = whole(told, same)
-    known, rest, behind = told[:same], told[same:], name[len(told) :]
-    return [part for part in ((style, known), (f"class:cut {style}".strip(), rest), (style, behind)) if part[1]]
+    same = common_prefix(shown.replace("␣", " "), legal.replace("␣", " "))
+    if shown[same:] == "…" and len(legal) > same:  # it breaks out of sight
+        same = len(shown)
+    same = whole(shown, same)
+    kept, struck, blanks = shown[:same], shown[same:], name[len(shown) :]
+    return [part for part in ((style, kept), (f"class:cut {style}".strip(), struck), (style, blanks)) if part[1]]
 
 
 def _end_of(session: Session, node: Node, width: int) -> str:
@@ -152,7 +152,7 @@ def _end_of(session: Session, node: Node, width: int) -> str:
 
 
 def _typing_hints(session: Session, width: int) -> list[Line]:
-    """What can be done with what is typed, and after what it comes: scored behind an answer, another one is not one."""
+    """What the keys do with the typed text, and the end of the path that it comes after."""
     typing = session.on(Input)
     before = _end_of(session, typing.base, width - 7) if typing else ""
     return [
@@ -164,12 +164,12 @@ def _typing_hints(session: Session, width: int) -> list[Line]:
     ]
 
 
-def by_place(scores: tuple[Score, ...], here: Node) -> list[tuple[Node, list[tuple[Score, float | None]]]]:
-    """The phrases with their shares, by the places that they were scored at: `here` first, the latest next.
+def by_place(scores: tuple[Score, ...], current: Node) -> list[tuple[Node, list[tuple[Score, float | None]]]]:
+    """The phrases with their shares, by the paths that they come after: `current` first, then the latest.
 
-    `here` stands there without phrases too. Of each place the likeliest is first; those not computed yet are last.
+    `current` is listed without phrases, too. For each path the likeliest is first; those not computed yet are last.
     """
-    places: dict[Node, list[tuple[Score, float | None]]] = {here: []}
+    places: dict[Node, list[tuple[Score, float | None]]] = {current: []}
     for score, share in reversed(list(zip(scores, shares(scores), strict=True))):
         places.setdefault(score.base, []).append((score, share))
 
@@ -183,7 +183,7 @@ def by_place(scores: tuple[Score, ...], here: Node) -> list[tuple[Node, list[tup
 
 
 def _odds(difference: float) -> str:
-    """How many times less likely than the best, by the difference of their logarithms.
+    """How many times less likely than the best, by the difference of log-probabilities.
 
     >>> _odds(0.0), _odds(-6.02), _odds(-1000.0), _odds(-math.inf)
     ('best', '1:412', '1:1e434', 'never')
@@ -200,14 +200,14 @@ def _odds(difference: float) -> str:
 
 
 def _tokens(session: Session, score: Score, width: int, height: int) -> list[Line]:
-    """Every token of a phrase, the least likely marked; where room is short, only that one."""
+    """Every token of a phrase, the least likely marked; where room is short, the least likely only."""
     if score.logprob is None:
         return []
     room, count = width - 34, score.tip.depth - score.base.depth
     phrase, weakest = beginning(session, score.base.depth, score.tip, width), _weakest(score.base, score.tip)
     if count < height:
-        told = f"tokens of {phrase}" if cells_of(phrase) + 10 <= room else phrase
-        head = f" {pad(told, room)} {'prob':>8} {'rank':>7}"
+        title = f"tokens of {phrase}" if cells_of(phrase) + 10 <= room else phrase
+        head = f" {pad(title, room)} {'prob':>8} {'rank':>7}"
         lines: list[Line] = [fit([("class:head", head)], width)]
         for node in score.nodes:
             assert node.taken is not None
@@ -222,14 +222,14 @@ def _tokens(session: Session, score: Score, width: int, height: int) -> list[Lin
     taken = weakest.taken
     assert taken is not None
     head, tail = f" weakest of {count} in {clip(phrase, 12)}: ", f"  {number(taken.prob)}  rank {rank_text(taken)}"
-    if width - cells_of(head + tail) < _LEGIBLE:
+    if width - cells_of(head + tail) < _LEGIBLE_CELLS:
         head = " weakest: "
-    told = head + clip(text(session, [weakest], 20), min(20, width - cells_of(head + tail))) + tail
-    return [fit([("class:dim", told)], width)]
+    line = head + clip(text(session, [weakest], 20), min(20, width - cells_of(head + tail))) + tail
+    return [fit([("class:dim", line)], width)]
 
 
 def _cut_by(session: Session, node: Node) -> str:
-    """Which sampler would have cut a phrase's token; empty where none would, or that is not known."""
+    """The stage that cuts a phrase's token; empty where none does, or it is not known."""
     lens = session.lens
     verdict = session.game.known.answers.verdict(lens, node) if isinstance(lens, Sampled) else None
     if verdict is None or verdict.cut_by == NOT_CUT or not isinstance(lens, Sampled):
@@ -240,27 +240,27 @@ def _cut_by(session: Session, node: Node) -> str:
 
 @lru_cache(maxsize=1)
 def _weakest(base: Node, tip: Node) -> Node:
-    """The least likely token of a phrase that is computed, which then does not change."""
+    """The least likely token of a computed phrase, cached, as it does not change."""
     return Score(base, tip).weakest
 
 
 def _selected(session: Session) -> int:
-    """The selected line of the present list."""
+    """The selected line of the list on the screen."""
     naming = session.on(PromptName)
     return naming.row if naming else list_search.selected(session)
 
 
 class ListPart(NamedTuple):
-    """Some lines of a list."""
+    """The lines of a list that are in sight."""
 
     shown: Sequence[int]
-    """Which of them are shown."""
+    """Indices of the lines in sight."""
     more: list[Line]
-    """How many there are above and below."""
+    """The line that counts those above and below."""
 
 
 def _entries(session: Session, length: int, height: int) -> ListPart:
-    """The lines of a list of a length that are shown below its heading, in so many lines with that."""
+    """The lines in sight of a list of so many, where list and heading have `height` lines."""
     rows, row = list_search.rows(session, length), _selected(session)
     at = rows.index(row) if row in rows else 0
     places = listed(at, len(rows), height - 1)
@@ -269,7 +269,7 @@ def _entries(session: Session, length: int, height: int) -> ListPart:
 
 
 def entries(length: Callable[[Session], int]) -> Callable[[Session, int], Sequence[int]]:
-    """Those of a list, for clicks."""
+    """A function that gives the entries in sight of a list, for clicks."""
     return lambda session, height: _entries(session, length(session), height).shown
 
 
@@ -277,26 +277,26 @@ prompt_entries = entries(list_search.prompts_length)
 model_entries = entries(list_search.models_length)
 
 
-def _sentence(height: int) -> int:
-    """Lines below the commands: how many more there are, and the selected one's sentence, which takes four at the most.
+def _sentence_height(height: int) -> int:
+    """Lines below the commands: the count of those out of sight, and up to four for the selected one's sentence.
 
-    They are the same ones for all commands, so that the list stays where it is.
+    They do not depend on the selected command, so that the list does not move.
     """
     return min(5, max(3, height * 2 // 5))
 
 
 def command_entries(session: Session, height: int) -> range:
-    """The commands that are shown, as with `entries`."""
+    """The commands in sight, as with `entries`."""
     screen, count = session.on(Commands), len(registry.found(session))
     return (
-        window(min(screen.row if screen else 0, count - 1), count, height - 1 - _sentence(height))
+        window(min(screen.row if screen else 0, count - 1), count, height - 1 - _sentence_height(height))
         if count
         else range(0)
     )
 
 
 def _first_keys(keys: str, room: int) -> str:
-    """As many of a command's keys as there is room for, the first in any case: a part of a name is no key.
+    """As many whole names of a command's keys as fit, and the first in any case.
 
     >>> _first_keys("Esc shift+End ]", 10), _first_keys("↑ k", 10)
     ('Esc', '↑ k')
@@ -308,7 +308,7 @@ def _first_keys(keys: str, room: int) -> str:
 
 
 def command_lines(session: Session, width: int, height: int) -> list[Line]:
-    """The commands that have what is typed: keys and sentence as in the help; of one that cannot be done, why."""
+    """The commands that match the typed text: keys and sentence as in the help; of a disabled one, the reason."""
     screen, found = session.on(Commands), registry.found(session)
     before = replace(session, screen=screen.over) if screen else session
     lines: list[Line] = [fit([("class:head", f" {pad('keys', 10)} command")], width)]
@@ -316,27 +316,27 @@ def command_lines(session: Session, width: int, height: int) -> list[Line]:
         lines.append([("class:dim", f" Enter looks at token {number}")])
     elif not found:
         lines.append([("class:dim", " no command has this name")])
-    sentence = ""
+    selected_sentence = ""
     entries = command_entries(session, height)
     for index in entries:
         command = found[index]
         reason = command.disabled(before)
         style = "class:selected" if screen and index == screen.row else ""
-        told = reason or command.help
-        sentence = told if style else sentence
+        sentence = reason or command.help
+        selected_sentence = sentence if style else selected_sentence
         keys = f" {pad(_first_keys(registry.keys_of(command), 10), 10)} "
         room = width - cells_of(keys)
         parts: Line = [
             (f"class:key {style}".strip(), keys),
-            (f"class:dim {style}" if reason else style, clip(told, room)),
+            (f"class:dim {style}" if reason else style, clip(sentence, room)),
         ]
         lines.append(fit(parts, width, style))
     lines += more(entries, len(found)) or [[]]
-    return [*lines, *([("", f" {text}")] for text in paragraph(sentence, width - 2, height - len(lines)))]
+    return [*lines, *([("", f" {text}")] for text in paragraph(selected_sentence, width - 2, height - len(lines)))]
 
 
 def model_lines(session: Session, width: int, height: int) -> list[Line]:
-    """The models on this machine; the one that is played is marked."""
+    """The models on this machine; the one being played is marked."""
     title = "compare with" if session.on(SecondModels) else "models found here"
     lines: list[Line] = [fit([("class:head", f"   {pad(title, width - 24)} {'kind':<10} size")], width)]
     if not session.models:
@@ -345,27 +345,27 @@ def model_lines(session: Session, width: int, height: int) -> list[Line]:
     entries = _entries(session, len(session.models), height)
     for index in entries.shown:
         entry = session.models[index]
-        here = "›" if entry.path == session.game.settings.model.key else " "
+        mark = "›" if entry.path == session.game.settings.model.key else " "
         style = "class:selected" if index == row else "class:dim" if entry.fault else ""
-        name, told = visible(entry.name), "unusable" if entry.fault else visible(entry.kind)
+        name, kind = visible(entry.name), "unusable" if entry.fault else visible(entry.kind)
         room = width - 24
-        cells = f" {here} {pad(clip(name, room), room)} {pad(clip(told, 10), 10)} {entry.size:>7}"
+        cells = f" {mark} {pad(clip(name, room), room)} {pad(clip(kind, 10), 10)} {entry.size:>7}"
         lines.append(fit([(style, cells)], width, style))
     return [*lines, *entries.more]
 
 
 def told_of_found(session: Session) -> str:
-    """How many lines of a list have what is typed."""
+    """How many lines of a list match the typed text."""
     return f"{counted(len(list_search.found(session)), 'line')} "
 
 
 def beginning(session: Session, start: int, end: Node, room: int) -> str:
-    """A path's tokens from position `start` on as one line: more than `room` cells of it, if there is more."""
+    """A path's tokens from position `start` on as one line of more than `room` cells, if the path has so many."""
     return text(session, end.ancestor(start + room + 1).nodes(start), room)
 
 
 def ends(session: Session, start: int, end: Node, room: int) -> str:
-    """A path's tokens from position `start` on as one line of at most `room` cells: a long text by its two ends."""
+    """A path's tokens from position `start` on as one line of at most `room` cells: of a long text, the two ends."""
     few = max(room, 8)  # tokens at each end; most take more than a cell
     if end.depth - start <= 2 * few:
         head = text(session, end.nodes(start), room)
@@ -382,19 +382,19 @@ def ends(session: Session, start: int, end: Node, room: int) -> str:
     return head + tail.removeprefix("…")
 
 
-CONTEXT = 16
-"""Cells of what stands before the place where a prompt leaves the others."""
-NAMED = 20
-"""Cells of a prompt's name where there is more to tell."""
+CONTEXT_CELLS = 16
+"""Cells of the text before the token at which a prompt leaves the others."""
+NAME_CELLS = 20
+"""Cells of a prompt's or session's name beside other text, at the most."""
 
 
 def called(prompt: Prompt) -> str:
-    """A prompt's name as it is shown among other things; empty where it has none."""
-    return clip(visible(prompt.name), NAMED)
+    """A prompt's name beside other text; empty where it has none."""
+    return clip(visible(prompt.name), NAME_CELLS)
 
 
 def prompt_lines(session: Session, width: int, height: int) -> list[Line]:
-    """The open prompts by number, each from where it leaves the others; then the texts to start with."""
+    """The open prompts by number, each from the token at which it leaves the others; then the starting texts."""
     prompts = session.game.prompts
     figures = f" {'from':>6} {'length':>10} {'logprob':>9} "
     head = f"    {pad('open prompts, texts to start with (+)', width - 4 - len(figures))}{figures}"
@@ -407,37 +407,40 @@ def prompt_lines(session: Session, width: int, height: int) -> list[Line]:
         room = width - 4 - len(figures)
         if index < len(prompts):
             prompt, start = prompts[index], common[index]
-            tip, here = prompt.tip, "›" if index == session.game.active else " "
+            tip, mark = prompt.tip, "›" if index == session.game.active else " "
             name = f"{pad(called(prompt), names)}  " if names else ""
-            parts: Line = [("", f"{here}{index + 1:>2} "), ("class:taken", name)]
+            parts: Line = [("", f"{mark}{index + 1:>2} "), ("class:taken", name)]
             parts = fit([*parts, *_different(session, tip, start, room - cells_of(name))], width - len(figures))
-            left = f"{start + 1:>6}" if 0 < start < tip.depth else " " * 6
+            first = f"{start + 1:>6}" if 0 < start < tip.depth else " " * 6
             total = f"{tip.logprob:>9.2f}" if tip.logprob is not None else " " * 9
-            parts.append(("", f" {left} {tip.depth:>6} tok {total} "))
+            parts.append(("", f" {first} {tip.depth:>6} tok {total} "))
         else:
             starter = session.starters[index - len(prompts)]
-            told = f"  + {pad(visible(starter.name), room)} {'':6} {len(starter.text):>6} chars"
-            parts = [("", clip(told, width))]
-        lines.append(fit([(f"{own} {style}".strip(), told) for own, told in parts], width, style))
+            row = f"  + {pad(visible(starter.name), room)} {'':6} {len(starter.text):>6} chars"
+            parts = [("", clip(row, width))]
+        lines.append(fit([(f"{own} {style}".strip(), text) for own, text in parts], width, style))
     return [*lines, *entries.more]
 
 
 def _different(session: Session, tip: Node, start: int, room: int) -> Line:
-    """A path of which the first `start` tokens are those of another one, too: as much of the others as fits."""
+    """As much of a path as fits from token `start` on, where it leaves another path; and some text before that."""
     if not start:
         return [("", ends(session, start, tip, room))]
-    left = room if start == tip.depth else min(CONTEXT, room // 4)
-    before = tip.ancestor(start).nodes(max(0, start - max(left, 8)))
-    told = clip_start(text(session, before, left, last=True), left, more=len(before) < start)
-    if start == tip.depth:  # nothing is different: its end is where the other one goes on
-        return [("class:dim", told)]
-    # What is different begins in the same column everywhere.
-    return [("class:dim", " " * (left - cells_of(told)) + told), ("", ends(session, start, tip, room - left))]
+    context_cells = room if start == tip.depth else min(CONTEXT_CELLS, room // 4)
+    before = tip.ancestor(start).nodes(max(0, start - max(context_cells, 8)))
+    context = clip_start(text(session, before, context_cells, last=True), context_cells, more=len(before) < start)
+    if start == tip.depth:  # the other path goes on from its end
+        return [("class:dim", context)]
+    # The differing text begins in the same column on all lines.
+    return [
+        ("class:dim", " " * (context_cells - cells_of(context)) + context),
+        ("", ends(session, start, tip, room - context_cells)),
+    ]
 
 
 def new_prompt_lines(session: Session, width: int, _height: int) -> list[Line]:
-    """What becomes of what is typed."""
+    """What Enter does with the typed text."""
     bos = session.game.model.bos if session.game.model else None
     empty = "" if bos is None else " With no text it is empty: what comes first?"
-    told = [" What is typed becomes a prompt of its own: Enter opens it.", empty]
-    return [fit([("class:dim", line)], width) for line in told if line]
+    texts = [" What is typed becomes a prompt of its own: Enter opens it.", empty]
+    return [fit([("class:dim", line)], width) for line in texts if line]

@@ -41,15 +41,15 @@ from tokex_gguf.values.tokens import Piece, glimpse, is_whole, label, spell
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import NOT_CUT, Verdict
 
-UNREAD = 20_000
+UNTOKENIZED_CHARACTERS = 20_000
 """Characters shown, from the end, of a text that is not tokenised yet."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
-TOKENS_TOGETHER = 1024
-"""Tokens that are laid out together, about."""
-SLACK = 256
-"""Tokens among which a block's beginning is looked for."""
+BLOCK_TOKENS = 1024
+"""Tokens of a layout block, about."""
+BOUNDARY_TOKENS = 256
+"""Tokens that are searched for a good beginning of a block."""
 
 
 class Path(NamedTuple):
@@ -57,15 +57,15 @@ class Path(NamedTuple):
 
     tip: Node
     base: Node
-    """The part of it that is not only tried."""
+    """The part of the path that is there without what is typed, searched or ghost text."""
     cursor: Node | None = None
-    """The token in it that is looked at."""
+    """The token that the cursor is on."""
     prompt: int | None = None
-    """The index of the prompt that it is, where it is one."""
+    """The index of the prompt, where the path is one."""
     marked: int = 1
-    """How many tokens are looked at, from that one on."""
+    """Tokens under the cursor, from that one on."""
     ghost: bool = False
-    """Whether what is only tried is what the model would go on with, and not what the player types."""
+    """Whether the tokens after `base` are ghost text, and not what the player types."""
 
 
 class UntokenizedText(NamedTuple):
@@ -73,15 +73,15 @@ class UntokenizedText(NamedTuple):
 
     text: str
     end: bool = False
-    """Whether of a long one the end is shown."""
+    """Whether the end of a long text is shown, and not its beginning."""
 
 
 Shown: TypeAlias = Path | UntokenizedText
 
 
 def starting_text(session: Session) -> UntokenizedText:
-    """The text that the game begins with, while it is not read."""
-    return UntokenizedText(session.game.settings.text[-UNREAD:], end=True)
+    """The text that the game begins with, until it is tokenised."""
+    return UntokenizedText(session.game.settings.text[-UNTOKENIZED_CHARACTERS:], end=True)
 
 
 def active_path(session: Session) -> Shown:
@@ -101,14 +101,14 @@ def active_path(session: Session) -> Shown:
 
 @lru_cache(16)
 def _beyond(tip: Node, tokens: tuple[int, ...]) -> Node:
-    """A path that goes on from a tip and is no part of the tree. The same one, so that its layout is kept."""
+    """A path of further tokens after a tip, outside of the tree. Cached: layouts are keyed by its nodes."""
     for token in tokens:
         tip = Node(tip, token)
     return tip
 
 
-class Laid(NamedTuple):
-    """Some tokens of a prompt, laid out."""
+class LayoutBlock(NamedTuple):
+    """A block: some tokens of a prompt, laid out."""
 
     start: int
     """The first one's position in the prompt."""
@@ -119,246 +119,248 @@ class Laid(NamedTuple):
 _LineKey: TypeAlias = tuple[
     int, Node, Layer, Palette, Raw | Sampled | None, int | None, tuple[Versus, float | None, Node | None] | None
 ]
-"""What the looks of a line depend on."""
+"""All that the fragments of a line depend on."""
 
 
 class PromptPane:
     """The prompt's tokens, laid out and coloured.
 
-    A long prompt is laid out in blocks, and of them only those in sight. A block begins after a line
-    break where there is one, so that nothing of this is seen; else before a space, where a line may
-    end earlier than it would have to.
+    A long prompt is laid out in blocks, and only those in sight. A block begins after a line break
+    where there is one, so that blocks are invisible; else before a space, where a line may end
+    earlier than it would have to.
 
-    It keeps layouts, and the fragments of lines by what is known of their tokens: one token
-    more changes a line or two.
+    Caches layouts, and the fragments of lines by what is known of their tokens: one more token
+    changes a line or two.
     """
 
     def __init__(self) -> None:
-        self._laid: OrderedDict[tuple[Node, int, int], Laid] = OrderedDict()
-        """By a block's last node, its first position, and the width."""
-        self._begins: OrderedDict[Node, int] = OrderedDict()
-        """Where blocks begin, by the last node on which that depends."""
-        self._shown: list[tuple[Laid, wrap_module.WrappedLine]] = []
-        """The lines shown last."""
+        self._blocks: OrderedDict[tuple[Node, int, int], LayoutBlock] = OrderedDict()
+        """Layouts by a block's last node, its first position, and the width."""
+        self._block_starts: OrderedDict[Node, int] = OrderedDict()
+        """Positions where blocks begin, by the last node on which that depends."""
+        self._visible_lines: list[tuple[LayoutBlock, wrap_module.WrappedLine]] = []
+        """The lines of the last frame."""
         self._depth = 0
-        """Tokens of the path shown last."""
+        """Tokens of the path in the last frame."""
         self._lines: OrderedDict[_LineKey, tuple[wrap_module.WrappedLine, Line]] = OrderedDict()
 
     def lines(self, session: Session, shown: Shown, width: int, height: int) -> list[Line]:
         """The lines with the tip or the cursor, `height` of them, in exactly `width` cells."""
-        lines = self._in_sight(session, shown, width, height)
+        lines = self._draw_visible(session, shown, width, height)
         return lines + [fit([], width)] * (height - len(lines))
 
-    def _in_sight(self, session: Session, shown: Shown, width: int, height: int) -> list[Line]:
-        self._shown = []
+    def _draw_visible(self, session: Session, shown: Shown, width: int, height: int) -> list[Line]:
+        self._visible_lines = []
         if isinstance(shown, UntokenizedText):
             return _text_lines(shown, width, height)
         tip, base, cursor = shown.tip, shown.base, shown.cursor
         self._depth = base.depth if shown.ghost else tip.depth
         if cursor is None:
-            self._shown = self._from(session, tip, width, 0, height, _last(tip))[1][-height:]
+            self._visible_lines = self._lines_before(session, tip, width, 0, height, _last_block(tip))[1][-height:]
         else:
-            cursor, self._shown = self._around(session, tip, cursor, width, height)
+            cursor, self._visible_lines = self._lines_around(session, tip, cursor, width, height)
         marked = range(cursor.depth, cursor.depth + shown.marked) if cursor else range(0)
         tried = "class:ghost" if shown.ghost else "class:typed"
         tip = base if shown.ghost else tip
-        return [self._line(session, laid, line, tip, marked, base, tried) for laid, line in self._shown]
+        return [self._line(session, layout, line, tip, marked, base, tried) for layout, line in self._visible_lines]
 
-    def _around(
+    def _lines_around(
         self, session: Session, tip: Node, cursor: Node, width: int, height: int
-    ) -> tuple[Node, list[tuple[Laid, wrap_module.WrappedLine]]]:
-        """Where the cursor shows, and the lines around it."""
+    ) -> tuple[Node, list[tuple[LayoutBlock, wrap_module.WrappedLine]]]:
+        """The node on which the cursor shows, and the lines around it."""
         block = self._block_of(session, tip, cursor.depth - 1)
-        laid = self._lay(session, tip, width, block)
-        cursor = _seen(laid, cursor)
-        # The cursor's line is somewhere in the middle, but no place is left free below the last.
-        at = _line_of(laid.wrapped.lines, cursor.depth - 1 - laid.start)
-        below = [(laid, line) for line in laid.wrapped.lines[at : at + height]]
-        last = _last(tip)
+        layout = self._lay_out(session, tip, width, block)
+        cursor = _shown_node(layout, cursor)
+        # The cursor's line is about in the middle, but no line stays empty below the last one.
+        at = _line_of(layout.wrapped.lines, cursor.depth - 1 - layout.start)
+        below = [(layout, line) for line in layout.wrapped.lines[at : at + height]]
+        last = _last_block(tip)
         following = block
         while len(below) < height and following < last:
             following += 1
-            further = self._lay(session, tip, width, following)
+            further = self._lay_out(session, tip, width, following)
             below += [(further, line) for line in further.wrapped.lines[:height]]
         below = below[:height]
         above = max(height // 2, height - len(below))
-        at, lines = self._from(session, tip, width, len(laid.wrapped.lines) - at, above, block)
+        at, lines = self._lines_before(session, tip, width, len(layout.wrapped.lines) - at, above, block)
         lines = lines[: len(lines) - at][-above:]
         return cursor, [*lines, *below][:height]
 
-    def _from(
-        self, session: Session, tip: Node, width: int, behind: int, wanted: int, block: int
-    ) -> tuple[int, list[tuple[Laid, wrap_module.WrappedLine]]]:
-        """At least `wanted` lines before the last `behind` ones of a block, if there are so many, and those."""
-        lines: list[tuple[Laid, wrap_module.WrappedLine]] = []
-        while block >= 0 and len(lines) < wanted + behind:
-            laid = self._lay(session, tip, width, block)
-            kept = laid.wrapped.lines[-(wanted + behind) :]
-            lines = [*((laid, line) for line in kept), *lines]
+    def _lines_before(
+        self, session: Session, tip: Node, width: int, skipped: int, wanted: int, block: int
+    ) -> tuple[int, list[tuple[LayoutBlock, wrap_module.WrappedLine]]]:
+        """At least `wanted` lines before the last `skipped` ones of a block, if there are so many, and those, too."""
+        lines: list[tuple[LayoutBlock, wrap_module.WrappedLine]] = []
+        while block >= 0 and len(lines) < wanted + skipped:
+            layout = self._lay_out(session, tip, width, block)
+            needed = layout.wrapped.lines[-(wanted + skipped) :]
+            lines = [*((layout, line) for line in needed), *lines]
             block -= 1
-        return behind, lines
+        return skipped, lines
 
     @property
     def used(self) -> int:
-        """Lines that the prompt took of those given last."""
-        return len(self._shown)
+        """Lines that the prompt took in the last frame."""
+        return len(self._visible_lines)
 
     def in_sight(self, cells: int) -> range:
-        """Which of so many cells stand for what is in sight, where all of them stand for the prompt; none if all is."""
-        if not self._shown:
+        """The cells of a scroll bar of so many cells that stand for what is in sight; none if all of it is."""
+        if not self._visible_lines:
             return range(0)
-        (top, upper), (bottom, lower) = self._shown[0], self._shown[-1]
+        (top, upper), (bottom, lower) = self._visible_lines[0], self._visible_lines[-1]
         first = top.start + upper.token  # not its first span's: of a character of several tokens only the last has one
         whole = lower is bottom.wrapped.lines[-1]
-        behind = bottom.start + (len(bottom.nodes) if whole else lower.spans[-1].token + 1)
-        if first == 0 and behind >= self._depth:
+        stop = bottom.start + (len(bottom.nodes) if whole else lower.spans[-1].token + 1)
+        if first == 0 and stop >= self._depth:
             return range(0)
-        first, behind = min(first, self._depth - 1), min(behind, self._depth)  # no more than is the prompt's own
+        first, stop = min(first, self._depth - 1), min(stop, self._depth)  # without ghost text
         start = min(cells - 1, first * cells // self._depth)
-        return range(start, max(start + 1, math.ceil(behind * cells / self._depth)))
+        return range(start, max(start + 1, math.ceil(stop * cells / self._depth)))
 
     def token_at(self, x: int, y: int) -> int | None:
-        """The position of the token in a cell of what `lines` gave last."""
-        if not 0 <= y < len(self._shown):
+        """The position of the token in a cell of the last frame."""
+        if not 0 <= y < len(self._visible_lines):
             return None
-        laid, line = self._shown[y]
+        layout, line = self._visible_lines[y]
         for span in line.spans:
             x -= cells_of(span.text.rstrip("\n"))
             if x < 0:
-                return laid.start + span.token if laid.start + span.token < self._depth else None
+                return layout.start + span.token if layout.start + span.token < self._depth else None
         return None
 
     def _line(
         self,
         session: Session,
-        laid: Laid,
+        layout: LayoutBlock,
         line: wrap_module.WrappedLine,
         tip: Node,
         marked: range,
         base: Node,
         tried: str,
     ) -> Line:
-        nodes, width = laid.nodes, laid.wrapped.width
+        nodes, width = layout.nodes, layout.wrapped.width
         if not line.spans:
             return fit([], width)
         last = nodes[line.spans[-1].token]
         first = nodes[line.spans[0].token]
         if base.depth < last.depth or (marked and first.depth < marked.stop and marked.start <= last.depth):
             return fit(_draw(session, nodes, line, tip, marked, base, tried), width)
-        # The tip is underlined and goes on changing.
-        of_lens = isinstance(session.options.layer, LensLayer)
-        known = None if last.whole else _known(nodes[line.spans[0].token : line.spans[-1].token + 1])
-        compared = _compared_by(session, last) if session.options.layer is DELTA else None
+        # The tip is underlined, and its line goes on changing.
+        by_lens = isinstance(session.options.layer, LensLayer)
+        known = None if last.whole else _known_count(nodes[line.spans[0].token : line.spans[-1].token + 1])
+        compared = _comparison_key(session, last) if session.options.layer is DELTA else None
         key = (
             id(line),
             last,
             session.options.layer,
             session.options.palette,
-            session.lens if of_lens else None,
+            session.lens if by_lens else None,
             known,
             compared,
         )
         if last is not tip and key in self._lines:
             self._lines.move_to_end(key)
             return self._lines[key][1]
-        lasting = last is not tip
-        if lasting and of_lens:
-            # What a lens made of a token may come later than what is known of those behind it.
+        cacheable = last is not tip
+        if cacheable and by_lens:
+            # A token's value through a lens may come after what is known of the tokens after it.
             value_of = session.layer_value
-            lasting = all(value_of(nodes[span.token]) is not None for span in line.spans)
-        if lasting and compared:  # the same
-            lasting = all(_settled(session, nodes[span.token]) for span in line.spans)
-        drawn = fit(_draw(session, nodes, line, tip, range(0), base, tried), width)
-        if lasting:
-            self._lines[key] = (line, drawn)  # the line itself is kept, so that its id stays its own
+            cacheable = all(value_of(nodes[span.token]) is not None for span in line.spans)
+        if cacheable and compared:  # as with a lens's values
+            cacheable = all(_delta_is_known(session, nodes[span.token]) for span in line.spans)
+        fragments = fit(_draw(session, nodes, line, tip, range(0), base, tried), width)
+        if cacheable:
+            self._lines[key] = (line, fragments)  # with the line, so that its id stays unique
             if len(self._lines) > 1024:
                 self._lines.popitem(last=False)
-        return drawn
+        return fragments
 
     # --- blocks
 
     def _block_of(self, session: Session, tip: Node, position: int) -> int:
-        """The number of the block with a token."""
-        block = min(position // TOKENS_TOGETHER, _last(tip))
-        return block - 1 if block and self._begin(session, tip, block) > position else block
+        """The number of the block that holds a position."""
+        block = min(position // BLOCK_TOKENS, _last_block(tip))
+        return block - 1 if block and self._block_start(session, tip, block) > position else block
 
-    def _begin(self, session: Session, tip: Node, block: int) -> int:
-        """The position at which a block begins. Whatever comes after it is without influence."""
+    def _block_start(self, session: Session, tip: Node, block: int) -> int:
+        """The position at which a block begins. It does not depend on what comes after the block."""
         if block == 0:
             return 0
-        first = block * TOKENS_TOGETHER
-        last = tip.ancestor(first + SLACK)
-        if (begin := self._begins.get(last)) is None:
+        first = block * BLOCK_TOKENS
+        last = tip.ancestor(first + BOUNDARY_TOKENS)
+        if (begin := self._block_starts.get(last)) is None:
             before, *pieces = (session.game.piece(node.token).data for node in last.nodes(first - 1))
-            begin = self._begins[last] = first + _best_begin(before, pieces)
-            if len(self._begins) > 1024:
-                self._begins.popitem(last=False)
+            begin = self._block_starts[last] = first + _best_block_start(before, pieces)
+            if len(self._block_starts) > 1024:
+                self._block_starts.popitem(last=False)
         return begin
 
-    def _lay(self, session: Session, tip: Node, width: int, block: int) -> Laid:
-        start = self._begin(session, tip, block)
-        end = tip if block == _last(tip) else tip.ancestor(self._begin(session, tip, block + 1))
+    def _lay_out(self, session: Session, tip: Node, width: int, block: int) -> LayoutBlock:
+        start = self._block_start(session, tip, block)
+        end = tip if block == _last_block(tip) else tip.ancestor(self._block_start(session, tip, block + 1))
         key = (end, start, width)
-        if (laid := self._laid.get(key)) is None:
+        if (layout := self._blocks.get(key)) is None:
             nodes = end.nodes(start)
             texts, previous = self._texts(session, nodes, start, width)
-            laid = self._laid[key] = Laid(start, nodes, wrap(texts, width, previous))
-            if len(self._laid) > 64:
-                self._laid.popitem(last=False)
-        self._laid.move_to_end(key)
-        return laid
+            layout = self._blocks[key] = LayoutBlock(start, nodes, wrap(texts, width, previous))
+            if len(self._blocks) > 64:
+                self._blocks.popitem(last=False)
+        self._blocks.move_to_end(key)
+        return layout
 
     def _texts(self, session: Session, nodes: list[Node], start: int, width: int) -> tuple[list[str], Wrapped | None]:
-        """The texts of a block's tokens, and a layout to begin with.
+        """The texts of a block's tokens, and a similar layout to start from.
 
-        A prompt one token shorter or longer has nearly all of it: only the pieces after
-        the last one that is whole by itself can look different.
+        A prompt one token shorter or longer shares nearly all texts: only the pieces after
+        the last one that is complete UTF-8 by itself can look different.
         """
         tip = nodes[-1] if nodes else None
-        near = self._laid.get((tip.parent, start, width)) if tip and tip.parent else None
-        if near is None:
-            recent = islice(reversed(self._laid.items()), 16)
-            near = next((one for (node, s, w), one in recent if node.parent is tip and (s, w) == (start, width)), None)
-        same = max(0, len(nodes) - 1) if near else 0
+        similar = self._blocks.get((tip.parent, start, width)) if tip and tip.parent else None
+        if similar is None:
+            recent = islice(reversed(self._blocks.items()), 16)
+            similar = next(
+                (one for (node, s, w), one in recent if node.parent is tip and (s, w) == (start, width)), None
+            )
+        same = max(0, len(nodes) - 1) if similar else 0
         while same and not is_whole(glimpse(session.game.piece(nodes[same - 1].token).data)):
             same -= 1
         texts = spell([glimpse(session.game.piece(node.token).data) for node in nodes[same:]])
-        if near:
-            return near.wrapped.texts[:same] + texts, near.wrapped
-        alike = islice(reversed(self._laid.items()), 16)
-        return texts, next((one.wrapped for (_, s, w), one in alike if (s, w) == (start, width)), None)
+        if similar:
+            return similar.wrapped.texts[:same] + texts, similar.wrapped
+        same_place = islice(reversed(self._blocks.items()), 16)
+        return texts, next((one.wrapped for (_, s, w), one in same_place if (s, w) == (start, width)), None)
 
 
-def _settled(session: Session, node: Node) -> bool:
-    """Whether it is known how a token differs from B."""
+def _delta_is_known(session: Session, node: Node) -> bool:
+    """Whether the token's delta to B is known."""
     comparison = session.game.comparison
     return comparison is None or comparison.delta(node) is not None or comparison.inserted(node)
 
 
-def _compared_by(session: Session, last: Node) -> tuple[Versus, float | None, Node | None]:
-    """What the colours of a line that ends with this token depend on, where they show how its tokens differ from B.
+def _comparison_key(session: Session, last: Node) -> tuple[Versus, float | None, Node | None]:
+    """In the delta layer: what the colours of a line that ends with this token depend on.
 
-    What B makes of its bytes can change with the text behind them.
+    What B makes of the line's bytes can change with the text after them.
     """
     comparison = session.game.comparison
     of_text = (comparison.place(last) or comparison.tip) if isinstance(comparison, TextComparison) else None
     return session.game.versus, session.game.floor, of_text
 
 
-def _known(nodes: list[Node]) -> int:
-    """How much is known of that by which a line's tokens are coloured: what is known never gets less."""
+def _known_count(nodes: list[Node]) -> int:
+    """How many of the values that colour a line's tokens are known: the number never falls."""
     before = nodes[0].parent
-    told = [node.taken is not None for node in nodes] + [node.distribution is not None for node in nodes]
-    return sum(told) + (before is not None and before.distribution is not None)
+    known = [node.taken is not None for node in nodes] + [node.distribution is not None for node in nodes]
+    return sum(known) + (before is not None and before.distribution is not None)
 
 
-def _last(tip: Node) -> int:
+def _last_block(tip: Node) -> int:
     """The number of a prompt's last block."""
-    return max(0, (tip.depth - SLACK) // TOKENS_TOGETHER)
+    return max(0, (tip.depth - BOUNDARY_TOKENS) // BLOCK_TOKENS)
 
 
-def _best_begin(before: bytes, pieces: list[bytes]) -> int:
-    """Which of some pieces is the best for a block to begin with, by the piece before them."""
+def _best_block_start(before: bytes, pieces: list[bytes]) -> int:
+    """The index of the piece with which a block begins best. `before`: the piece before the first one."""
     space: int | None = None
     for index, (left, right) in enumerate(pairwise([before, *pieces])):
         if left.endswith(b"\n"):
@@ -383,7 +385,7 @@ def _draw(
     drawn: Line = []
     compared = session.game.comparison if session.options.layer is DELTA else None
     pieces, value_of = session.game.known.pieces, session.layer_value
-    # Without colours, bold says something of a layer's value.
+    # Without colours, bold shows a layer's value.
     tells_played = session.options.layer is PLAIN or session.options.palette is not Palette.MONOCHROME
     before: Node | None = None
     for span in line.spans:
@@ -414,7 +416,7 @@ def _draw(
 
 
 def _with_cell(line: Line, text: str) -> str:
-    """A text; where it is of marks alone, with the character that they are drawn on, which the line ends with."""
+    """The text; if it is marks alone, with their base character, which is taken from the line's end."""
     while line and not cells_of(text):
         style, before = line.pop()
         if cells_of(before):
@@ -426,21 +428,21 @@ def _with_cell(line: Line, text: str) -> str:
 
 
 def _text_lines(shown: UntokenizedText, width: int, height: int) -> list[Line]:
-    """As many lines as can be seen of a text that has no tokens yet."""
-    seen = width * height
-    text = shown.text[-seen:] if shown.end else shown.text[:seen]
+    """The lines in sight of a text that has no tokens yet."""
+    most = width * height
+    text = shown.text[-most:] if shown.end else shown.text[:most]
     (spelled,) = spell([text.encode("utf-8", "replace")])  # a character can become several
-    lines = wrap([spelled[-seen:] if shown.end else spelled[:seen]], width).lines
+    lines = wrap([spelled[-most:] if shown.end else spelled[:most]], width).lines
     lines = lines[-height:] if shown.end else lines[:height]
     return [fit([("class:dim", span.text.rstrip("\n")) for span in line.spans], width) for line in lines]
 
 
-def _seen(laid: Laid, cursor: Node) -> Node:
-    """Where the cursor shows: a token that is a part of a character shows with the token that completes it."""
-    position = cursor.depth - 1 - laid.start
-    while position < len(laid.nodes) - 1 and not laid.wrapped.texts[position]:
+def _shown_node(layout: LayoutBlock, cursor: Node) -> Node:
+    """The node on which the cursor shows: a part of a character shows with the token that completes it."""
+    position = cursor.depth - 1 - layout.start
+    while position < len(layout.nodes) - 1 and not layout.wrapped.texts[position]:
         position += 1
-    return laid.nodes[position]
+    return layout.nodes[position]
 
 
 def _line_of(lines: list[wrap_module.WrappedLine], token: int) -> int:
@@ -456,11 +458,11 @@ def bar(value: float, width: int) -> str:
 
 
 TALL = 16
-"""Lines from which a table has one below its rows."""
+"""Lines of a table from which it has a line below its rows."""
 
 
 def table_room(height: int, below: int = 0) -> int:
-    """Rows of a table that have room in so many lines, beside its heading and what stands below."""
+    """Rows that a table of so many lines has room for, besides its heading and the lines below."""
     return height - 1 - max(below, height >= TALL)
 
 
@@ -471,32 +473,32 @@ class _TableShown(NamedTuple):
     chosen: int = 0
     """The index of the selected row."""
     style: str = ""
-    """Of all rows."""
+    """The style of all rows."""
     place: Prompt | None = None
-    """The path that it comes after, and what is selected there."""
+    """The path that the table comes after, with its selected row."""
     taken: int | None = None
-    """The token that was taken there, where the cursor looks at it."""
+    """The token of the path that comes next, where the cursor is on it."""
     viewed: Viewed | None = None
     """The distribution through the lens."""
 
     @property
     def node(self) -> Node | None:
-        """The path that it comes after."""
+        """The path that the table comes after."""
         return self.place.tip if self.place else None
 
 
 def table_rows(session: Session, height: int) -> list[int]:
-    """The rows on the lines below the heading, where `height` lines hold all: those around the selected one.
+    """The rows below the heading of a table of `height` lines: those around the selected one.
 
-    A row far below the others, of a token that is not among the likely ones, is always
-    the last: looking at it does not take the likely ones out of sight.
+    A row far below the others, of an unlikely token, is always the last: selecting it does
+    not scroll the likely ones out of sight.
     """
     return _rows_in_sight(session, _shown_table(session), height)
 
 
 def _rows_in_sight(session: Session, shown: _TableShown, height: int) -> list[int]:
     rows, chosen = shown.rows, shown.chosen
-    room = max(1, table_room(height, _below(session, shown, height)))
+    room = max(1, table_room(height, _lines_below_rows(session, shown, height)))
     pinned = len(rows) > 1 and room > 1 and session.on(SearchScreen) is None and _is_far(session, shown)
     count, room = len(rows) - pinned, room - pinned
     middle = 0 if pinned and chosen == count else chosen
@@ -504,7 +506,7 @@ def _rows_in_sight(session: Session, shown: _TableShown, height: int) -> list[in
 
 
 def _is_far(session: Session, shown: _TableShown) -> bool:
-    """Whether the last row is far below the others, whatever they are sorted by: none of the likely ones."""
+    """Whether the last row is none of the likely tokens, whatever the rows are sorted by."""
     rows = shown.rows
     if shown.node is not None and (difference := session.difference_after(shown.node)):
         return rows[-1].token not in {row.token for row in difference.rows}
@@ -517,12 +519,12 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     rows, node = shown.rows, shown.node
     seen = _rows_in_sight(session, shown, height)
     look = _Look.of(session, shown)
-    below = _below(session, shown, height)
+    below = _lines_below_rows(session, shown, height)
     mass = "" if isinstance(session.lens, Sampled) else _mass(session, rows, seen)
-    there = session.game.known.lookahead.place(node) if node is not None else None
-    columns = _Columns(width, look, there if session.looks_ahead else None)
+    lookahead_place = session.game.known.lookahead.place(node) if node is not None else None
+    columns = _Columns(width, look, lookahead_place if session.looks_ahead else None)
     compares = _compares(session, shown)
-    besides = rows_by_token(session, shown.place) if compares and shown.place else {}
+    differences = rows_by_token(session, shown.place) if compares and shown.place else {}
     heading = columns.heading(mass if height < TALL and not below else "")
     by_text = compares and second.by_text(session)
     lines = [
@@ -534,17 +536,17 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     ]
     for index in seen:
         selected = "class:selected" if index == shown.chosen else ""
-        mark = "" if there is None else _mark(session, there, rows[index].token, shown.taken)
+        mark = "" if lookahead_place is None else _mark(session, lookahead_place, rows[index].token, shown.taken)
         style = f"{shown.style} {selected}".strip()
         if node is not None and by_text:
             lines.append(second.row(session, node, rows[index], width, style, mark))
         elif node is not None and compares:
-            beside = besides.get(rows[index].token)
-            lines.append(versus.row(session, node, rows[index], beside, width, style, mark))
+            difference = differences.get(rows[index].token)
+            lines.append(versus.row(session, node, rows[index], difference, width, style, mark))
         else:
             lines.append(columns.row(session, rows[index], style, mark))
-    if not compares and (kept := _kept_alone(session, shown, len(seen), height)):
-        lines.append([("class:dim", clip(f" {kept}", width))])
+    if not compares and (few_rows := _no_more_rows(session, shown, len(seen), height)):
+        lines.append([("class:dim", clip(f" {few_rows}", width))])
     if compares:
         lines += [*versus.below(session, width), *second.lines_below(session, width)]
     elif below:
@@ -559,11 +561,15 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     return lines
 
 
-def _kept_alone(session: Session, shown: _TableShown, seen: int, height: int) -> str:
-    """That there are no more rows though there is room: inside a prompt fewer are kept than at its end."""
+def _no_more_rows(session: Session, shown: _TableShown, seen: int, height: int) -> str:
+    """Says that there are no more rows, where there is room: inside a prompt fewer are kept than at its end."""
     before = shown.node.distribution if shown.node else None
     game = session.game
-    if before is None or session.on(SearchScreen) or seen >= table_room(height, _below(session, shown, height)):
+    if (
+        before is None
+        or session.on(SearchScreen)
+        or seen >= table_room(height, _lines_below_rows(session, shown, height))
+    ):
         return ""
     if game.model is None or not seen >= len(before) < (game.model.candidates or game.model.vocab_size):
         return ""
@@ -593,21 +599,21 @@ def bar_scale(highest: float) -> float:
     return min(1.0, next(step for step in steps if step >= highest or step >= 10.0 ** (tenth + 1)))
 
 
-def _mark(session: Session, there: Place, token: int, taken: int | None) -> str:
-    """› the token taken here, • one that was visited, · one whose table is known."""
+def _mark(session: Session, after: Place, token: int, taken: int | None) -> str:
+    """› the token that comes next in the path, • a visited one, · one after which the distribution is known."""
     if token == taken:
         return "›"
-    place = there.child(token)
+    place = after.child(token)
     if place.node is not None and place.node.visited and place.node not in session.game.hidden.pruned:
         return "•"
     return "·" if place.distribution is not None else ""
 
 
 def _shown_table(session: Session) -> _TableShown:
-    """The rows to show, the one selected, and their style.
+    """The table to show.
 
-    While the tip's distribution is not there yet, or not known in which order, the table of the token before it
-    stays, dimmed, with what was taken from it.
+    While the tip's distribution or its order is not known yet, the table of the token before it stays, dimmed, with
+    the tip as its selected row.
     """
     if not session.game.prompts:
         return _TableShown()
@@ -615,10 +621,10 @@ def _shown_table(session: Session) -> _TableShown:
     taken = cursor.token if cursor else None
     style = ""
     if (searching := session.on(SearchScreen)) and searching.rows is not None:
-        # Before the first answer: what is found without any text are all tokens, so the table may stay.
+        # Before the first answer the table stays: an empty search finds all tokens.
         return _TableShown(searching.rows, searching.row, "", prompt, taken, session.viewed(prompt.tip))
     if cursor is None and not searching and (prompt.tip.distribution is None or session.order_awaited):
-        # What does not fit into the context never has a table: that of another path must not stand for it.
+        # What does not fit into the context never has a table: no other path's table may stand in its place.
         if prompt.tip.parent is None or prompt.tip.parent.distribution is None or session.game.full is not None:
             return _TableShown(place=prompt)
         token = prompt.tip.token
@@ -630,14 +636,14 @@ def _shown_table(session: Session) -> _TableShown:
 # --- below the rows
 
 
-def _below(session: Session, shown: _TableShown, height: int) -> int:
-    """Lines below the rows that tell of the lens and of draws."""
+def _lines_below_rows(session: Session, shown: _TableShown, height: int) -> int:
+    """Lines below the rows, about the lens and draws."""
     if shown.node is None or not shown.node.depth:
         return 0
     if _compares(session, shown):
         return versus.BELOW + second.count_below(session)
     lens = lines_of_view(height) if isinstance(session.lens, Sampled) else 0
-    return lens + (lines_of_draws(session, shown.node, height) if height > SMALL else 0)
+    return lens + (lines_of_draws(session, shown.node, height) if height > NO_DRAWS_LINES else 0)
 
 
 def _compares(session: Session, shown: _TableShown) -> bool:
@@ -645,11 +651,11 @@ def _compares(session: Session, shown: _TableShown) -> bool:
     if session.game.comparison is None or shown.node is None or not shown.node.depth:
         return False
     searching = session.on(SearchScreen)
-    return searching is None or searching.rows is None  # what is found is told as without a comparison
+    return searching is None or searching.rows is None  # a search's rows look as without a comparison
 
 
-SMALL = 7
-"""Lines up to which a table has none for draws."""
+NO_DRAWS_LINES = 7
+"""Lines of a table up to which it shows no draws."""
 
 
 def _below_lines(session: Session, shown: _TableShown, width: int, height: int) -> list[Line]:
@@ -658,7 +664,7 @@ def _below_lines(session: Session, shown: _TableShown, width: int, height: int) 
     if isinstance(session.lens, Sampled):
         style = "" if shown.viewed and shown.viewed.lens == session.lens and not shown.style else "class:dim"
         lines += [[(style, f" {text}")] for text in view_lines(session, shown.node, shown.viewed, width - 1, height)]
-    return [*lines, *(draw_lines(session, shown.node, width, height) if height > SMALL else [])]
+    return [*lines, *(draw_lines(session, shown.node, width, height) if height > NO_DRAWS_LINES else [])]
 
 
 # --- columns
@@ -668,20 +674,20 @@ class _Look(NamedTuple):
     """What the columns show."""
 
     viewed: Viewed | None
-    """The lens's numbers, where they are there."""
+    """The lens's numbers, once known."""
     through: bool
     """Whether the table is seen through a lens that changes something."""
     settled: bool
-    """Whether the numbers are those of the present lens."""
+    """Whether the numbers belong to the present lens."""
     by_final: bool
     drawn: Drawn | None
     """Draws that are counted here."""
     scale: float
-    """What a bar of full length stands for."""
+    """The probability of a bar of full length."""
     biases: Mapping[int, float]
-    """What is added to the logits of tokens."""
+    """Logit biases by token."""
     ahead_name: str
-    """What the column of the text that follows is called: it is raw under a lens that it does not follow."""
+    """The name of the lookahead column: it says if the text is raw, where it does not follow the lens."""
 
     @classmethod
     def of(cls, session: Session, shown: _TableShown) -> "_Look":
@@ -703,17 +709,17 @@ class _Look(NamedTuple):
 
 
 LEAST_TOKEN, LEAST_AHEAD = 10, 12
-"""Cells of a table's columns for the token, and for what follows it, at the least."""
+"""Cells of the token's column, and of the lookahead column, at the least."""
 LEAST_BAR = 6
-"""Cells of a bar's column that has no name, at the least: what one of full length stands for."""
+"""Cells of a bar's column without a name, at the least: its heading is the scale."""
 LEAST_NAME = 5
-"""Cells of the token's column for which others are left out."""
+"""Cells of the token's column below which other columns are left out."""
 
 
 def ahead_text(session: Session, place: Place, cells: int) -> str:
-    """The text that most likely follows a path, as far as it is known, and as far as so many cells show it.
+    """The most likely text after a path, as far as it is known and fits into so many cells.
 
-    It is as the lens leaves it, where the lens `follows`.
+    It is the text through the lens, where the lens `follows`.
     """
     pieces: list[Piece] = []
     length = 0
@@ -734,46 +740,46 @@ def _one_line(pieces: tuple[bytes, ...]) -> str:
 class _Columns:
     """Widths of the table's columns: rank, token, probability, bar, id; the final probability and draws.
 
-    Where they are wide enough, what most likely follows stands in place of the id and of most of the bar.
+    Where there is room, the lookahead column replaces the id and most of the bar.
     """
 
     def __init__(self, width: int, look: _Look, ahead: Place | None = None) -> None:
-        """`ahead`: the path that the rows come after, where what follows them is to be shown."""
+        """`ahead`: the path that the rows come after, where there is to be a lookahead column."""
         self._width = width
         self._look = look
         self._rank, self._prob = 7, 7
         self._final = 7 if look.through else 0
         self._drawn = 6 if look.drawn else 0
-        # Beside the sampler chain not all columns have room. The rank tells of the raw probability, too.
+        # Beside the sampler chain not all columns have room. The rank stands for the raw probability.
         if self._rest < LEAST_NAME and look.through:
             self._prob = 0
         if self._rest < LEAST_NAME:
             self._drawn = 0
         rest = self._rest
         self._ahead = 0
-        self._there = ahead
+        self._place = ahead
         if ahead is not None and rest >= LEAST_TOKEN + 1 + LEAST_AHEAD:
             self._id, self._token = 0, max(LEAST_TOKEN, min(16, rest // 4))
             self._bar = 8 if rest - self._token >= 8 + 2 * LEAST_AHEAD else 0
             self._ahead = rest - self._token - self._bar - (1 if self._bar else 0)
             return
-        # The id is what one can do without: there is `--json`.
+        # The id is the least important column: there is `--json`.
         self._id = 0 if look.drawn or rest < 10 + 8 else 7
         rest -= self._id + bool(self._id)
         least = min(10, rest)
         self._token = max(least, rest * 3 // 5)
         self._bar = max(0, rest - self._token)
-        if self._bar < (cells_of(self._bar_name) or LEAST_BAR):  # it must say what it shows
+        if self._bar < (cells_of(self._bar_name) or LEAST_BAR):  # the heading must say what the bar shows
             self._token, self._bar = max(least, rest), 0
 
     @property
     def _rest(self) -> int:
-        """Cells that the numbers leave."""
+        """Cells that the number columns leave."""
         widths = (self._rank, self._prob, self._final, self._drawn)
         return self._width - sum(widths) - sum(map(bool, widths)) - 1
 
     def heading(self, mass: str = "") -> Line:
-        """The columns' names, where there is room also what the rows have of the probability."""
+        """The columns' names; where there is room, also the probability of the rows in sight."""
         look = self._look
         token = f"token  {mass}" if cells_of(mass) + 7 <= self._token else "token"
         by_raw = " ↓" if look.through and not look.by_final else ""
@@ -796,7 +802,7 @@ class _Columns:
         return "drawn" if self._look.drawn else "final" if self._look.through else ""
 
     def _bar_head(self) -> str:
-        """What a bar shows, and what one of full length stands for, as far as there is room."""
+        """What a bar shows, and its scale, as far as there is room."""
         scale = "" if self._look.scale == 1 else f"to {self._look.scale:g}"
         name = self._bar_name
         if not name:
@@ -835,21 +841,21 @@ class _Columns:
         line.append((bar_style, bar(value / look.scale, self._bar - over)))
         if self._id:
             line.append((style, " " + str(token).rjust(self._id)))
-        if self._ahead and self._there is not None:
-            # Where a row is cut, what follows it is not looked into.
-            text = "" if cut else clip(ahead_text(session, self._there.child(token), self._ahead), self._ahead)
+        if self._ahead and self._place is not None:
+            # A cut token has no lookahead.
+            text = "" if cut else clip(ahead_text(session, self._place.child(token), self._ahead), self._ahead)
             line.append(
                 (style if "class:dim" in style else f"class:dim {style}".strip(), f" {text}" if self._bar else text)
             )
         return fit(joined(line), self._width, style)
 
     def _name(self, session: Session, token: int, style: str, struck: str) -> Line:
-        """The token, and what is added to its logit."""
+        """The token, and its logit bias."""
         piece = session.game.piece(token)
         name = label(glimpse(piece.data)) or "‹empty›"
         amount = bias_text(self._look.biases.get(token, 0.0))
         room = self._token - (cells_of(amount) + 1 if amount else 0)
-        if struck:  # the blanks behind it are not
+        if struck:  # the blanks after the name are not struck through
             name = clip(name, room)
             parts = [(struck, name), (style, " " * (room - cells_of(name)))]
         else:
@@ -857,10 +863,10 @@ class _Columns:
         return [*parts, (style, f" {amount}" if amount else "")]
 
     def _chance(self, verdict: Verdict | None, cut: str, style: str) -> tuple[Fragment, int]:
-        """What the lens leaves of the token, or the name of what cut it; and how many cells of the bar that takes."""
+        """The final probability, or the name of the stage that cut the token; and the cells that takes of the bar."""
         settled = self._look.settled
         if not cut:
-            # A lens whose numbers are on the way has those of the one before, dimmed.
+            # Until the lens's numbers come, those of the last lens are shown, dimmed.
             final = style if settled or "class:dim" in style else f"class:dim {style}".strip()
             return (final, (number(verdict.final) if verdict else "").rjust(self._final) + " "), 0
         name = clip(cut, self._final + (0 if self._look.drawn else self._bar))
@@ -869,21 +875,21 @@ class _Columns:
 
 
 def help_lines(entries: Sequence[HelpEntry], width: int, selected: int) -> tuple[list[Line], list[int]]:
-    """Lines of `width` cells, by topic, each with a column for its own keys; and on which line each entry begins."""
+    """Lines of `width` cells by topic, each topic with a column of keys; and the line on which each entry begins."""
     columns: dict[str, int] = {}
     for entry in entries:
         columns[entry.topic] = max(columns.get(entry.topic, 0), 2 + cells_of(entry.name))
     lines: list[Line] = []
     starts: list[int] = []
     topic = ""
-    for place, entry in enumerate(entries):
+    for entry_index, entry in enumerate(entries):
         keys = columns[entry.topic]
         if entry.topic != topic:
             topic = entry.topic
             lines += [[], [("class:title", " " + topic)]]
-        style = " class:selected" if place == selected else ""
+        style = " class:selected" if entry_index == selected else ""
         starts.append(len(lines) - 1)  # the first line, a blank one, is left out
-        for index, told in enumerate(paragraph(entry.text, width - keys - 4)):
+        for index, text in enumerate(paragraph(entry.text, width - keys - 4)):
             head = "   " + pad(entry.name if index == 0 else "", keys)
-            lines.append(fit([("class:key" + style, head), (style.strip(), told)], width, style.strip()))
+            lines.append(fit([("class:key" + style, head), (style.strip(), text)], width, style.strip()))
     return lines[1:], starts

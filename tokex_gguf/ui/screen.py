@@ -4,7 +4,7 @@ header                          header
 prompt │ table                  prompt
        │                        ───────
 status                          table
-legend, or what to tell         status, legend
+legend, or the notice           status, legend
 keys, in two lines from 24      keys
 from 100 columns                below
 
@@ -90,20 +90,20 @@ GREETING = (
     "d copies the prompt, w and s switch, e colours it",
     "? has answers and every key, ctrl+q quits and saves all",
 )
-"""What a beginner needs, until the first key."""
+"""Shown below the prompt until the first key."""
 SMALLEST = (60, 16)
 """Columns and rows below which there is no room to play."""
-BOUNDS = {ENTROPY: Capability.EXACT_ENTROPY, RANK: Capability.EXACT_RANKS}
-"""What an engine must know of all of the vocabulary for the colours of these layers to be exact."""
-LOOKS = 4
+EXACT_BY = {ENTROPY: Capability.EXACT_ENTROPY, RANK: Capability.EXACT_RANKS}
+"""The capability by which the colours of a layer are exact; without it they are bounds."""
+MONOCHROME_STEPS = 4
 """Steps of a layer without colours."""
-TALL = 24
+TALL_ROWS = 24
 """Rows from which the keys have two lines."""
 NEAR_TOKENS = 4
-"""Tokens from where a prompt is split unlike the tokenizer, within which that is told before most else."""
+"""Tokens: within these from the place where a prompt is split unlike the tokenizer, the status says so first."""
 WIDE_CELLS = 100
 """Columns from which prompt and table stand side by side."""
-DOES: dict[type[Purpose], str] = {
+WORKING_ON: dict[type[Purpose], str] = {
     **dict.fromkeys((ForContinuation, ForNewPrompt, ForEdited, ForInsertion, ForRetokenized), "tokenising"),
     **dict.fromkeys((ForCarried, ForCompanion), "tokenising"),
     ForScore: "scoring",
@@ -113,11 +113,11 @@ DOES: dict[type[Purpose], str] = {
     ForRoll: "drawing",
     ForForced: "forced tokens",
 }
-"""What an engine does where a player waits for more than a table, which is known meanwhile."""
+"""What the engine works on, by purpose, where the player waits for something else than the table."""
 
 
 class AssistantTurns:
-    """The perplexity of the assistant's turns in the chat that a game was started with, and in what was made of it.
+    """The perplexity of the assistant's turns in the chat that a game was started with, or in an edit of it.
 
     Computed once for each path to the last of these tokens.
     """
@@ -125,16 +125,16 @@ class AssistantTurns:
     def __init__(self) -> None:
         self._said: frozenset[Node] = frozenset()
         self._ends: dict[Node, float | None] = {}
-        """The last of these tokens on each way, and the perplexity of all on it, once that is computed."""
+        """The last token of these turns on each path, and the perplexity of all before it, once computed."""
         self._last: tuple[Node, Node | None] | None = None
-        """The path that was asked for last, and which of those it has."""
+        """The path of the last call, and the last token of these turns on it."""
 
     def perplexity(self, session: Session, tip: Node) -> float | None:
-        """Of a path that has all these turns; None for others, and until all their tokens are computed."""
+        """The perplexity on a path with all these turns; None for other paths, and until all tokens are computed."""
         if not session.game.said:
             return None
         if session.game.said is not self._said:
-            self._learn(session.game.said)
+            self._find_ends(session.game.said)
         if self._last is None or self._last[0] is not tip:
             ends = (end for end in self._ends if tip.depth >= end.depth and tip.ancestor(end.depth) is end)
             self._last = tip, max(ends, key=lambda end: end.depth, default=None)
@@ -149,8 +149,8 @@ class AssistantTurns:
                 self._ends[end] = math.exp(mean) if mean < 700 else math.inf
         return self._ends[end]
 
-    def _learn(self, said: frozenset[Node]) -> None:
-        """Sorts tokens by the ways that they are on. With an edit there are more; in another game there are others."""
+    def _find_ends(self, said: frozenset[Node]) -> None:
+        """Finds the last token on each path. An edit adds tokens; another game has other ones."""
         if not said >= self._said:
             self._said, self._ends = frozenset(), {}
         for node in sorted(said - self._said, key=lambda node: -node.depth):
@@ -160,7 +160,7 @@ class AssistantTurns:
 
 
 class ScreenRenderer:
-    """Draws sessions. It remembers layouts and sums to be fast, and nothing else."""
+    """Draws sessions. Its only state is a cache of layouts and sums."""
 
     def __init__(self) -> None:
         self._prompt = PromptPane()
@@ -168,42 +168,42 @@ class ScreenRenderer:
 
     def screen(self, session: Session, width: int, height: int) -> list[Line]:
         """Exactly `height` lines of exactly `width` cells."""
-        if not _enough(width, height):
+        if not _has_room(width, height):
             return _too_small(width, height)
         body = _body(height)
         if isinstance(session.screen, Help):
             lines = _help(session.screen, width, body)
         elif _keeps_table(session):
             lines = self._with_table(session, width, body)
-        elif _beside_each_other(session, width):
+        elif _is_side_by_side(session, width):
             lines = self._side_by_side(session, width, body)
         else:
             lines = self._stacked(session, width, body)
         state = status(session, width, self._turns)
-        rows, further = _key_lines(height), _further(session, width, height)
+        rows, further = _key_lines(height), _notice_overflow(session, width, height)
         keys = [*further, *footer(session, width, max(0, rows - len(further)))]
         around = [header(session, width), state, second_line(session, width), *keys]
         top, *bottom = [fit(line, width) for line in around]
-        return [top, *lines[: body - _lent(session, width, height)], *bottom]
+        return [top, *lines[: body - _lines_lent(session, width, height)], *bottom]
 
     def hit(self, session: Session, width: int, height: int, x: int, y: int) -> PointedAtToken | PointedAtRow | None:
-        """What stands in a cell of the screen that was drawn last for this session and size."""
+        """The token or row in a cell of the screen, as last drawn for this session and size."""
         body = _body(height)
-        drawn = body - _lent(session, width, height)
-        if isinstance(session.screen, Help) or not _enough(width, height) or not 1 <= y <= drawn:
+        drawn = body - _lines_lent(session, width, height)
+        if isinstance(session.screen, Help) or not _has_room(width, height) or not 1 <= y <= drawn:
             return None
         y -= 1
         if _keeps_table(session):
-            upper, chain = body - 1 - _lower(body, whole=True), _chain_width(width)
+            upper, chain = body - 1 - _lower_height(body, whole=True), _chain_width(width)
             if y < upper and x < (chain if width >= WIDE_CELLS else width):
                 token = self._prompt.token_at(x - 1, y)
                 return None if token is None else PointedAtToken(token)
             row = _row_at(session, body - 1 - upper, y - upper - 1) if y > upper and x < chain else -1
             return None if row < 0 else PointedAtRow(row)
-        if _beside_each_other(session, width):
+        if _is_side_by_side(session, width):
             over, upper, rows, below = x > width - _side_width(session, width) - 3, body, body, y
         else:
-            rows = _lower(body, whole=_has_all(session))
+            rows = _lower_height(body, whole=_fills_pane(session))
             upper = body - 1 - rows
             over, below = y > upper, y - upper - 1
         if not over:
@@ -217,28 +217,28 @@ class ScreenRenderer:
         left = width - right - 4
         prompt = self._prompt.lines(session, shown(session), left, height)
         table = _filled(_beside(session, right - 1, height), right, height)
-        prompt = self._greeted(session, prompt)
-        seen = self._prompt.in_sight(height)
-        rule = [("class:rule bold", " ┃ ") if row in seen else ("class:rule", " │ ") for row in range(height)]
+        prompt = self._with_greeting(session, prompt)
+        in_sight = self._prompt.in_sight(height)
+        rule = [("class:rule bold", " ┃ ") if row in in_sight else ("class:rule", " │ ") for row in range(height)]
         return [[("", " "), *a, between, *b] for a, between, b in zip(prompt, rule, table, strict=True)]
 
     def _stacked(self, session: Session, width: int, height: int) -> list[Line]:
-        lower = _lower(height, whole=_has_all(session))
+        lower = _lower_height(height, whole=_fills_pane(session))
         upper = height - 1 - lower
         prompt = self._prompt.lines(session, shown(session), width - 2, upper)
         table = _filled(_beside(_without_ahead(session), width - 1, lower), width, lower)
-        prompt = self._greeted(session, prompt)
-        seen = self._prompt.in_sight(width)
+        prompt = self._with_greeting(session, prompt)
+        in_sight = self._prompt.in_sight(width)
         rule: Line = [
-            ("class:rule", "─" * seen.start),
-            ("class:rule bold", "━" * len(seen)),
-            ("class:rule", "─" * (width - seen.stop)),
+            ("class:rule", "─" * in_sight.start),
+            ("class:rule bold", "━" * len(in_sight)),
+            ("class:rule", "─" * (width - in_sight.stop)),
         ]
         return [*([("", " "), *line, ("", " ")] for line in prompt), [part for part in rule if part[1]], *table]
 
     def _with_table(self, session: Session, width: int, height: int) -> list[Line]:
-        """What stands below the prompt, with the table beside it."""
-        lower, left = _lower(height, whole=True), _chain_width(width)
+        """The pane below the prompt, with the table beside it."""
+        lower, left = _lower_height(height, whole=True), _chain_width(width)
         upper, right = height - 1 - lower, width - _chain_width(width) - 1
         over = left if width >= WIDE_CELLS else width
         prompt = self._prompt.lines(session, shown(session), over - 2, upper)
@@ -248,14 +248,14 @@ class ScreenRenderer:
             return _joined([*above, *below], _filled(_table_beside(session, right - 1, height), right, height))
         return [*above, *_joined(below, _filled(_table_beside(session, right, lower), right, lower))]
 
-    def _greeted(self, session: Session, prompt: list[Line]) -> list[Line]:
-        """The prompt, and what to do where there is room below it and nothing was done yet."""
+    def _with_greeting(self, session: Session, prompt: list[Line]) -> list[Line]:
+        """The prompt with the greeting below it, where there is room and no key was pressed yet."""
         free = len(prompt) - self._prompt.used
-        told = GREETING[-free:] if free else ()
-        if session.begun or not told or not isinstance(session.screen, Play):
+        greeting = GREETING[-free:] if free else ()
+        if session.begun or not greeting or not isinstance(session.screen, Play):
             return prompt
         width = width_of(prompt[0])
-        return [*prompt[: -len(told)], *(fit([("class:dim", line)], width) for line in told)]
+        return [*prompt[: -len(greeting)], *(fit([("class:dim", line)], width) for line in greeting)]
 
 
 def shown(session: Session) -> Shown:
@@ -264,14 +264,14 @@ def shown(session: Session) -> Shown:
 
 
 def _row_at(session: Session, height: int, line: int) -> int:
-    """The row of the table or list on a line of its pane; -1 where there is none."""
+    """The index of the row of the table or list on a line of its pane; -1 without one."""
     rows = pane(session).rows(session, height)
     return rows[line - 1] if 1 <= line <= len(rows) else -1
 
 
 def _key_lines(height: int) -> int:
     """Lines for the keys."""
-    return 2 if height >= TALL else 1
+    return 2 if height >= TALL_ROWS else 1
 
 
 def _body(height: int) -> int:
@@ -280,49 +280,49 @@ def _body(height: int) -> int:
 
 
 def rows_of(width: int, height: int) -> int:
-    """Rows of a table that a screen has room for."""
+    """Rows of a table that a screen of this size has room for."""
     body = _body(height)
-    return max(0, table_room(body if width >= WIDE_CELLS else _lower(body)))
+    return max(0, table_room(body if width >= WIDE_CELLS else _lower_height(body)))
 
 
-def _right_width(width: int) -> int:
+def _table_width(width: int) -> int:
     return min(64, 30 + width // 6)
 
 
 def _side_width(session: Session, width: int) -> int:
-    """Cells of what stands to the right of the prompt."""
-    return max(_right_width(width), min(80, width // 2)) if session.looks_ahead else _right_width(width)
+    """Cells of the pane to the right of the prompt."""
+    return max(_table_width(width), min(80, width // 2)) if session.looks_ahead else _table_width(width)
 
 
 def _without_ahead(session: Session) -> Session:
-    """For a table that has no room for what follows its rows."""
+    """The session without the lookahead column, for a table that has no room for it."""
     return replace(session, options=replace(session.options, shows_ahead=False)) if session.looks_ahead else session
 
 
-def _beside_each_other(session: Session, width: int) -> bool:
-    """Whether the prompt is to the left, and not above."""
-    return width >= WIDE_CELLS and not _has_all(session)
+def _is_side_by_side(session: Session, width: int) -> bool:
+    """Whether the prompt is to the left of the pane, and not above it."""
+    return width >= WIDE_CELLS and not _fills_pane(session)
 
 
-def _has_all(session: Session) -> bool:
-    """Whether what stands below the prompt has the whole width and all but a few lines."""
+def _fills_pane(session: Session) -> bool:
+    """Whether the pane has the whole width, and all but a few lines."""
     return pane(session).whole
 
 
 def _keeps_table(session: Session) -> bool:
-    """Whether the table stays beside what stands in its place else."""
+    """Whether the table stays in sight beside the pane, which takes the prompt's place."""
     return pane(session).table
 
 
 def _chain_width(width: int) -> int:
-    """Cells of what has the table beside it."""
+    """Cells of a pane that has the table beside it."""
     if width >= WIDE_CELLS:
-        return width - _right_width(width) - 1
+        return width - _table_width(width) - 1
     return width - 1 - max(28, min(44, width * 9 // 20 - 1))
 
 
 def _table_beside(session: Session, width: int, height: int) -> list[Line]:
-    """The table where keys go elsewhere: its row is marked, but looks not like the one that they move."""
+    """The table while the keys go to another pane: its row is bold, and not reversed as the selected one."""
     lines = table_lines(_without_ahead(session), width, height)
     return [[(style.replace("class:selected", "bold"), text) for style, text in line] for line in lines]
 
@@ -332,15 +332,15 @@ def _joined(left: list[Line], right: list[Line]) -> list[Line]:
     return [[*a, ("class:rule", "│"), *b] for a, b in zip(left, right, strict=True)]
 
 
-def _lower(height: int, *, whole: bool = False) -> int:
-    """Lines of what stands below the prompt."""
+def _lower_height(height: int, *, whole: bool = False) -> int:
+    """Lines of the pane below the prompt."""
     if whole:
         return height - 1 - min(5, max(3, height // 5))
     return max(6, (height - 1) * 3 // 5)
 
 
 def _beside(session: Session, width: int, height: int) -> list[Line]:
-    """What stands beside the prompt."""
+    """The pane beside the prompt."""
     return pane(session).lines(session, width, height)
 
 
@@ -349,14 +349,14 @@ def _filled(lines: list[Line], width: int, height: int) -> list[Line]:
     return [fit(line, width) for line in [*lines[:height], *([[]] * (height - len(lines)))]]
 
 
-def _enough(width: int, height: int) -> bool:
+def _has_room(width: int, height: int) -> bool:
     """Whether there is room to play."""
     return width >= SMALLEST[0] and height >= SMALLEST[1]
 
 
 def _too_small(width: int, height: int) -> list[Line]:
-    told = (f"tokex-gguf needs {SMALLEST[0]}x{SMALLEST[1]} cells,", f"not {width}x{height}.", "ctrl+q quits")
-    return [fit([("", told[row] if row < len(told) else "")], width) for row in range(height)]
+    text = (f"tokex-gguf needs {SMALLEST[0]}x{SMALLEST[1]} cells,", f"not {width}x{height}.", "ctrl+q quits")
+    return [fit([("", text[row] if row < len(text) else "")], width) for row in range(height)]
 
 
 def _help(screen: Help, width: int, height: int) -> list[Line]:
@@ -368,28 +368,28 @@ def _help(screen: Help, width: int, height: int) -> list[Line]:
     return _filled([*lines[inside.start : inside.stop], *more(inside, len(lines))], width, height)
 
 
-OVERLAP = 1
-"""Lines of a page of the help that the next one begins with, at the least."""
+HELP_OVERLAP = 1
+"""Lines that two pages of the help have in common, at the least."""
 
 
 def help_page(screen: Help, width: int, height: int, direction: int) -> int:
-    """The entry to select so that the help is turned by a page: down (1) or up (-1). Nothing is passed unseen."""
+    """The entry to select so that the help moves by a page, down (1) or up (-1), and skips no line."""
     lines, starts = help_lines(help_found(screen), width, screen.entry)
     if not starts:
         return 0
     body, last = _body(height), len(starts) - 1
     inside = listed(starts[screen.entry], len(lines), body)
     if (inside.stop == len(lines) and direction > 0) or (inside.start == 0 and direction < 0):
-        return last if direction > 0 else 0  # all that comes is in sight
-    there = inside.start + direction * (len(inside) - OVERLAP)
+        return last if direction > 0 else 0  # the rest is in sight
+    target = inside.start + direction * (len(inside) - HELP_OVERLAP)
     firsts = [listed(start, len(lines), body).start for start in starts]
     if direction > 0:
-        return max(screen.entry + 1, bisect_right(firsts, there) - 1)
-    return min(screen.entry - 1, bisect_left(firsts, there))
+        return max(screen.entry + 1, bisect_right(firsts, target) - 1)
+    return min(screen.entry - 1, bisect_left(firsts, target))
 
 
 def header(session: Session, width: int) -> Line:
-    """Product, model, quantisation, context used and there; the model that is downloaded. The server that has it."""
+    """Product, model or server, quantisation, context used and total; the download under way."""
     model, right = session.game.model, _download(session)
     if model is None:
         name, more = visible(session.game.settings.model.name), ""
@@ -404,21 +404,21 @@ def header(session: Session, width: int) -> Line:
             right = [*right, ("class:header", _context(session))]
     product: Line = [("class:title", " tokex-gguf "), ("class:header", f" {name}")]
     workers = _workers(session, width - width_of([*product, ("", more), *right]))
-    needless = bool(_download(session) or session.game.server)
-    if not needless or width_of([*product, ("", more + workers), *right]) <= width:
-        product.append(("class:header", more))  # the model's name goes before what it is made of
+    cramped = bool(_download(session) or session.game.server)
+    if not cramped or width_of([*product, ("", more + workers), *right]) <= width:
+        product.append(("class:header", more))  # the details are left out before the model's name is cut
     product.append(("class:header", workers))
     return spread(product, right, width)
 
 
 def _connection(server: str, model: Loaded) -> str:
-    """Where the model is, by what program, and how many candidates of a distribution that gives."""
+    """The server's address, its program, and how many candidates of a distribution it gives."""
     parts = [f"⇄ {server}", visible(model.server), f"top {model.candidates}" if model.candidates else ""]
     return " · ".join(filter(None, parts))
 
 
 def _workers(session: Session, room: int) -> str:
-    """The RPC workers that compute, by their names where there is room for them."""
+    """The RPC workers, by name where there is room."""
     workers = session.game.settings.load.rpc.split(",")
     if not workers[0] or session.game.server:
         return ""
@@ -427,7 +427,7 @@ def _workers(session: Session, room: int) -> str:
 
 
 def _download(session: Session) -> Line:
-    """How far the model is that is downloaded, and the key to it."""
+    """The progress of the download, or the keys that open the model."""
     match session.download:
         case Coming(name, percent):
             return [("class:header", f"  downloading {visible(title(name))} {percent} %")]
@@ -441,15 +441,15 @@ def _download(session: Session) -> Line:
 
 
 def status(session: Session, width: int, turns: AssistantTurns) -> Line:
-    """Where the player is, and whether the table is true."""
-    right = [*_state(session), ("", " ")]
+    """Where the player is, and whether the table is up to date."""
+    right = [*_engine_state(session), ("", " ")]
     unsaved: Line = [("class:fault", clip(f" not saved: {visible(session.unsaved)}", width // 2))]
     if not session.game.prompts:
         return spread([*unsaved, ("", " ")] if session.unsaved else [("", " Prompt –/–")], right, width)
     path = shown(session)
     if not isinstance(path, Path):
-        told = {NewPrompt: "a new prompt", Sessions: "another session"}
-        name = told.get(type(session.current), "a text to start with")
+        names = {NewPrompt: "a new prompt", Sessions: "another session"}
+        name = names.get(type(session.current), "a text to start with")
         return spread([("", f" {name}")], right, width)
     cursor, tip = path.cursor, path.base
     name = "a visited path"
@@ -463,7 +463,7 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
     if session.unsaved:
         parts.insert(0, (10, unsaved))
     if typing := session.on(Input):
-        parts += _joint(typing)
+        parts += _typed_parts(typing)
     elif cursor is not None:
         parts.append((8, [("class:notice", f"looking at {cursor.depth}")]))
     if tip is session.game.prompt.tip and session.game.ready and session.game.walking:
@@ -471,7 +471,7 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
     if tip is session.game.prompt.tip:
         parts += told_on_status(session)
     if tip.logprob is not None and tip.perplexity is not None:
-        # These are of the first answers, and what is compared is not.
+        # These are of the first answers; a comparison uses strict ones.
         compares = session.game.comparison is not None and tip is session.game.prompt.tip
         first: Line = [("class:dim", "first ")] if compares else []
         parts.append((4 if compares else 6, [*first, ("", f"logprob {tip.logprob:.2f}")]))
@@ -481,33 +481,33 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
         if (bits := _cost(session, tip)) is not None:
             parts.append((8, [("", f"cost {short_text(bits)} bits")]))
     through = looked_through(session)
-    least = min(max(map(cells_of, through[-2:])), LEAST_CELLS) + 2 if through else 0
+    least = min(max(map(cells_of, through[-2:])), LENS_BEFORE_COST_CELLS) + 2 if through else 0
     needed = sum(width_of(line) + 2 for importance, line in parts if importance >= 8)
     if session.game.ready and width_of(right) + needed + least > width:
-        # What the last answer took is told where there is room for it.
+        # Where room is short, the cost of the last answer is left out.
         right = [part for part in right if part[0] != "class:dim"]
     if through:
-        # What one looks through is said in any case, in fewer words where there is less room.
+        # The lens always has a place, with fewer words where there is less room.
         room = width - width_of(right) - needed - 1
-        fewer = next((words for words in through if cells_of(words) <= room), through[-1])
-        parts.append((9, [("class:label", clip(fewer, max(NARROW, room)))]))
+        lens = next((words for words in through if cells_of(words) <= room), through[-1])
+        parts.append((9, [("class:label", clip(lens, max(LEAST_LENS_CELLS, room)))]))
     return spread(choose(parts, width - width_of(right) - 1), right, width)
 
 
-NARROW, LEAST_CELLS = 12, 24
-"""Cells that the name of what one looks through has at the least; and those for which the last answer's cost goes."""
+LEAST_LENS_CELLS, LENS_BEFORE_COST_CELLS = 12, 24
+"""Cells of the lens's name at the least; cells of it for which the last answer's cost is left out."""
 
 
 def _cost(session: Session, tip: Node) -> float | None:
-    """The bits that the constraint cost along the path; None without one, and until all are known."""
+    """Bits that the constraint cost along the path; None without a constraint, and until all are known."""
     lens = session.lens
     if not isinstance(lens, Sampled) or lens.constraint is None:
         return None
     return session.game.known.answers.cost(lens, tip)
 
 
-def _joint(continuation: Input) -> list[tuple[int, Line]]:
-    """How many tokens are typed, and how likely they are together."""
+def _typed_parts(continuation: Input) -> list[tuple[int, Line]]:
+    """How many tokens are typed, and their joint probability."""
     count = continuation.tip.depth - continuation.base.depth
     if count == 0:
         return []
@@ -518,27 +518,29 @@ def _joint(continuation: Input) -> list[tuple[int, Line]]:
     return parts
 
 
-def _state(session: Session) -> Line:
-    """`ready`, `working` with progress, or what is wrong."""
+def _engine_state(session: Session) -> Line:
+    """`ready`, `working` with progress, or the fault."""
     server = session.game.server
-    who, does = ("connection", "reconnects") if server else ("engine", "restarts it")
+    subject, remedy = ("connection", "reconnects") if server else ("engine", "restarts it")
     if session.game.engine is EngineStatus.DEAD:
-        way = f"Esc, then r, {does}" if isinstance(session.screen, TypingScreen) else f"r {does}"
-        return [("class:fault", f"no connection to {server}: {way}" if server else f"engine stopped: {way}")]
+        keys = f"Esc, then r, {remedy}" if isinstance(session.screen, TypingScreen) else f"r {remedy}"
+        return [("class:fault", f"no connection to {server}: {keys}" if server else f"engine stopped: {keys}")]
     if session.game.silence:
-        return [("class:fault", f"{who} silent for {session.game.silence:.0f} s: r {does}")]
+        return [("class:fault", f"{subject} silent for {session.game.silence:.0f} s: r {remedy}")]
     if waits := session.game.health.waits:
         silent = visible(", ".join(waits.workers))
         loading = f"{session.game.health.progress:.0%} loaded, " if session.game.engine is EngineStatus.LOADING else ""
         return [("class:fault", f"{loading}no answer from {silent} for {waits.seconds:.0f} s: r restarts the engine")]
     if session.game.engine is EngineStatus.LOADING:
         back = ", Esc goes back" if session.origin else ""
-        told = f"connecting to {server}" if server else f"loading the model {session.game.health.progress:4.0%}"
-        return [("class:busy", "working"), ("class:dim", f"  {told}{back}")]
+        doing = f"connecting to {server}" if server else f"loading the model {session.game.health.progress:4.0%}"
+        return [("class:busy", "working"), ("class:dim", f"  {doing}{back}")]
     if session.game.newest(ForConstraint):
-        told = "" if session.game.pending is None else _progress(session)
-        return [("class:busy", "working"), ("class:dim", f"{told}  reading the constraint")]
-    doing = next((DOES[type(one)] for one in session.game.asked.values() if type(one) in DOES), "")
+        doing = "" if session.game.pending is None else _progress(session)
+        return [("class:busy", "working"), ("class:dim", f"{doing}  reading the constraint")]
+    doing = next(
+        (WORKING_ON[type(purpose)] for purpose in session.game.asked.values() if type(purpose) in WORKING_ON), ""
+    )
     if session.game.ready and doing:
         return [("class:busy", "working"), ("class:dim", f"  {doing}")]
     layer = session.options.layer
@@ -569,15 +571,15 @@ def _progress(session: Session) -> str:
 
 
 def second_line(session: Session, width: int) -> Line:
-    """What is typed, or what there is to tell, else the layer's legend and the numbers of the token looked at."""
+    """The line being typed, or the notice, else the layer's legend and the numbers of the token under the cursor."""
     if isinstance(session.screen, TypingScreen):
         return _input(session, session.screen, width)
     if session.told:
         return _notice_lines(session, width)[0]
     parts: list[tuple[int, Line]] = []
-    further: tuple[int, ...] = ()
+    follow_ups: tuple[int, ...] = ()
     if session.options.layer is not PLAIN:
-        least = session.options.layer in BOUNDS and not session.game.can(BOUNDS[session.options.layer])
+        least = session.options.layer in EXACT_BY and not session.game.can(EXACT_BY[session.options.layer])
         parts.append(
             (9, legend(session.options.layer, session.options.palette, 16 if width >= WIDE_CELLS else 8, least=least))
         )
@@ -591,228 +593,231 @@ def second_line(session: Session, width: int) -> Line:
         if (differs := of_token(session)) and tip is session.game.prompt.tip:
             parts.append((9, differs))
         if tip.differs is not None:
-            told = split_otherwise(session.game, tip)
+            text = split_otherwise(session.game, tip)
             if width < WIDE_CELLS and cursor is not None and not without_text(session.game, tip):
-                told = f"split otherwise from {tip.differs + 1} on: T"
+                text = f"split otherwise from {tip.differs + 1} on: T"
             near = cursor is not None and abs(cursor.depth - 1 - tip.differs) <= NEAR_TOKENS
-            parts.append((9 if near else 8 if cursor is None else 4, [("class:dim", told)]))
+            parts.append((9 if near else 8 if cursor is None else 4, [("class:dim", text)]))
         if cursor is not None:
-            parts += _of_token(session, tip, cursor, choices=width >= WIDE_CELLS)
+            parts += _token_parts(session, tip, cursor, choices=width >= WIDE_CELLS)
         else:
             choices = width >= WIDE_CELLS or session.options.layer is PLAIN
-            further = (len(parts) + 1,) if _told(session, tip, tip)[0] is not None else ()  # the rank of the last token
-            parts += _of_tip(session, tip, session.game.model.vocab_size, choices=choices, wide=width >= WIDE_CELLS)
-        parts += _of_others(session, 6 if cursor is None else 4)
-    return [("", " "), *choose(parts, width - 1, further=further)]
+            follow_ups = (
+                (len(parts) + 1,) if _strict_numbers(session, tip, tip)[0] is not None else ()
+            )  # the rank of the last token
+            parts += _tip_parts(session, tip, session.game.model.vocab_size, choices=choices, wide=width >= WIDE_CELLS)
+        parts += _chance_of_others(session, 6 if cursor is None else 4)
+    return [("", " "), *choose(parts, width - 1, further=follow_ups)]
 
 
 def _notice_lines(session: Session, width: int, most: int | None = None) -> list[Line]:
-    """What there is to tell, in as many lines as it takes, or `most` of them."""
+    """The notice in as many lines as it takes, or `most` of them."""
     return [[("class:notice", f" {line}")] for line in paragraph(visible(session.told), width - 2, most)]
 
 
-def _further(session: Session, width: int, height: int) -> list[Line]:
-    """What there is to tell and has no room on its line: it stands in the place of keys, until the next one.
+def _notice_overflow(session: Session, width: int, height: int) -> list[Line]:
+    """The lines of the notice that its own line has no room for. They replace the footer's keys until the next key.
 
-    Where these have fewer lines, it takes some of what stands above, too.
+    Where the footer has fewer lines, the notice takes some of those above the status, too.
     """
     if not session.told or (isinstance(session.screen, Input) and _spaced_twice(session, session.screen)):
         return []
-    most = _key_lines(height) + LENT
+    most = _key_lines(height) + MOST_LINES_LENT
     if isinstance(session.screen, TypingScreen):
-        beside = cells_of(visible(session.told)) < _beside_input(session.screen, width)
+        beside = cells_of(visible(session.told)) < _cells_beside_input(session.screen, width)
         return [] if beside else _notice_lines(session, width, most)
     return _notice_lines(session, width, 1 + most)[1:]
 
 
-LENT = 2
+MOST_LINES_LENT = 2
 """Lines above the status that a long notice may take, at the most."""
 
 
-def _lent(session: Session, width: int, height: int) -> int:
-    """How many of these it takes."""
-    return max(0, len(_further(session, width, height)) - _key_lines(height))
+def _lines_lent(session: Session, width: int, height: int) -> int:
+    """Lines above the status that the notice takes."""
+    return max(0, len(_notice_overflow(session, width, height)) - _key_lines(height))
 
 
 def _context(session: Session) -> str:
-    """Tokens of the prompt, and the cells that there are, or can be where these are too few."""
-    used, there = session.game.prompt.tip.depth, session.game.context
-    most = session.game.model.context_limit if session.game.model else there
-    return f"  context {used}/{there if used <= there else max(there, most)} "
+    """Tokens of the prompt, and of the context; where that is too small, of the largest possible context."""
+    used, context = session.game.prompt.tip.depth, session.game.context
+    most = session.game.model.context_limit if session.game.model else context
+    return f"  context {used}/{context if used <= context else max(context, most)} "
 
 
-def _beside_input(typing: TypingScreen, width: int) -> int:
-    """Cells at the end of the line that is typed: a notice leaves so much of it that what is typed stays in sight."""
+def _cells_beside_input(typing: TypingScreen, width: int) -> int:
+    """Cells for a notice at the end of the line being typed, so that the text before it stays in sight."""
     head = f" {PANES[type(typing)].label}: "
     return max(0, width - len(head) - max(12, width // 5))
 
 
-def _told(session: Session, tip: Node, node: Node) -> tuple[Taken | None, Distribution | None]:
-    """What is said of a token of a path, and of what comes after it; while the path is compared, strictly."""
+def _strict_numbers(session: Session, tip: Node, node: Node) -> tuple[Taken | None, Distribution | None]:
+    """A token's numbers and the distribution after it; of the active prompt, the strict ones during a comparison."""
     if tip is session.game.prompt.tip:
         return compared.of_token(session, node), compared.after(session, node)
     return node.taken, node.distribution
 
 
-def _of_tip(session: Session, tip: Node, vocabulary: int, *, choices: bool, wide: bool) -> list[tuple[int, Line]]:
-    """The last token's own numbers, and how open it is what comes next."""
+def _tip_parts(session: Session, tip: Node, vocabulary: int, *, choices: bool, wide: bool) -> list[tuple[int, Line]]:
+    """The last token's own numbers, and the entropy of the distribution after it."""
     parts: list[tuple[int, Line]] = []
-    taken, distribution = _told(session, tip, tip)
+    taken, distribution = _strict_numbers(session, tip, tip)
     if taken is not None:
         name = clip(label(glimpse(session.game.piece(tip.token).data)), 20)
         parts.append((7, [("class:dim", "last token "), ("", name), ("class:dim", "  p "), ("", number(taken.prob))]))
         parts.append((4, [("class:dim", "rank "), ("", rank_text(taken))]))
     if distribution is not None:
         name = "next: entropy " if wide else "next entropy "
-        told: Line = [("class:dim", name), ("", f"{_entropy(distribution)} bits")]
+        line: Line = [("class:dim", name), ("", f"{_entropy(distribution)} bits")]
         if vocabulary:
             share = _entropy(distribution, lambda bits: normalised(bits, vocabulary) or 0)
-            told.append(("class:dim", f" ({share})"))
-        if choices and isinstance(session.lens, Sampled):  # there is less room: both or neither
-            told += [("", "  "), *_choices(distribution)]
-        parts.append((6, told))
+            line.append(("class:dim", f" ({share})"))
+        if choices and isinstance(session.lens, Sampled):  # a lens leaves less room: both or neither
+            line += [("", "  "), *_choices(distribution)]
+        parts.append((6, line))
         if choices and not isinstance(session.lens, Sampled):
             parts.append((5, _choices(distribution)))
     return parts
 
 
-def _of_others(session: Session, importance: int) -> list[tuple[int, Line]]:
-    """The chance of all tokens but the selected one: by the model and, through a lens, to be drawn."""
+def _chance_of_others(session: Session, importance: int) -> list[tuple[int, Line]]:
+    """The probability of all tokens but the selected one: raw and, through a lens, final."""
     place = session.game.prompt.place
     rows = table(session, place)
     if not rows or session.on(SearchScreen) or session.current is not session.screen:
         return []
     row = rows[selected_row(session, place)]
     compares = session.game.comparison is not None
-    beside = compared.rows_by_token(session, place).get(row.token)
-    said = compared.of_row(place.tip, row.token, beside) if compares else row.taken
-    if said is None:
+    difference = compared.rows_by_token(session, place).get(row.token)
+    taken = compared.of_row(place.tip, row.token, difference) if compares else row.taken
+    if taken is None:
         return []
-    raw = _all_but(math.exp(min(0.0, said.logprob)))
-    told: Line = [
+    raw = _all_but(math.exp(min(0.0, taken.logprob)))
+    line: Line = [
         ("class:dim", "all but “"),
         ("", clip(label(glimpse(session.game.piece(row.token).data)), 12)),
         ("class:dim", "”: "),
         ("", raw),
     ]
-    if not isinstance(session.lens, Sampled) or compares:  # what can be drawn is of the first answer
-        return [(importance, told)]
+    if not isinstance(session.lens, Sampled) or compares:  # final probabilities are of the first answers
+        return [(importance, line)]
     verdict = session.view.verdicts.get(row.token) if session.view else None
     if verdict is not None:
-        told += [("class:dim", " raw, "), ("", _all_but(verdict.final)), ("class:dim", " final")]
-    return [(importance + 2, told)]
+        line += [("class:dim", " raw, "), ("", _all_but(verdict.final)), ("class:dim", " final")]
+    return [(importance + 2, line)]
 
 
 def _all_but(prob: float) -> str:
-    """What one chance leaves to the others: not all, however small it is."""
+    """1 less a probability in percent; below 100 % unless that is 0."""
     return percent(max(0.0, min(1 - prob, 0.9999)) if prob > 0 else 1.0)
 
 
-def _of_token(session: Session, tip: Node, node: Node, *, choices: bool) -> list[tuple[int, Line]]:
-    """All numbers of a token of the prompt; #1 is the highest of its kind in this prompt."""
+def _token_parts(session: Session, tip: Node, node: Node, *, choices: bool) -> list[tuple[int, Line]]:
+    """All numbers of a token of the prompt; #1 marks the prompt's highest."""
     piece = session.game.piece(node.token)
-    # What the layer colours by goes first: that is what is being looked for.
+    # The quantity of the layer goes first: the player looks for it.
     importance = {SURPRISAL: 8, PROBABILITY: 7, ENTROPY: 6, RANK: 5}
     importance |= {session.options.layer: 9} | ({session.game.prompt.sought: 9} if session.game.prompt.sought else {})
     parts: list[tuple[int, Line]] = [(9, [("bold", clip(label(glimpse(piece.data)), 20))])]
-    taken, _ = _told(session, tip, node)
-    # Of the first answers, all are sorted.
-    sorts = session.game.comparison is None or tip is not session.game.prompt.tip
+    taken, _ = _strict_numbers(session, tip, node)
+    # Ranks within the path exist for the first answers only.
+    ranked = session.game.comparison is None or tip is not session.game.prompt.tip
     if taken is not None:
         parts.append((importance[PROBABILITY], [("class:dim", "p "), ("", number(taken.prob))]))
         parts.append((importance[RANK], [("class:dim", "rank "), ("", rank_text(taken))]))
         surprisal: Line = [("class:dim", "surprisal "), ("", f"{taken.surprisal:.2f} bits")]
-        place = _place(tip, taken.surprisal, surprisals) if sorts else []
+        place = _rank_in_path(tip, taken.surprisal, surprisals) if ranked else []
         parts.append((importance[SURPRISAL], [*surprisal, *place]))
-    if node.parent and (before := _told(session, tip, node.parent)[1]):
-        told: Line = [("class:dim", "entropy "), ("", f"{_entropy(before)} bits")]
+    if node.parent and (before := _strict_numbers(session, tip, node.parent)[1]):
+        entropy: Line = [("class:dim", "entropy "), ("", f"{_entropy(before)} bits")]
         exact = session.game.can(Capability.EXACT_ENTROPY)
-        told += _place(tip, before.entropy_bits, entropies, "#" if exact else "≈ #") if sorts else []
+        entropy += _rank_in_path(tip, before.entropy_bits, entropies, "#" if exact else "≈ #") if ranked else []
         if choices:
-            told += [("", "  "), *_choices(before)]
-        parts.append((importance[ENTROPY], told))
-    parts += _of_lens(session, node)
+            entropy += [("", "  "), *_choices(before)]
+        parts.append((importance[ENTROPY], entropy))
+    parts += _lens_parts(session, node)
     parts.append((4, [("class:dim", f"id {node.token}")]))
     parts.append((3, [("class:dim", f"bytes {piece.data[:12].hex(' ')}{'…' if len(piece.data) > 12 else ''}")]))
     return parts
 
 
-def _of_lens(session: Session, node: Node) -> list[tuple[int, Line]]:
-    """What the lens made of a token of the prompt."""
+def _lens_parts(session: Session, node: Node) -> list[tuple[int, Line]]:
+    """The final probability of a token of the prompt, or what cut it; and its cost."""
     lens = session.lens
     if not isinstance(lens, Sampled) or (verdict := session.game.known.answers.verdict(lens, node)) is None:
         return []
     if verdict.cut_by != NOT_CUT:
-        reached: Line = [("class:stage", f"cut by {lens.stage(verdict.cut_by)}")]
+        outcome: Line = [("class:stage", f"cut by {lens.stage(verdict.cut_by)}")]
     elif math.isnan(verdict.final):
-        reached = [("class:dim", "can be drawn")]
+        outcome = [("class:dim", "can be drawn")]
     else:
-        reached = [("class:dim", "final "), ("", number(verdict.final))]
-    parts = [(9 if session.options.layer is REACHABLE or verdict.cut_by != NOT_CUT else 6, reached)]
+        outcome = [("class:dim", "final "), ("", number(verdict.final))]
+    parts = [(9 if session.options.layer is REACHABLE or verdict.cut_by != NOT_CUT else 6, outcome)]
     if lens.constraint is not None and (verdict.cut_by == NOT_CUT or lens.stage(verdict.cut_by) != GRAMMAR):
         cost: Line = [("class:dim", "cost "), ("", f"{short_text(verdict.cost_bits)} bits")]
         parts.append((9 if session.options.layer is COST else 6, cost))
     return parts
 
 
-def _entropy(of: Distribution, scaled: Callable[[float], float] = lambda bits: bits) -> str:
-    """An entropy, or what it is made into, as far as it is known: two ends, or one number where these are close."""
-    wide = of.slack_bits >= NARROW_BITS
-    return between(scaled(of.entropy_bits), scaled(of.most_bits), "{:.2f}".format, wide=wide)
+def _entropy(distribution: Distribution, scaled: Callable[[float], float] = lambda bits: bits) -> str:
+    """An entropy, scaled: its two bounds, or one number where these are close."""
+    wide = distribution.slack_bits >= NARROW_BITS
+    return between(scaled(distribution.entropy_bits), scaled(distribution.most_bits), "{:.2f}".format, wide=wide)
 
 
-def _choices(of: Distribution) -> Line:
-    """As unsure as between how many equally likely tokens."""
+def _choices(distribution: Distribution) -> Line:
+    """2^H: how many equally likely tokens have this entropy."""
 
     def text(count: float) -> str:
         return f"{count:.1f}" if count < 100 else f"{count:,.0f}"
 
-    told = between(2**of.entropy_bits, 2**of.most_bits, text, wide=of.slack_bits >= NARROW_BITS)
-    return [("class:dim", "2^H "), ("", told)]
+    wide = distribution.slack_bits >= NARROW_BITS
+    count = between(2**distribution.entropy_bits, 2**distribution.most_bits, text, wide=wide)
+    return [("class:dim", "2^H "), ("", count)]
 
 
-def _place(tip: Node, bits: float, ranking: Callable[[Node], Ranking], sign: str = "#") -> Line:
-    """The place of a value among those of a path, once all of them are there."""
+def _rank_in_path(tip: Node, bits: float, ranking: Callable[[Node], Ranking], sign: str = "#") -> Line:
+    """The rank of a value among those of a path, once all are known."""
     return [] if tip.logprob is None else [("class:dim", f" {sign}{ranking(tip).place(bits)}")]
 
 
 def _input(session: Session, typing: TypingScreen, width: int) -> Line:
-    """The text that is typed, with its caret."""
+    """The line being typed, with its caret."""
     right: Line = []
     if isinstance(typing, Input) and _spaced_twice(session, typing):
         right = [("class:notice", "there is a space before it already ")]
-    elif session.told and cells_of(visible(session.told)) < _beside_input(typing, width):
+    elif session.told and cells_of(visible(session.told)) < _cells_beside_input(typing, width):
         right = [("class:notice", visible(session.told) + " ")]
     elif session.told:
         right = []
     elif isinstance(typing, SearchScreen) and typing.rows is not None:
         fault = visible(typing.fault)
-        right = [("class:notice", fault + " ")] if fault else [("class:dim", _found(typing))]
+        right = [("class:notice", fault + " ")] if fault else [("class:dim", _count_found(typing))]
     elif isinstance(typing, Find):
-        right = [("class:dim", _matches(typing))]
-    elif told := PANES[type(typing)].told(session):
-        right = [("class:dim", told)]
+        right = [("class:dim", _match_place(typing))]
+    elif note := PANES[type(typing)].note(session):
+        right = [("class:dim", note)]
     head = f" {PANES[type(typing)].label}: "
-    right = [(style, clip(text, _beside_input(typing, width))) for style, text in right]
+    right = [(style, clip(text, _cells_beside_input(typing, width))) for style, text in right]
     text, caret = typing.line.text, typing.line.caret
     room = max(10, width - len(head) - width_of(right) - 2)
-    # No more of the text is looked at than can be seen of it, however long it is.
+    # Only the part of the text that can be in sight is looked at, however long the text is.
     start, end = max(0, caret - longest(room)), caret + 1 + longest(room)
-    here, after = visible(text[caret : caret + 1]) or " ", clip(visible(text[caret + 1 : end]), room)
-    before, here = under_caret(visible(text[start:caret]), here)
-    before = clip_start(before, max(room * 2 // 3, room - cells_of(here + after)), more=start > 0)
+    under, after = visible(text[caret : caret + 1]) or " ", clip(visible(text[caret + 1 : end]), room)
+    before, under = under_caret(visible(text[start:caret]), under)
+    before = clip_start(before, max(room * 2 // 3, room - cells_of(under + after)), more=start > 0)
     style = "class:selected" if typing.line.selected else "class:input"
-    line: Line = [("class:label", head), (style, before), ("reverse", here), ("class:input", after)]
+    line: Line = [("class:label", head), (style, before), ("reverse", under), ("class:input", after)]
     return spread(line, right, width)
 
 
 def _spaced_twice(session: Session, typing: Input) -> bool:
-    """Whether what is typed begins with a space, and what it goes on from ends with one."""
+    """Whether the typed text begins with a space, and the path before it ends with one."""
     return typing.line.text.startswith(" ") and session.game.piece(typing.base.token).data.endswith(b" ")
 
 
-def _found(searching: SearchScreen) -> str:
-    """How many tokens were found; where the only one is that of a number, that it is its id."""
+def _count_found(searching: SearchScreen) -> str:
+    """How many tokens were found; of a single one, whether it was found by its id."""
     text, query = searching.line.text, searching.line.text.strip()
     if query and text != query and not query.startswith('"'):
         return f"{searching.total} found; spaces count in quotes "
@@ -823,15 +828,15 @@ def _found(searching: SearchScreen) -> str:
     return f"{searching.total} found "
 
 
-def _matches(finding: Find) -> str:
-    """Which match of how many is looked at."""
+def _match_place(finding: Find) -> str:
+    """The number of the match under the cursor, and of all."""
     if finding.match:
         return f"{finding.match.nth} of {finding.match.total} "
     return "not in the prompt " if finding.query and not finding.line.selected else ""
 
 
 def legend(layer: Layer, palette: Palette, cells: int = 16, *, least: bool = False) -> Line:
-    """The layer's name and its scale. `least`: the values may be higher than they are shown."""
+    """The layer's name and its scale. `least`: the values are lower bounds."""
     bounds: Line = [("class:label", " at least")] if least else []
     if layer.steps:
         last = len(layer.steps) - 1
@@ -840,22 +845,24 @@ def legend(layer: Layer, palette: Palette, cells: int = 16, *, least: bool = Fal
             line += [(theme.shade(layer.name, index / last), f" {name} "), ("", " ")]
         return [*line[:-1], *bounds]
     if palette is Palette.MONOCHROME:
-        # A blank does not show what bold looks like.
-        looks = [(theme.shade(layer.name, (index + 0.5) / LOOKS), "abc") for index in range(LOOKS)]
-        return [("class:label", f"{layer.name} {layer.low} "), *looks, ("class:label", f" {layer.high}"), *bounds]
+        # Bold does not show on a blank.
+        samples = [
+            (theme.shade(layer.name, (index + 0.5) / MONOCHROME_STEPS), "abc") for index in range(MONOCHROME_STEPS)
+        ]
+        return [("class:label", f"{layer.name} {layer.low} "), *samples, ("class:label", f" {layer.high}"), *bounds]
     shades = [(theme.shade(layer.name, (index + 0.5) / cells), " ") for index in range(cells)]
     return [("class:label", f"{layer.name} {layer.low} "), *shades, ("class:label", f" {layer.high}"), *bounds]
 
 
 def footer(session: Session, width: int, rows: int = 1) -> list[Line]:
-    """The keys that matter now, as many as fit into so many lines."""
+    """The most important keys of this screen, as many as fit into so many lines."""
     return [[("", " "), *line] for line in _footer(tuple(hints(session)), width - 2, rows)]
 
 
 @lru_cache(maxsize=64)
-def _footer(told: tuple[tuple[int, str, str], ...], width: int, rows: int) -> list[Line]:
+def _footer(hints: tuple[tuple[int, str, str], ...], width: int, rows: int) -> list[Line]:
     parts: list[tuple[int, Line]] = [
-        (importance, [("class:key", keys), ("class:label", f" {label}")]) for importance, keys, label in told
+        (importance, [("class:key", keys), ("class:label", f" {label}")]) for importance, keys, label in hints
     ]
     everything = sum(width_of(line) + 2 for _, line in parts)
     gap = "  " if everything <= width else " "

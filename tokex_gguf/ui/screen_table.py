@@ -1,4 +1,4 @@
-"""What each screen shows: a path, what stands beside it, and the name of the line that is typed."""
+"""What each screen shows: a path, the pane beside it, and the name of the line being typed."""
 
 from collections.abc import Callable, Sequence
 
@@ -26,7 +26,15 @@ from tokex_gguf.ui.lists import (
     score_lines,
 )
 from tokex_gguf.ui.lists import told_of_found as told_of_line
-from tokex_gguf.ui.panes import UNREAD, Path, Shown, UntokenizedText, active_path, table_lines, table_rows
+from tokex_gguf.ui.panes import (
+    UNTOKENIZED_CHARACTERS,
+    Path,
+    Shown,
+    UntokenizedText,
+    active_path,
+    table_lines,
+    table_rows,
+)
 from tokex_gguf.ui.sessions import session_entries, session_lines
 from tokex_gguf.ui.sessions import told_of_found as told_of_sessions
 from tokex_gguf.ui.tree import found_entries, found_lines, told_of_found, tree_entries, tree_lines
@@ -38,18 +46,18 @@ class Pane:
     """What a screen shows."""
 
     lines: Callable[[Session, int, int], list[Line]] = table_lines
-    """What stands beside the path, in so many cells and lines at the most."""
+    """The pane beside the path, by its width and height."""
     rows: Callable[[Session, int], Sequence[int]] = table_rows
-    """Its rows on the lines below the heading, where it has so many lines: what a click chooses from."""
+    """The indices of the rows in sight below the heading, by the pane's height: a click selects one."""
     path: Callable[[Session], Shown] = active_path
     label: str = ""
-    """What is being typed."""
-    told: Callable[[Session], str] = lambda _: ""
-    """What there is to say of what is typed, at the end of its line."""
+    """The name of the line being typed."""
+    note: Callable[[Session], str] = lambda _: ""
+    """A note on the typed text, at the end of its line."""
     whole: bool = False
-    """Whether it has the whole width, below a few lines of the path."""
+    """Whether the pane has the whole width, below a few lines of the path."""
     table: bool = False
-    """Whether it stands below a few lines of the path as well, and the table stays beside it."""
+    """Whether the pane is below a few lines of the path, and the table stays beside it."""
 
 
 def _no_rows(_session: Session, _height: int) -> Sequence[int]:
@@ -57,7 +65,7 @@ def _no_rows(_session: Session, _height: int) -> Sequence[int]:
 
 
 def _selected_path(session: Session) -> Path:
-    """The tree's selected line to its end."""
+    """The path of the tree's selected line, to its end."""
     end = selected_end(session)
     tips = [prompt.tip for prompt in session.game.prompts]
     index = session.game.active if end is session.game.prompt.tip else tips.index(end) if end in tips else None
@@ -65,7 +73,7 @@ def _selected_path(session: Session) -> Path:
 
 
 def _selected_prompt(session: Session) -> Shown:
-    """The selected prompt, or text to start one with."""
+    """The selected prompt, or the selected starting text."""
     naming = session.on(screens.PromptName)
     row = naming.row if naming else list_search.selected(session)
     if row < len(session.game.prompts):
@@ -73,19 +81,19 @@ def _selected_prompt(session: Session) -> Shown:
         return Path(prompt.tip, prompt.tip, prompt.cursor, row)
     index = row - len(session.game.prompts)
     return (
-        UntokenizedText(session.starters[index].text[:UNREAD])
+        UntokenizedText(session.starters[index].text[:UNTOKENIZED_CHARACTERS])
         if index < len(session.starters)
         else active_path(session)
     )
 
 
 def _new_text(session: Session) -> UntokenizedText:
-    """What is typed for a new prompt."""
-    return UntokenizedText(session.line.text[-UNREAD:], end=True)
+    """The text typed for a new prompt."""
+    return UntokenizedText(session.line.text[-UNTOKENIZED_CHARACTERS:], end=True)
 
 
 def _selected_session(session: Session) -> Shown:
-    """What the selected session begins with."""
+    """The beginning of the selected session's text."""
     screen = session.on(screens.Sessions)
     chosen = screen.found[screen.row : screen.row + 1] if screen else ()
     return UntokenizedText(chosen[0].text) if chosen else active_path(session)
@@ -93,9 +101,9 @@ def _selected_session(session: Session) -> Shown:
 
 PANES: dict[type[Screen], Pane] = {
     screens.Play: Pane(),
-    screens.SearchScreen: Pane(label="search", told=price),
+    screens.SearchScreen: Pane(label="search", note=price),
     screens.Input: Pane(score_lines, _no_rows, label="go on with"),
-    screens.Insert: Pane(label="put in", told=told_of_insertion),
+    screens.Insert: Pane(label="put in", note=told_of_insertion),
     screens.Find: Pane(label="find in the prompt"),
     screens.Name: Pane(label="name of this session"),
     screens.Ban: Pane(label="ban the text"),
@@ -108,10 +116,10 @@ PANES: dict[type[Screen], Pane] = {
     screens.CriticalLead: Pane(critical_lines, _no_rows, label="answers stand after", whole=True),
     screens.TreeScreen: Pane(tree_lines, tree_entries, _selected_path, whole=True),
     screens.TreeSearch: Pane(
-        found_lines, found_entries, _selected_path, label="find in the tree", told=told_of_found, whole=True
+        found_lines, found_entries, _selected_path, label="find in the tree", note=told_of_found, whole=True
     ),
     screens.Prompts: Pane(prompt_lines, prompt_entries, _selected_prompt, whole=True),
-    screens.ListSearch: Pane(label="find in the list", told=told_of_line),
+    screens.ListSearch: Pane(label="find in the list", note=told_of_line),
     screens.PromptName: Pane(prompt_lines, _no_rows, _selected_prompt, label="name of this prompt", whole=True),
     screens.NewPrompt: Pane(new_prompt_lines, _no_rows, _new_text, label="new prompt", whole=True),
     screens.Constraining: Pane(constraint_lines, _no_rows, label="constraint"),
@@ -122,20 +130,20 @@ PANES: dict[type[Screen], Pane] = {
         session_entries,
         _selected_session,
         label="find a session",
-        told=told_of_sessions,
+        note=told_of_sessions,
         whole=True,
     ),
     screens.Samplers: Pane(chain_lines, chain_entries, table=True),
     screens.SamplersToAdd: Pane(missing_lines, missing_entries, table=True),
-    screens.SamplerValue: Pane(chain_lines, _no_rows, label="value", told=told_of_value, table=True),
+    screens.SamplerValue: Pane(chain_lines, _no_rows, label="value", note=told_of_value, table=True),
     screens.SamplerText: Pane(chain_lines, _no_rows, label="flags or JSON", table=True),
     screens.Commands: Pane(command_lines, command_entries, label="command"),
     screens.Help: Pane(label="find in the help"),
 }
-"""Each screen's pane. The help covers all: it has a line alone, and so has the search in a list."""
+"""Each screen's pane. The help covers the panes, and the search in a list uses the list's: both have a line alone."""
 
 
 def pane(session: Session) -> Pane:
-    """What is shown: where a list is searched, that list."""
+    """The pane of the screen; while a list is searched, the list's."""
     search = session.on(screens.ListSearch)
     return PANES[type(search.over if search else session.current)]

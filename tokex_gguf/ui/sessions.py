@@ -3,27 +3,27 @@
 from tokex_gguf.play.screens import Sessions
 from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, cells_of, clip, fit, pad
-from tokex_gguf.ui.lists import NAMED
+from tokex_gguf.ui.lists import NAME_CELLS
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.session_entry import PlayedBy, SessionEntry
 
 MARKS = {PlayedBy.NOBODY: " ", PlayedBy.HERE: "›", PlayedBy.ELSEWHERE: "*"}
-MODEL = ((100, 24), (76, 14), (0, 0))
-"""Columns from which a model's name has so many cells."""
+MODEL_CELLS = ((100, 24), (76, 14), (0, 0))
+"""From so many columns on, a model's name has so many cells."""
 
 
 def session_entries(session: Session, height: int) -> range:
-    """The sessions that are shown below the heading, in so many lines with that."""
-    screen = _screen(session)
+    """The sessions in sight, where list and heading have `height` lines."""
+    screen = _sessions_screen(session)
     return listed(min(screen.row, len(screen.found) - 1), len(screen.found), height - 1)
 
 
 def session_lines(session: Session, width: int, height: int) -> list[Line]:
-    """The sessions that have what is typed: what each begins with, then when it was saved and what is in it."""
-    screen = _screen(session)
+    """The sessions that match the typed text: the beginning of each, when it was saved, and its sizes."""
+    screen = _sessions_screen(session)
     found = screen.found
-    model = next(cells for columns, cells in MODEL if width >= columns)
+    model = next(cells for columns, cells in MODEL_CELLS if width >= columns)
     figures = f"  {'saved':<12} {'prompts':>7} {'tokens':>6} {'visited':>7}  {pad('model', model)} "
     room = width - 3 - len(figures)
     lines: list[Line] = [fit([("class:head", f"   {pad('sessions, the last first', room)}{figures}")], width)]
@@ -40,7 +40,7 @@ def session_lines(session: Session, width: int, height: int) -> list[Line]:
     return [*lines, *more(shown, len(found))]
 
 
-def _screen(session: Session) -> Sessions:
+def _sessions_screen(session: Session) -> Sessions:
     screen = session.on(Sessions)
     assert screen is not None
     return screen
@@ -48,18 +48,18 @@ def _screen(session: Session) -> Sessions:
 
 def _row(entry: SessionEntry, room: int, model: int, style: str, width: int) -> Line:
     mark = f" {MARKS[entry.held]} "
-    name = f"{clip(entry.called, NAMED)}  " if entry.called else ""
+    name = f"{clip(entry.called, NAME_CELLS)}  " if entry.called else ""
     if entry.fault:
         parts: Line = [("", mark), ("class:taken", name), ("class:dim", f"cannot be read: {entry.fault}")]
     else:
         figures = f"{entry.prompts:>7} {entry.tokens:>6} {entry.visited or '':>7}"
-        told = f"  {pad(entry.when, 12)} {figures}  {pad(entry.model, model)} "
+        columns = f"  {pad(entry.when, 12)} {figures}  {pad(entry.model, model)} "
         text = pad(entry.text, room - cells_of(name))
-        parts = [("", mark), ("class:taken", name), ("", text), ("", told)]
+        parts = [("", mark), ("class:taken", name), ("", text), ("", columns)]
     return fit([(f"{own} {style}".strip(), text) for own, text in parts], width, style)
 
 
 def told_of_found(session: Session) -> str:
-    """How many sessions have what is typed."""
-    screen = _screen(session)
+    """How many sessions match the typed text."""
+    screen = _sessions_screen(session)
     return "" if screen.entries is None else f"{counted(len(screen.found), 'session')} "
