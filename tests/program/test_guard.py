@@ -25,10 +25,10 @@ CRASHING = """
 import ctypes, signal, sys
 from tokex_gguf.ui.app import App
 from tokex_gguf.play.actions import Action
-take = App._take
+take = App._dispatch
 def crash(self, message):
     ctypes.string_at(0) if message is Action.HELP else take(self, message)
-App._take = crash
+App._dispatch = crash
 sys.argv[0] = "tokex-gguf"
 from tokex_gguf.__main__ import run
 sys.exit(run())

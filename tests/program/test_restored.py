@@ -82,7 +82,7 @@ def computing():
     while True:
         pass
 def drawing():
-    app._view.screen = lambda *_: computing()
+    app._renderer.screen = lambda *_: computing()
     app._application.invalidate()
 def swallowing():
     told()

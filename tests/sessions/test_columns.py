@@ -34,7 +34,7 @@ from tokex_gguf.sessions.codec import Encoder, dump, load, read
 from tokex_gguf.sessions.columns import PieceEncoder, TreeEncoder
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.system.files import save_generation
-from tokex_gguf.ui.app import COLLECTED, YIELD
+from tokex_gguf.ui.app import GC_THRESHOLDS, SWITCH_INTERVAL
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.tokens import Piece
@@ -525,8 +525,8 @@ def as_played() -> Iterator[None]:
     """The interpreter is set as the program sets it. By Python's own figures, reading is a search for garbage."""
     threshold, interval = gc.get_threshold(), sys.getswitchinterval()
     gc.freeze()
-    gc.set_threshold(*COLLECTED)
-    sys.setswitchinterval(YIELD)
+    gc.set_threshold(*GC_THRESHOLDS)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     yield
     sys.setswitchinterval(interval)
     gc.set_threshold(*threshold)

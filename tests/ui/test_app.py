@@ -528,7 +528,7 @@ def test_parts_of_an_answer_about_a_layer_are_drawn_as_they_come(
         await player.until(lambda _: judging)
         (request,) = judging
         for place in range(4):
-            await asyncio.sleep(2 * app_module.PLAYING)
+            await asyncio.sleep(2 * app_module.AUTOPLAY_FRAME_INTERVAL)
             frames: list[object] = []
             player.app.application.after_render += frames.append
             part = replace(fake.evaluated(request, place, place + 1), verdicts=[Verdict(0.5, NOT_CUT, 0.5)])
@@ -563,9 +563,9 @@ def test_a_list_that_is_read_in_parts_is_drawn_as_it_grows(opened: Callable[[], 
         before, frame = play.session, test_fan_out.seen(play)
         play.take(FanFurther())
         if before == play.session and frame != test_fan_out.seen(play):
-            assert app_module._grows(play.session)
+            assert app_module._results_grow(play.session)
             equal += 1
-    assert equal and not app_module._grows(play.session)
+    assert equal and not app_module._results_grow(play.session)
 
 
 def test_a_prompt_on_a_server_is_walked_on_the_screen(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
-"""The full-screen application: keys in, frames out. The only place that builds one.
+"""The full-screen application: keys in, frames out. The only module that creates one.
 
-All it knows is how to bind the key table, hand messages to the game, and draw what
-`ScreenRenderer` gives. Nothing here computes: a key that needs the engine returns at once.
+It binds keys, passes messages to the game, and draws the lines of `ScreenRenderer`.
+Nothing here computes: a key that needs the engine returns at once.
 """
 
 import asyncio
@@ -69,45 +69,43 @@ log = logging.getLogger(__name__)
 WORKING_AFTER = 0.05
 """Seconds that an answer may take before the screen says `working`.
 
-A frame drawn at once for every key would flicker, and take its time from the decode
-that runs beside it.
+A frame at once for every key would flicker, and take its time from the decode that
+runs at the same time.
 """
 
 
-YIELD = 0.0005
-"""Seconds after which a thread that computes, as one that saves, lets a key be answered. Python's 5 ms would be added
-again and again."""
+SWITCH_INTERVAL = 0.0005
+"""Seconds until a busy thread, such as one that saves, yields to the screen's. Python's 5 ms would add up."""
 
 
-ENDING = 0.7
-"""Seconds after a signal in which the program ends by itself; then it is ended, whatever it does."""
+SECONDS_TO_END = 0.7
+"""Seconds that the program has to end after a signal; then the watchdog kills it."""
 
 
-FAULTS = 0.5
-"""Seconds after the first frame until the signals of faults are caught and the terminal's guard waits: it takes time
-that a start does not have."""
+GUARD_AFTER = 0.5
+"""Seconds after the first frame until fault signals are caught and the terminal's guard starts: both would slow the
+start."""
 
 
-COLLECTED = (5_000, 3, 500)
-"""Objects, net, until the youngest are searched for garbage, and how often before older ones are. A tree of paths is
-no garbage: by Python's own figures the tokens of a prompt of 100,000 took 0.6 s to become one, and the longest search
-0.29 s; by these it is 0.3 s and 0.02 s."""
+GC_THRESHOLDS = (5_000, 3, 500)
+"""For `gc.set_threshold`. A tree of paths is no garbage: with Python's own thresholds the tokens of a prompt of 100,000
+took 0.6 s to become one, and the longest collection 0.29 s; with these it is 0.3 s and 0.02 s."""
 
 
-POLLING = 0.5
-"""Seconds between two looks at the terminal's size, where no signal tells of a resize."""
+SIZE_POLL_INTERVAL = 0.5
+"""Seconds between two polls of the terminal's size, where no signal reports a resize."""
 
 
-PLAYING = 0.15
+AUTOPLAY_FRAME_INTERVAL = 0.15
 """Seconds between two frames of autoplay: each frame takes its time from the decodes."""
 
 
-FOR_THE_EDITOR = [getattr(signal, name) for name in ("SIGINT", "SIGQUIT") if hasattr(signal, name)]
-"""Signals that keys send to everybody in the foreground. While an editor runs, they are meant for it."""
+EDITOR_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGQUIT") if hasattr(signal, name)]
+"""Signals that keys send to the whole foreground job. While an editor runs, they are ignored here."""
 
 
 class _Application(Application[None]):
-    """One without text fields. prompt_toolkit asks for theirs at each key, and would make one each time."""
+    """An application without text fields. prompt_toolkit asks for the current buffer at each key: one for all."""
 
     @cached_property
     def current_buffer(self) -> Buffer:
@@ -116,7 +114,7 @@ class _Application(Application[None]):
 
 
 def _under_way(session: Session) -> set[int]:
-    """The requests whose answers the next frame waits for: the table's numbers, and what the samplers make of them."""
+    """Numbers of the requests that the next frame waits for: the table's, its view through the lens, the walk."""
     view, walk = session.game.newest(ForView), session.game.newest(ForWalk)
     if walk and not (session.game.prompts and session.game.prompt.unseen is walk[1].nodes[0]):
         walk = None
@@ -124,15 +122,15 @@ def _under_way(session: Session) -> set[int]:
 
 
 def _walked(before: Session, session: Session) -> bool:
-    """Whether nothing else came than numbers of the prompt's tokens, of which there are more to come."""
+    """Whether the only change is further numbers of a walk that goes on."""
     if not (session.game.prompts and session.game.walking):
         return False
     game = replace(before.game, asked=session.game.asked, context=session.game.context)
     return replace(before, game=game, counts=replace(before.counts, requests=session.counts.requests)) == session
 
 
-def _grows(session: Session) -> bool:
-    """Whether parts of an answer come that are seen, and leave the session equal: they go to what sessions share."""
+def _results_grow(session: Session) -> bool:
+    """Whether answers are growing in state that sessions share, so that the new session equals the old one."""
     results = session.game.results
     lists_grow = any(fan.due for fan in results.fans) or any(one.due for one in results.criticals)
     return lists_grow or session.under_way.comparing or session.game.newest(ForVerdicts) is not None
@@ -147,28 +145,28 @@ class App:
         """`ask_background`: whether the terminal has to say if its background is light."""
         self._game = game
         self._ask_background = ask_background
-        self._view = ScreenRenderer()
-        self._timer: asyncio.TimerHandle | None = None
+        self._renderer = ScreenRenderer()
+        self._frame_timer: asyncio.TimerHandle | None = None
         self._under_way: set[int] = set()
-        """What the last frame did not have yet."""
-        self._beat: asyncio.TimerHandle | None = None
+        """Requests that the last frame waited for."""
+        self._heartbeat_timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._editor: Editor | None = None
         self._edits: list[Editor] = []
-        """All runs of the editor: some may leave a text that could not be taken."""
+        """All runs of the editor: some may leave a text that could not be read back."""
         self._signals: deque[int] = deque()
-        self._wanted: deque[Edit | Suspend | CopyOut] = deque()
-        """What needs the terminal, and has not got it yet."""
-        game.terminal = self._wanted.append
+        self._terminal_effects: deque[Edit | Suspend | CopyOut] = deque()
+        """Effects that need the terminal and are not done yet."""
+        game.terminal = self._terminal_effects.append
         self._ended_by = 0
-        self._away = False
+        self._suspended = False
         self._cut_short = False
         self._watchdog: signals.Watchdog | None = None
         self._application = _Application(
             layout=Layout(
                 Painting(
                     self._screen,
-                    self._point,
+                    self._mouse,
                     lambda: self._game.session.options.mouse,
                     self._terminal,
                     lambda: self._application.invalidate(),
@@ -179,14 +177,14 @@ class App:
             full_screen=True,
             color_depth=colour_depth,
             max_render_postpone_time=0,
-            # Where a signal tells of a resize, asking for the size as well would draw all of it a second time.
-            terminal_size_polling_interval=None if hasattr(signal, "SIGWINCH") else POLLING,
+            # Where a signal reports a resize, polling the size as well would draw everything twice.
+            terminal_size_polling_interval=None if hasattr(signal, "SIGWINCH") else SIZE_POLL_INTERVAL,
             input=keys,
             output=output,
         )
-        # Not as the application's style: that is merged with those of prompt_toolkit's own widgets, for each palette.
+        # Not the application's style: that is merged with the styles of prompt_toolkit's own widgets, for each palette.
         self._application.renderer.style = DynamicStyle(self._style)
-        # Escape is a key of its own here: wait only for the rest of an arrow key's sequence.
+        # Escape is a key of its own here: wait no longer than the rest of an arrow key's sequence takes.
         self._application.ttimeoutlen = 0.05
         self._application.timeoutlen = 0.3
 
@@ -203,12 +201,12 @@ class App:
         return self._application
 
     def run(self) -> int:
-        """Plays until the player quits, or a signal does; the terminal is then as it was. Returns the exit code."""
-        gc.freeze()  # collecting garbage is 4 ms with what was played and 25 with all that is imported
-        gc.set_threshold(*COLLECTED)
+        """Plays until the player quits or a signal ends it, and restores the terminal. Returns the exit code."""
+        gc.freeze()  # a collection takes 4 ms for the game alone, and 25 with all imported modules
+        gc.set_threshold(*GC_THRESHOLDS)
         gc.enable()
-        sys.setswitchinterval(YIELD)
-        self._watchdog = signals.Watchdog(ENDING, self._end_at_once)
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        self._watchdog = signals.Watchdog(SECONDS_TO_END, self._end_at_once)
         signals.listen(self._signal)
         if isinstance(keys := self._application.input, Keyboard):
             keys.ending = lambda: bool(self._ended_by) or any(number in signals.ENDING for number in self._signals)
@@ -216,7 +214,7 @@ class App:
         try:
             asyncio.run(self.run_async())
         except (EOFError, OSError) as error:
-            # A terminal that is gone takes the program with it; whether its signal came first is chance.
+            # The terminal is gone, and the program ends; its signal may come before or after.
             if not self._ended_by and not isinstance(error, EOFError):
                 raise
             self._ended_by = self._ended_by or getattr(signal, "SIGHUP", 1)
@@ -224,20 +222,20 @@ class App:
             threading.excepthook = before
             self._restore()
             self._watchdog.dismiss()
-            for kept in [path for editor in self._edits if (path := editor.kept)]:
-                log.warning("the edited text is in %s", kept)
-                say(f"the edited text is in {kept}")
+            for path in [kept for editor in self._edits if (kept := editor.kept)]:
+                log.warning("the edited text is in %s", path)
+                say(f"the edited text is in {path}")
         return 128 + self._ended_by if self._ended_by else 0
 
     async def run_async(self) -> None:
-        """`run` inside a running event loop, without listening to signals."""
+        """`run` inside a running event loop, without signal handlers."""
         if isinstance(keys := self._application.input, Keyboard):
             keys.coming = self._game.expect
-        # Control characters typed before the first frame are keys, too.
+        # Control characters typed before the first frame count as keys.
         await self._application.run_async(pre_run=self._prepare, handle_sigint=False, set_exception_handler=False)
 
     def _restore(self) -> None:
-        """Leaves the terminal also where prompt_toolkit had no chance to, or an editor was killed."""
+        """Restores the terminal where prompt_toolkit had no chance to, or an editor was killed."""
         try:
             if self._cut_short:
                 self._application.output.quit_alternate_screen()
@@ -248,28 +246,28 @@ class App:
             pass  # there is no terminal any more
 
     def _end_at_once(self) -> None:
-        """The program was told to end, and does not: its main thread is busy, or waits for a terminal that is stuck."""
+        """The watchdog's last step: the main thread is busy, or blocked by a stuck terminal."""
         if isinstance(keys := self._application.input, Keyboard):
             keys.restore_now()
 
     def _screen(self, width: int, height: int) -> list[Line]:
-        """The present frame."""
+        """Draws the present frame."""
         try:
             if (rows := rows_of(width, height)) != self._game.session.rows:
                 self._game.dispatch(Resized(rows))
             session = self._game.session
             if COLOURS[self._application.color_depth] < FEWEST_COLOURS:
-                # As its styles are.
+                # The styles are monochrome, too.
                 session = replace(session, options=replace(session.options, palette=Palette.MONOCHROME))
-            return self._view.screen(session, width, height)
+            return self._renderer.screen(session, width, height)
         except Exception:
             log.exception("internal error while drawing")
-            told: Line = [("class:fault", "this cannot be drawn: the log file has the details; ctrl+q quits")]
-            return [fit(line, width) for line in [told, *[[]] * (height - 1)]]
+            fault: Line = [("class:fault", "this cannot be drawn: the log file has the details; ctrl+q quits")]
+            return [fit(line, width) for line in [fault, *[[]] * (height - 1)]]
 
     def _prepare(self) -> None:
         loop = self._loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._failed)
+        loop.set_exception_handler(self._loop_failed)
 
         def notify() -> None:
             try:
@@ -279,28 +277,28 @@ class App:
 
         self._game.notify = notify
         loop.call_soon(self._receive)
-        loop.call_soon(self._heed)
+        loop.call_soon(self._handle_signals)
         if self._ask_background:
-            loop.call_soon(self._ask)  # behind the first frame, which does not wait for it
+            loop.call_soon(self._ask_terminal_background)  # after the first frame, which does not wait for it
         if self._watchdog:  # this process is the program's own, and not a test's
-            loop.call_later(FAULTS, signals.catch_faults)
+            loop.call_later(GUARD_AFTER, signals.catch_faults)
             if isinstance(keys := self._application.input, Keyboard):
-                loop.call_later(FAULTS, keys.guard)
+                loop.call_later(GUARD_AFTER, keys.guard)
 
-    def _ask(self) -> None:
+    def _ask_terminal_background(self) -> None:
         if isinstance(keys := self._application.input, Keyboard):
-            keys.ask_background(lambda colour: self._take(Lit(is_light(colour))))
+            keys.ask_background(lambda colour: self._dispatch(Lit(is_light(colour))))
 
     def _signal(self, number: int) -> None:
-        """A signal came: in the main thread, but in the middle of anything."""
-        if number == signals.CONTINUE and self._away:
-            return  # who went away comes back by itself
+        """Signal handler: runs in the main thread, at any point of it."""
+        if number == signals.CONTINUE and self._suspended:
+            return  # `_suspend_process` comes back by itself
         self._signals.append(number)
         if self._watchdog and self._ends(number):
             self._watchdog.warn(number)
         try:
             if self._loop:
-                self._loop.call_soon_threadsafe(self._heed)
+                self._loop.call_soon_threadsafe(self._handle_signals)
         except RuntimeError:
             pass  # the game is over
 
@@ -308,52 +306,52 @@ class App:
         """Whether a signal ends the program."""
         if number in (signals.STOP, signals.CONTINUE):
             return False
-        return self._editor is None or number not in FOR_THE_EDITOR
+        return self._editor is None or number not in EDITOR_SIGNALS
 
-    def _heed(self) -> None:
+    def _handle_signals(self) -> None:
         while self._signals:
             number = self._signals.popleft()
             if number == signals.STOP:
-                self._go_away(job=False)
+                self._suspend_process(job=False)
             elif number == signals.CONTINUE:
                 self._come_back()
             elif self._ends(number):
                 self._ended_by = self._ended_by or number
                 self._leave()
 
-    def _go_away(self, *, job: bool) -> None:
-        """Stops, with the terminal as it was before the program; returns when it goes on."""
+    def _suspend_process(self, *, job: bool) -> None:
+        """Restores the terminal and stops the process; returns when it continues."""
         if self._editor is not None:
-            signals.stop(job=False)  # the editor has the terminal, and got the signal itself
+            signals.stop(job=False)  # the editor has the terminal, and got the signal, too
             return
         self._application.renderer.erase()
         with self._application.input.cooked_mode():
-            self._away = True
+            self._suspended = True
             signals.stop(job=job)
-            self._away = False
-        self._draw_anew()
+            self._suspended = False
+        self._redraw_all()
 
     def _come_back(self) -> None:
-        """Takes the terminal as one that others have used."""
+        """Takes the terminal back after another program used it."""
         if self._editor is not None or self._ended_by or self._application.is_done:
             return
         if isinstance(keys := self._application.input, Keyboard):
             keys.again()
-        self._draw_anew()
+        self._redraw_all()
 
-    def _draw_anew(self) -> None:
+    def _redraw_all(self) -> None:
         self._application.renderer.erase()
         self._application.invalidate()
 
-    def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Something failed outside of all keys and messages: whether it can go on is unknown."""
+    def _loop_failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Handles an exception outside of keys and messages: the program ends, as its state is unknown."""
         error = context.get("exception")
         log.error("internal error: %s", context.get("message"), exc_info=error)
         if isinstance(error, Exception):
             self._leave(error)
 
     def _thread_failed(self, fault: threading.ExceptHookArgs) -> None:
-        """A thread beside the screen's has failed: what it did is not done, and the game goes on."""
+        """Handles an exception in another thread: its work is lost, and the game goes on."""
         log.error("internal error in a thread", exc_info=fault.exc_value)
         self._game.remark(INTERNAL_ERROR)
 
@@ -363,39 +361,39 @@ class App:
         bindings.add(Keys.BracketedPaste)(self._paste)
         bindings.add(Keys.Ignore)(self._other_key)
         for key in sorted({key for command in all_commands() for key in command.keys}):
-            # There is no buffer whose text a key might change: nothing to save before it.
+            # No buffer's text changes: there is nothing to save before a key.
             bindings.add(key, eager=True, save_before=lambda _: False)(self._handler(key))
         return bindings
 
-    def _point(self, event: MouseEvent) -> None:
-        """A click, or a turn of the wheel."""
+    def _mouse(self, event: MouseEvent) -> None:
+        """Handles a click or a turn of the wheel."""
         size = self._application.output.get_size()
         if event.event_type is MouseEventType.SCROLL_UP:
-            self._take(Action.UP)
+            self._dispatch(Action.UP)
         elif event.event_type is MouseEventType.SCROLL_DOWN:
-            self._take(Action.DOWN)
+            self._dispatch(Action.DOWN)
         elif event.event_type is MouseEventType.MOUSE_UP:
             place = event.position
-            if meant := self._view.hit(self._game.session, size.columns, size.rows, place.x, place.y):
-                self._take(meant)
+            if meant := self._renderer.hit(self._game.session, size.columns, size.rows, place.x, place.y):
+                self._dispatch(meant)
 
     def _handler(self, key: str) -> Callable[[KeyPressEvent], object]:
         def handle(event: KeyPressEvent) -> object:
             screen = self._game.session.screen
             meant = action(screen, key)
             if meant is Action.GO:
-                self._take(Go(int(key) - 1))
+                self._dispatch(Go(int(key) - 1))
             elif isinstance(screen, Help) and meant in (Action.PAGE_UP, Action.PAGE_DOWN):
                 size = self._application.output.get_size()
                 direction = 1 if meant is Action.PAGE_DOWN else -1
-                self._take(PointedAtRow(help_page(screen, size.columns, size.rows, direction)))
+                self._dispatch(PointedAtRow(help_page(screen, size.columns, size.rows, direction)))
             elif meant is Action.NUMBER and is_text(event.data):
-                self._take(Typed(event.data))
+                self._dispatch(Typed(event.data))
             elif meant:
-                self._take(meant)
+                self._dispatch(meant)
             else:
                 self._type(event, shown(key))
-            return NotImplemented  # `_take` draws where that is wanted
+            return NotImplemented  # `_dispatch` draws
 
         return handle
 
@@ -404,17 +402,17 @@ class App:
         return NotImplemented
 
     def _type(self, event: KeyPressEvent, name: str) -> None:
-        """Takes a key that means nothing else: text where that is typed. `name`: what it is called."""
+        """Takes a key without a binding: text, while text is typed. `name`: the key's name."""
         typing = isinstance(self._game.session.screen, TypingScreen)
         if typing and event.data == "\t":
-            self._take(Typed("\t"))
+            self._dispatch(Typed("\t"))
         elif typing and is_text(event.data):
-            self._take(Typed(event.data + self._typed_next(event)))
+            self._dispatch(Typed(event.data + self._typed_next(event)))
         else:
-            self._take(Unbound(name))
+            self._dispatch(Unbound(name))
 
     def _typed_next(self, event: KeyPressEvent) -> str:
-        """What has been typed behind a character already. Text that comes at once costs no more than a paste."""
+        """Takes the characters queued after the present one: text that arrives at once costs no more than a paste."""
         screen, queue = self._game.session.screen, event.key_processor.input_queue
         text = ""
         while queue and len(queue[0].data) == 1 and is_text(queue[0].data) and not action(screen, queue[0].key):
@@ -422,14 +420,14 @@ class App:
         return text
 
     def _other_key(self, event: KeyPressEvent) -> object:
-        """A key that prompt_toolkit has no name for: its data is ours."""
+        """Takes a key that prompt_toolkit has no name for: its data is our name."""
         meant = action(self._game.session.screen, event.data)
-        self._take(meant or Unbound(shown(event.data)))
+        self._dispatch(meant or Unbound(shown(event.data)))
         return NotImplemented
 
     def _paste(self, event: KeyPressEvent) -> object:
         if event.data:
-            self._take(Typed(pasted(event.data)))
+            self._dispatch(Typed(pasted(event.data)))
         return NotImplemented
 
     def _receive(self) -> None:
@@ -437,38 +435,38 @@ class App:
         try:
             self._game.receive()
         except Exception:
-            self._confess()
+            self._report_fault()
         self._draw(before)
 
-    def _take(self, message: Message) -> None:
+    def _dispatch(self, message: Message) -> None:
         before = self._game.session
         try:
             self._game.dispatch(message)
         except Exception:
-            self._confess()
+            self._report_fault()
         self._draw(before)
 
-    def _confess(self) -> None:
-        """A fault of this program: the log gets it, the player a line, the game goes on."""
+    def _report_fault(self) -> None:
+        """Reports an internal error to the log and the player; the game goes on."""
         log.exception("internal error")
         try:
             self._game.dispatch(InternalError())
         except Exception:
-            log.exception("internal error")  # the notice is missing, and nothing else
+            log.exception("internal error")  # only the notice is lost
 
     def _draw(self, before: Session) -> None:
-        """Draws the next frame; where an answer is under way, not before it had its chance."""
+        """Draws the next frame, or sets a timer: an answer under way gets a short time to come first."""
         session = self._game.session
-        # What was under way, as it was then: the session before shares its tree with this one.
-        under_way, then = _under_way(session), self._under_way
+        # `before` shares its tree with the session, so that what it waited for was stored at the last frame.
+        under_way, previous = _under_way(session), self._under_way
         self._under_way = under_way
-        owes = session.game.waiting or (session.beside is not None and session.beside.waiting)
-        if owes and self._beat is None:
-            self._beat = asyncio.get_running_loop().call_later(BEAT, self._listen)
+        awaits_answer = session.game.waiting or (session.beside is not None and session.beside.waiting)
+        if awaits_answer and self._heartbeat_timer is None:
+            self._heartbeat_timer = asyncio.get_running_loop().call_later(BEAT, self._heartbeat)
         if self._game.quit:
             self._leave()
-        elif self._wanted:
-            match self._wanted.popleft():
+        elif self._terminal_effects:
+            match self._terminal_effects.popleft():
                 case Suspend():
                     self._suspend()
                 case Edit(text):
@@ -482,27 +480,27 @@ class App:
             )
             == session
         ):
-            if _grows(session):  # with its end the session is another, and drawn at once
-                self._later(PLAYING)
+            if _results_grow(session):  # the last part changes the session, and is drawn at once
+                self._draw_after(AUTOPLAY_FRAME_INTERVAL)
         elif session.game.pressed.autoplay and before.game.pressed.autoplay:
-            self._later(PLAYING)
-        elif under_way - then:
-            self._later(WORKING_AFTER)
-        elif under_way == then and _walked(before, session):
-            self._later(PLAYING)
+            self._draw_after(AUTOPLAY_FRAME_INTERVAL)
+        elif under_way - previous:
+            self._draw_after(WORKING_AFTER)
+        elif under_way == previous and _walked(before, session):
+            self._draw_after(AUTOPLAY_FRAME_INTERVAL)
         else:
             self._application.invalidate()
 
     def _suspend(self) -> None:
-        """Gives the terminal to the shell until the player comes back."""
+        """Suspends the program until the shell continues it."""
         if reason := signals.why_not_stop():
-            self._take(NotSuspended(reason))
+            self._dispatch(NotSuspended(reason))
         else:
-            self._go_away(job=True)
+            self._suspend_process(job=True)
 
     def _copy_out(self, text: str) -> None:
-        """Gives a text to the terminal's clipboard, where it lets programs do that (OSC 52); others pass it over."""
-        # On Windows there is one inside another.
+        """Copies a text to the terminal's clipboard by OSC 52; terminals without it ignore that."""
+        # On Windows, one output wraps another.
         output = getattr(self._application.output, "vt100_output", self._application.output)
         if isinstance(output, Vt100_Output):
             output.write_raw(f"\x1b]52;c;{b64encode(text.encode()).decode()}\x07")
@@ -510,34 +508,34 @@ class App:
         self._application.invalidate()
 
     async def _edit(self, text: str) -> None:
-        """Gives the terminal to an editor, and takes what it leaves."""
+        """Gives the terminal to an editor, and dispatches its result."""
         editor = self._editor = Editor()
         self._edits.append(editor)
         try:
             edited = await run_in_terminal(lambda: editor.edit(text), in_executor=True)
         except Exception:
-            self._confess()
+            self._report_fault()
         else:
-            self._take(edited)
+            self._dispatch(edited)
         finally:
             self._editor = None
         self._application.invalidate()
 
-    def _later(self, seconds: float) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._impatient)
+    def _draw_after(self, seconds: float) -> None:
+        if self._frame_timer is None:
+            self._frame_timer = asyncio.get_running_loop().call_later(seconds, self._frame_timer_fired)
 
-    def _impatient(self) -> None:
-        self._timer = None
+    def _frame_timer_fired(self) -> None:
+        self._frame_timer = None
         session = self._game.session
         game = session.game
-        if _under_way(session) or (game.prompts and game.walking) or _grows(session):
+        if _under_way(session) or (game.prompts and game.walking) or _results_grow(session):
             self._application.invalidate()
 
-    def _listen(self) -> None:
-        """Asks whether the engine is alive, again and again while it owes an answer."""
-        self._beat = None
-        self._take(Beat())
+    def _heartbeat(self) -> None:
+        """Heartbeat timer fired: checks that the engine is alive, while it owes an answer."""
+        self._heartbeat_timer = None
+        self._dispatch(Beat())
 
     def _leave(self, error: Exception | None = None) -> None:
         if self._editor:
@@ -551,10 +549,10 @@ class App:
 
 
 class PaletteStyle(BaseStyle):
-    """A palette's styles for prompt_toolkit. Those of a layer are made when it is first shown, and not at the start."""
+    """A palette's styles for prompt_toolkit. A layer's styles are created when it is first shown."""
 
     def __init__(self, palette: str, light: bool, depth: ColorDepth) -> None:
-        """For as many colours as the terminal has."""
+        """`depth`: the colours that the terminal has."""
         self._palette = palette, light, depth
 
     def get_attrs_for_style_str(self, style_str: str, default: Attrs = DEFAULT_ATTRS) -> Attrs:
@@ -587,7 +585,7 @@ COLOURS = {
 
 
 def colour_depth() -> ColorDepth | None:
-    """True colour where the terminal says it has it; None leaves the choice to prompt_toolkit."""
+    """True colour where the environment says so; None leaves the choice to prompt_toolkit."""
     environ = os.environ
     if environ.get("NO_COLOR") or "PROMPT_TOOLKIT_COLOR_DEPTH" in environ:
         return None
