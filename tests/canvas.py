@@ -27,6 +27,7 @@ class Canvas(DummyOutput):
         """What was written, by row and column."""
         self._x = self._y = 0
         self._attributes = self._of_blanks = PLAIN
+        self._wraps = True
 
     def get_size(self) -> Size:
         return self.size
@@ -46,6 +47,7 @@ class Canvas(DummyOutput):
             plain = " " <= char <= "~"  # as nearly all that is written
             width = 1 if plain else self._width(char)
             if width and (plain or char not in "\r\n"):
+                assert self._x + width <= self.size.columns or not self._wraps, "this goes on in the next line"
                 self.cells[self._y, self._x] = (char, self._attributes if char != " " else self._of_blanks)
                 if width == 2:
                     self.cells[self._y, self._x + 1] = ("", PLAIN)
@@ -80,6 +82,12 @@ class Canvas(DummyOutput):
         for y, x in list(self.cells):
             if y > self._y or (y == self._y and x >= self._x):
                 del self.cells[y, x]
+
+    def disable_autowrap(self) -> None:
+        self._wraps = False
+
+    def enable_autowrap(self) -> None:
+        self._wraps = True
 
     def set_attributes(self, attrs: Attrs, color_depth: ColorDepth) -> None:
         del color_depth

@@ -132,6 +132,18 @@ def test_a_width_on_which_the_terminal_disagrees_does_not_move_the_table(opinion
             assert not any(char.strip() for char, _ in canvas.line(2))
 
 
+@pytest.mark.parametrize("opinion", OPINIONS)
+def test_what_is_wider_than_believed_goes_on_in_no_other_line(opinion: str) -> None:
+    """Also where a frame before had text that is placed character by character."""
+    canvas = Canvas(40, 3, OPINIONS[opinion])
+    frame: list[Line] = [[("", " " * 40)], [("", " " * 40)], []]
+    app = application(frame, canvas)
+    for text in ("plain", "🙂 नमस्ते", "─" * 40, "━" * 10 + "─" * 30):
+        frame[:2] = [fit([("", text)], 40), fit([("", "x")], 40)]
+        app.renderer.render(app, app.layout)  # the canvas refuses it
+        assert canvas.text().splitlines()[1].startswith("x")
+
+
 @given(st.text(st.characters(exclude_categories=["C", "Zl", "Zp"])))
 def test_parts_are_the_text_and_only_whole_characters_are_in_doubt(text: str) -> None:
     cut = parts(text)

@@ -93,8 +93,12 @@ class Painting(Window):
             self._shown = lines
 
     def _write(self, lines: list[Line], width: int, output: Output, style: BaseStyle, depth: ColorDepth) -> None:
-        """Writes what is not on the terminal yet, beginning and ending where prompt_toolkit has its cursor: at 0, 0."""
-        at, wraps = 0, True
+        """Writes what is not on the terminal yet, beginning and ending where prompt_toolkit has its cursor: at 0, 0.
+
+        With its first frame prompt_toolkit has turned wrapping off, and with its last it turns that on: what is wider
+        than believed goes on in no other line.
+        """
+        at = 0
         for y, (shown, line) in enumerate(zip(self._shown, lines, strict=True)):
             if shown == line:
                 continue
@@ -119,17 +123,12 @@ class Painting(Window):
                 marks = takewhile(lambda one: is_mark(one[1].text[0]), islice(row, index + 1, None))
                 behind = 0 if joins else sum(mark.cells for _, mark in marks)
                 if (part.doubtful or behind) and not joins:
-                    if wraps:
-                        output.disable_autowrap()
-                        wraps = False
                     # If it is narrower than believed, nothing old shows beside it.
                     output.write(" " * (part.cells + behind))
                     _go_to(x, output)
                 output.write(_OBEYED.sub("?", part.text))
                 x += part.cells
                 certain = part.certain
-        if not wraps:
-            output.enable_autowrap()
         output.write("\r")
         output.cursor_up(at)
         output.reset_attributes()
