@@ -33,6 +33,7 @@ from tokex_gguf.engine.worker.lenses import ConstraintState, Lenses, SeenRow
 from tokex_gguf.engine.worker.llama import Llama, ModelError, Vocabulary, llama_cpp
 from tokex_gguf.engine.worker.sampling import BuiltChain, Left, SamplerState, Workshop, mass_of
 from tokex_gguf.values import reachability
+from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.lens import LOGIT_BIAS, Sampled, lens_of
 from tokex_gguf.values.samplers import CREATIVE, DEFAULT, GREEDY, KINDS, NO_CHAIN, Chain, Kind, Sampler
@@ -942,3 +943,21 @@ def test_what_remembers_begins_behind_the_first_token_where_all_is_the_models(ll
     assert evaluator.apply(path[:1], lens, [], 10)[0].left > 0
     chunks = list(evaluator.evaluate(path, 0, 5, None, 0, lens))
     assert sum(len(chunk.verdicts) for chunk in chunks) == len(path) - 1
+
+
+def test_behind_a_place_where_the_constraint_fails_nothing_is_remembered(llama: Llama) -> None:
+    """The ways to read so many letters are too many for a mask there, and few again behind it."""
+    evaluator, texts = Evaluator(llama), llama.vocabulary.texts()
+    start = llama.vocabulary.tokenize("Once upon a", parse_special=False)
+    ambiguous = Constraint(ConstraintKind.GRAMMAR, 'root ::= "a" root "x" | "a" root "y" | ""')
+    lens = lens_of(Chain((Sampler.of(Kind.MIROSTAT, 2),)), ambiguous, len(start))
+    assert isinstance(lens, Sampled)
+    a, x, y = map(texts.index, (b"a", b"x", b"y"))
+    other, path = [*start, a, a, x, y], [*start, *[a] * 9, *[x] * 8]
+    assert evaluator.apply(other, lens, [], 10)[0].left > 0
+    for beginning in (path, path[:-1]):
+        with pytest.raises(ModelError, match="what mirostat remembers is not known: the constraint fails at token"):
+            evaluator.apply(beginning, lens, [], 10)
+    chunks = list(evaluator.evaluate([*path, y], 0, 5, None, 0, lens))
+    assert sum(len(chunk.distributions) for chunk in chunks) == len(path) + 1, "what the model says is told"
+    assert evaluator.apply(other, lens, [], 10)[0].left > 0

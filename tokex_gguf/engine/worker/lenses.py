@@ -131,10 +131,14 @@ class Lenses:
         return max(first, min(same, first + len(kept.memories) - 1, len(path)))
 
     def _memory(self, lens: Sampled, built: BuiltChain, path: Sequence[int]) -> SamplerState:
-        kept = self._remembered.get(lens)
-        if not lens.remembers or kept is None or len(path) <= _first_choice(lens):
+        """The sampler state after a path. Raises ModelError where it is not known."""
+        if not lens.remembers or len(path) <= _first_choice(lens):
             return built.beginning()
-        return kept.memories[len(path) - _first_choice(lens)]
+        if (known := self.remembered(lens, path)) < len(path):
+            raise ModelError(
+                f"what {lens.stages[-1]} remembers is not known: the constraint fails at token {known + 1}"
+            )
+        return self._remembered[lens].memories[len(path) - _first_choice(lens)]
 
     def chose(self, lens: Sampled, path: Sequence[int], seen: SeenRow, token: int) -> None:
         """Records the choice of a token after a path whose sampler states are known."""
@@ -155,7 +159,7 @@ class Lenses:
     def see(self, lens: Sampled, row: Logits, log_sum: float, path: Sequence[int]) -> SeenRow:
         """A row of logits, shape (vocabulary size,), after a path, through a lens.
 
-        The choices on the path must be recorded: see `remembered` and `chose`.
+        The choices on the path must be recorded: see `remembered` and `chose`. Raises ModelError.
         """
         built = self._chain(lens.chain)
         constraint = self.constraint_state(lens, path)
