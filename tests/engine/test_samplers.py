@@ -599,6 +599,26 @@ def test_verdicts_from_what_is_kept_are_the_engines(model: str, kept: int, scene
     assert sum(undecided.values()) < 0.5 * asked
 
 
+@pytest.mark.parametrize(("size", "below", "spread"), [(151_936, 16, 2), (262_144, 16, 1.5)])
+def test_small_chances_that_llama_cpp_loses_in_its_sum_decide_nothing(size: int, below: float, spread: float) -> None:
+    """In single precision the many unlikely tokens add up to less, so all chances come out higher than they are."""
+    row = np.random.default_rng(SEED).normal(-below, spread, size).astype(np.float32)
+    row[:4] = 0, -0.5, -1, -1.5
+    room = workshop(size)
+    before, log_sum = room.statistics.distribution(row, 100)
+    above = np.cumsum(np.exp(before.logprobs))[:3]
+    lost = 1 - float(np.cumsum(np.exp(row), dtype=np.float32)[-1]) / math.exp(log_sum)
+    assert lost > 2e-4, "else this tries nothing"
+    for rank, mass in enumerate(above, 2):
+        for share in (-2 * lost, -lost / 2, 0, lost / 2):
+            chain = Chain((Sampler.of(Kind.TOP_P, float(mass * (1 - share))),))
+            lens, token = lens_of(chain), before.ids[rank - 1]
+            assert isinstance(lens, Sampled)
+            left = BuiltChain(room, chain).apply(row, log_sum, [], SamplerState(0))
+            told = reachability.cut_by(lens, before, logit_math.taken(row, log_sum, token))
+            assert told in (None, left.cuts[token]), (rank, share)
+
+
 def test_what_cannot_be_decided_from_what_is_kept() -> None:
     undecidable = [
         Chain((Sampler.of(Kind.TEMPERATURE, 0.7), Sampler.of(Kind.TOP_P, 0.9))),

@@ -7,7 +7,16 @@ import pytest
 
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import Sampled, lens_of
-from tokex_gguf.values.reachability import CLOSE, biased, cut_by, decidable, follows, likeliest, surely_cut
+from tokex_gguf.values.reachability import (
+    CLOSE,
+    CLOSE_OF_MANY,
+    biased,
+    cut_by,
+    decidable,
+    follows,
+    likeliest,
+    surely_cut,
+)
 from tokex_gguf.values.samplers import DEFAULT, Chain, Kind, Sampler
 from tokex_gguf.values.view import NOT_CUT
 
@@ -46,17 +55,20 @@ def test_top_p_is_a_matter_of_the_mass_above() -> None:
     assert [told(lens(top_p(0.59)), rank) for rank in range(1, 5)] == [NOT_CUT, NOT_CUT, 0, 0]
     assert [told(lens(top_p(0.61)), rank) for rank in range(1, 5)] == [NOT_CUT, NOT_CUT, NOT_CUT, 0]
     assert told(lens(top_p(0.6)), 3) is None, "in single precision 0.4 and 0.2 may be less than 0.6"
-    assert [told(lens(top_p(0.6 + step * CLOSE)), 3) for step in (-2, 2)] == [0, NOT_CUT]
+    assert [told(lens(top_p(0.6 + step * CLOSE_OF_MANY)), 3) for step in (-2, -0.5, 0.5, 2)] == [0, None, None, NOT_CUT]
 
 
 def test_top_p_of_what_top_k_has_left() -> None:
     # 0.4 and 0.2 of 0.7.
     assert [told(lens(Sampler.of(Kind.TOP_K, 3), top_p(p)), 3) for p in (0.85, 0.87)] == [1, NOT_CUT]
     assert told(lens(Sampler.of(Kind.TOP_K, 3), top_p(0.85)), 4) == 0, "the first stage that cuts is named"
+    border = 0.6 / 0.7
+    near = [told(lens(Sampler.of(Kind.TOP_K, 3), top_p(border + step * CLOSE)), 3) for step in (-2, -0.5, 0.5, 2)]
+    assert near == [1, None, None, NOT_CUT], "of few the sum is exact enough"
 
 
 @pytest.mark.parametrize(
-    ("p", "expected"), [(0.5, 0), (0.9, 0), (0.92, None), (0.94, None), (0.95, NOT_CUT), (0.99, NOT_CUT)]
+    ("p", "expected"), [(0.5, 0), (0.9, 0), (0.92, None), (0.94, None), (0.96, NOT_CUT), (0.99, NOT_CUT)]
 )
 def test_beyond_the_candidates_there_are_bounds(p: float, expected: int | None) -> None:
     """A token of rank 8: two that are not known are above it, each between 0.03 and 0.05: 0.909 to 0.949 are above."""

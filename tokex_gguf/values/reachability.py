@@ -17,6 +17,10 @@ from tokex_gguf.values.view import NOT_CUT
 
 CLOSE = 2e-4
 """Masses closer than this to a limit are left to the engine: llama.cpp adds them up in single precision."""
+CLOSE_OF_MANY = 5e-3
+"""The same where it adds up more than MANY: what is small is lost beside the sum, and all chances come out too high.
+By up to 0.1 % with Qwen's vocabulary, and by 0.2 % with one of 262,144 tokens."""
+MANY = 1024
 _ORDER = (Kind.TOP_K, Kind.TOP_P, Kind.MIN_P, Kind.TEMPERATURE)
 
 
@@ -99,10 +103,10 @@ def _cut_by_top_p(sampler: Sampler, before: Distribution, taken: Taken, limit: f
         total = math.fsum(probs[: int(limit)])
         further = max(0, int(limit) - len(probs))
         total_least, total_most = total, min(1.0, total + further * last)
-    p = sampler.values[0]
-    if above_least >= (p + CLOSE) * total_most:
+    p, close = sampler.values[0], CLOSE_OF_MANY if limit > MANY else CLOSE
+    if above_least >= (p + close) * total_most:
         return True
-    if above_most < (p - CLOSE) * total_least:
+    if above_most < (p - close) * total_least:
         return False
     return None
 
