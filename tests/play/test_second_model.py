@@ -1435,6 +1435,17 @@ def test_what_the_first_engine_refuses_when_it_is_back_leaves_the_table_its_stri
     assert all_told(refuse(two, engine, Against))
 
 
+@pytest.mark.parametrize("moment", range(2, 6))
+def test_what_is_appended_while_they_take_turns_has_strict_numbers_behind_the_comparison(moment: int) -> None:
+    """Also where that ends last: nothing else comes by which they would be asked for."""
+    two = chosen(Watched("he", kind=Fast), together=False)
+    for _ in range(moment):
+        two.step(next(engine for engine, waiting in two.asked.items() if waiting))
+    two.take(Action.APPEND).run()
+    assert two.versus.turn is Turn.A and two.versus.held is None and not two.session.under_way.comparing
+    assert all_told(two) and lacks_of_a(two.session) is None
+
+
 def test_of_other_vocabularies_the_table_of_the_first_does_not_wait_for_the_other() -> None:
     two = chosen(Two("hello you", ELSEWHERE, kind=Fast))
     two.step(two.b.address)

@@ -270,7 +270,7 @@ def _against_all(session: Session, pair: Pair, part: Positions) -> Outcome:
     if not resting(session.game) or (newest and newest[1].going) or not isinstance(known, ModelComparison):
         return session, []
     if known.after(part.tip.ancestor(part.end)) and known.detailed(part.tip.ancestor(part.end)):
-        return replace(session, paired=pair.holding(None)), []
+        return _tell(replace(session, paired=pair.holding(None)))
     if (ForAgainst, part.tip, RAW) in session.game.refused:
         return _tell(session)
     return _against(session, part, pair.file, detailed=True)
