@@ -505,6 +505,44 @@ def test_a_table_that_is_looked_at_and_on_its_way_is_waited_for_a_moment() -> No
     assert not app_module._under_way(play.session)
 
 
+def test_what_comes_before_an_answer_that_is_waited_for_is_drawn_with_it(
+    played: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two frames, one of them dimmed, would flicker. What a key changes is seen at once."""
+    monkeypatch.setattr(app_module, "WORKING_AFTER", 3600)
+
+    async def scenario(player: Player) -> None:
+        frames: list[str] = []
+        player.app.application.after_render += lambda _: frames.append(player.text())
+        FakeEngine.latest.held = True
+        await player.press("right")
+        await player.until(lambda _: FakeEngine.latest.waiting)
+        player.game.remark("something came")
+        await player.until(lambda _: "something came" in player.game.session.told)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not frames
+        await player.press("e")
+        await player.shows("probability 0")
+        assert len(frames) == 1
+        FakeEngine.latest.release()
+        await player.shows("tokens: 6 .*ready")
+        assert len(frames) == 2
+
+    played(scenario)
+
+
+def test_each_answer_has_its_time_before_a_frame_without_it(played: Played) -> None:
+    """Not what is left of the time of the one before."""
+
+    async def scenario(player: Player) -> None:
+        await player.press("right")
+        await player.shows("tokens: 6 .*ready")
+        assert player.app._answer_timer is None
+
+    played(scenario)
+
+
 def test_parts_of_an_answer_about_a_layer_are_drawn_as_they_come(
     played: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,6 +147,9 @@ class App:
         self._ask_background = ask_background
         self._renderer = ScreenRenderer()
         self._frame_timer: asyncio.TimerHandle | None = None
+        """Until the next frame of results that grow by themselves."""
+        self._answer_timer: asyncio.TimerHandle | None = None
+        """Until a frame is drawn without the answers under way; None where there are none, or that frame was drawn."""
         self._under_way: set[int] = set()
         """Requests that the last frame waited for."""
         self._heartbeat_timer: asyncio.TimerHandle | None = None
@@ -436,7 +439,7 @@ class App:
             self._game.receive()
         except Exception:
             self._report_fault()
-        self._draw(before)
+        self._draw(before, from_outside=True)
 
     def _dispatch(self, message: Message) -> None:
         before = self._game.session
@@ -454,12 +457,18 @@ class App:
         except Exception:
             log.exception("internal error")  # only the notice is lost
 
-    def _draw(self, before: Session) -> None:
-        """Draws the next frame, or sets a timer: an answer under way gets a short time to come first."""
+    def _draw(self, before: Session, *, from_outside: bool = False) -> None:
+        """Draws the next frame, or sets a timer: an answer under way gets a short time to come first.
+
+        `from_outside`: whether no key made the change, but a message from elsewhere. It waits for that answer, too.
+        """
         session = self._game.session
         # `before` shares its tree with the session, so that what it waited for was stored at the last frame.
         under_way, previous = _under_way(session), self._under_way
         self._under_way = under_way
+        if self._answer_timer and not under_way:  # the next answer gets all of its time
+            self._answer_timer.cancel()
+            self._answer_timer = None
         awaits_answer = session.game.waiting or (session.beside is not None and session.beside.waiting)
         if awaits_answer and self._heartbeat_timer is None:
             self._heartbeat_timer = asyncio.get_running_loop().call_later(BEAT, self._heartbeat)
@@ -485,7 +494,10 @@ class App:
         elif session.game.pressed.autoplay and before.game.pressed.autoplay:
             self._draw_after(AUTOPLAY_FRAME_INTERVAL)
         elif under_way - previous:
-            self._draw_after(WORKING_AFTER)
+            if self._answer_timer is None:
+                self._answer_timer = asyncio.get_running_loop().call_later(WORKING_AFTER, self._answer_is_late)
+        elif from_outside and self._answer_timer:
+            pass  # drawn with the answer, or when the timer fires
         elif under_way == previous and _walked(before, session):
             self._draw_after(AUTOPLAY_FRAME_INTERVAL)
         else:
@@ -527,10 +539,14 @@ class App:
 
     def _frame_timer_fired(self) -> None:
         self._frame_timer = None
-        session = self._game.session
-        game = session.game
-        if _under_way(session) or (game.prompts and game.walking) or _results_grow(session):
+        session, game = self._game.session, self._game.session.game
+        growing = _under_way(session) or (game.prompts and game.walking) or _results_grow(session)
+        if growing and self._answer_timer is None:
             self._application.invalidate()
+
+    def _answer_is_late(self) -> None:
+        self._answer_timer = None
+        self._application.invalidate()
 
     def _heartbeat(self) -> None:
         """Heartbeat timer fired: checks that the engine is alive, while it owes an answer."""
