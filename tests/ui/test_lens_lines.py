@@ -150,7 +150,7 @@ class Differing(ModelComparison):
 
 @pytest.mark.parametrize(("width", "told"), [(45, ""), (59, "  ppl ×1.000"), (63, "  ppl ×1.000")])
 def test_two_models_that_differ_somewhere_are_not_the_same(width: int, told: str) -> None:
-    line = second._figures(Pair("k", ByDistributions(Differing())), width)
+    line = second._figures_line(Pair("k", ByDistributions(Differing())), width)
     assert "".join(part for _, part in line).endswith(f"Δp 0.5%{told}") and width_of(line) <= width
     assert "same top 99.8%" in "".join(part for _, part in line)
 

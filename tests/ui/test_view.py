@@ -1046,7 +1046,7 @@ def test_where_two_models_part_is_in_sight(common: list[str], width: int) -> Non
     a, b = Node(ways[0], len(common)), Node(ways[1], len(common) + 1)
     parting = Parting(a, b, (base.depth, base.depth), (pieces, pieces), True, (True, True))
     for which, end in enumerate(("␣LEFT", "␣RIGHT")):
-        line = second._way(parting, which, width)
+        line = second._continuation_line(parting, which, width)
         assert line[-1] == ("class:stage", end) and width - 2 <= width_of(line) <= width
         assert line[1][1].startswith("…"), "and as much of what is common as has room"
 
@@ -1058,7 +1058,7 @@ def test_a_character_of_two_tokens_is_itself_where_two_models_go_on() -> None:
     for apart in (True, False):
         b = ways[1] if apart else ways[0]
         parting = Parting(ways[0], b, (base.depth, base.depth), (pieces, pieces), True, (True, True))
-        assert "".join(part for _, part in second._way(parting, 0, 60)) == " A … 漢␣L"
+        assert "".join(part for _, part in second._continuation_line(parting, 0, 60)) == " A … 漢␣L"
 
 
 @pytest.mark.parametrize("width", [80, 130])

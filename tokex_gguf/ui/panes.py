@@ -641,7 +641,7 @@ def _lines_below_rows(session: Session, shown: _TableShown, height: int) -> int:
     if shown.node is None or not shown.node.depth:
         return 0
     if _compares(session, shown):
-        return versus.BELOW + second.count_below(session)
+        return versus.LINES_BELOW + second.count_below(session)
     lens = lines_of_view(height) if isinstance(session.lens, Sampled) else 0
     return lens + (lines_of_draws(session, shown.node, height) if height > NO_DRAWS_LINES else 0)
 

@@ -60,7 +60,7 @@ from tokex_gguf.ui.lens_lines import looked_through, percent
 from tokex_gguf.ui.lists import called, logarithmic
 from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, starting_text, table_lines, table_room
 from tokex_gguf.ui.screen_table import PANES, pane
-from tokex_gguf.ui.versus import of_token, told_on_status
+from tokex_gguf.ui.versus import status_parts, token_delta
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.ui.wrap import paragraph
 from tokex_gguf.values.distribution import Distribution, Taken, normalised
@@ -469,7 +469,7 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
     if tip is session.game.prompt.tip and session.game.ready and session.game.walking:
         parts.append((8, [("class:busy", f"… {tip.depth - tip.unknown:,}/{tip.depth:,}")]))
     if tip is session.game.prompt.tip:
-        parts += told_on_status(session)
+        parts += status_parts(session)
     if tip.logprob is not None and tip.perplexity is not None:
         # These are of the first answers; a comparison uses strict ones.
         compares = session.game.comparison is not None and tip is session.game.prompt.tip
@@ -590,7 +590,7 @@ def second_line(session: Session, width: int) -> Line:
     path = shown(session)
     if session.game.model and isinstance(path, Path):
         cursor, tip = path.cursor, path.base
-        if (differs := of_token(session)) and tip is session.game.prompt.tip:
+        if (differs := token_delta(session)) and tip is session.game.prompt.tip:
             parts.append((9, differs))
         if tip.differs is not None:
             text = split_otherwise(session.game, tip)

@@ -1,4 +1,4 @@
-"""What stands on the screen while two models are compared, beside what any comparison shows. Pure."""
+"""The screen of a comparison of two models, besides what any comparison shows. Pure."""
 
 from tokex_gguf.play.compared import of_row
 from tokex_gguf.play.purposes import ForAgainst, ForDifference, ForExport, ForStrict
@@ -14,30 +14,30 @@ from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tokens import glimpse, label
 from tokex_gguf.values.tree import Node
 
-RANK, NUMBER = 6, 7
+RANK_CELLS, NUMBER_CELLS = 6, 7
 """Cells of the columns of a rank, and of a probability."""
 
 
 def count_below(session: Session) -> int:
-    """Lines below the table that tell of two models."""
+    """Lines below the table, about two models."""
     if not isinstance(session.paired, Pair):
         return 0
     return 1 + 2 * (session.paired.parting is not None)
 
 
 def lines_below(session: Session, width: int) -> list[Line]:
-    """How two models differ over the prompt, and how each goes on from where they part."""
+    """How two models differ over the prompt, and how each continues from where they part."""
     pair = session.paired
     if not isinstance(pair, Pair):
         return []
-    lines = [_figures(pair, width)]
+    lines = [_figures_line(pair, width)]
     if pair.parting:
-        lines += [_way(pair.parting, which, width) for which in (0, 1)]
+        lines += [_continuation_line(pair.parting, which, width) for which in (0, 1)]
     return [fit(line, width) for line in lines]
 
 
 def state(session: Session) -> Line:
-    """Why nothing comes of the second model; empty where it is well."""
+    """Why the second model does not answer; empty where all is well."""
     second = session.beside
     if second is None or second is session.game:
         return []
@@ -54,7 +54,7 @@ def state(session: Session) -> Line:
 
 
 def awaited(session: Session) -> Line:
-    """That it is being computed how A and B differ where the table is shown, or why it never will be."""
+    """Says that the difference of A and B is being computed, or why it never will be."""
     if session.game.engine is not EngineStatus.READY:
         return [("class:dim", " the engine is not there")]
     if isinstance(pair := session.paired, Pair):
@@ -68,9 +68,9 @@ def awaited(session: Session) -> Line:
 
 
 def goes_on(session: Session) -> bool:
-    """Whether more is compared by itself: nothing that it needs was refused, and the engines are there."""
+    """Whether the comparison goes on by itself: no request was refused, and the engines live."""
     pair, game, comparison, second = session.paired, session.game, session.game.comparison, session.beside
-    if any(one is not None and (one.engine is EngineStatus.DEAD or one.silence) for one in (game, second)):
+    if any(side is not None and (side.engine is EngineStatus.DEAD or side.silence) for side in (game, second)):
         return False
     if not isinstance(pair, Pair) or second is None:
         lacking = comparison.lacking() if isinstance(comparison, PathComparison) else None
@@ -82,7 +82,7 @@ def goes_on(session: Session) -> bool:
 
 
 def _refused_by(session: Session) -> str:
-    """Who has refused what tells how A and B differ there; empty where nobody has."""
+    """Which engine refused the request for this difference; empty where none did."""
     pair, game, comparison, second = session.paired, session.game, session.game.comparison, session.beside
     tip, place = game.prompt.tip, game.prompt.place.tip
     if not isinstance(pair, Pair) or second is None:
@@ -97,26 +97,26 @@ def _refused_by(session: Session) -> str:
     return "A" if a else "B" if b else ""
 
 
-def _figures(pair: Pair, width: int) -> Line:
-    """In the words of llama-perplexity; of different vocabularies, what the text costs by each."""
+def _figures_line(pair: Pair, width: int) -> Line:
+    """How the models differ, in llama-perplexity's figures; with different vocabularies, the bits of the text."""
     if isinstance(pair.way, ByText):
         rates = pair.way.comparison.rates
         if rates is None:
             return [("class:dim", " other vocabularies: compared by the bytes of the text")]
         (a, b), words = rates.per_byte, rates.per_word
-        told: Line = [("class:dim", " bits a byte "), ("", f"A {a:.3f} B {b:.3f}")]
+        line: Line = [("class:dim", " bits a byte "), ("", f"A {a:.3f} B {b:.3f}")]
         return (
-            told if words is None else [*told, ("class:dim", "  a word "), ("", f"A {words[0]:.2f} B {words[1]:.2f}")]
+            line if words is None else [*line, ("class:dim", "  a word "), ("", f"A {words[0]:.2f} B {words[1]:.2f}")]
         )
     sums = pair.way.comparison.sums
     if sums is None:
         return []
-    # Below the floor two files of the very same weights differ.
-    small = sums.mean_kl_bits <= FLOOR_BITS
-    if sums.mean_kl_bits > 0 and small:  # it says nothing of the models
+    # Files of the very same weights differ by up to the floor.
+    negligible = sums.mean_kl_bits <= FLOOR_BITS
+    if sums.mean_kl_bits > 0 and negligible:  # it says nothing of the models
         return [("class:dim", f" KL mean {sums.mean_kl_bits:.3g} bits: kernels alone do that")]
     parts: list[tuple[int, Line]] = [
-        (4, [("class:dim", "KL mean "), ("class:dim" if small else "", f"{sums.mean_kl_bits:.3g} bits")]),
+        (4, [("class:dim", "KL mean "), ("class:dim" if negligible else "", f"{sums.mean_kl_bits:.3g} bits")]),
         (3, [("class:dim", "same top "), ("", share_text(sums.same_top, ""))]),
         (2, [("class:dim", "Δp "), ("", share_text(sums.delta_p_rms, ""))]),
         (1, [("class:dim", "ppl ×"), ("", f"{sums.perplexity_ratio:.3f}")]),
@@ -125,16 +125,16 @@ def _figures(pair: Pair, width: int) -> Line:
     return [("", " "), *choose(parts, width - 1, gap)]
 
 
-def _way(parting: Parting, which: int, width: int) -> Line:
-    """How one of the two goes on; from where they part, marked."""
-    way, pieces, apart = parting.ways[which], parting.pieces[which], parting.apart
+def _continuation_line(parting: Parting, which: int, width: int) -> Line:
+    """How one of the two models continues; marked from where they part."""
+    way, pieces, parts_at = parting.ways[which], parting.pieces[which], parting.apart
     data = [glimpse(pieces[node.token].data) for node in way]
     name = " A … " if which == 0 else " B … "
     room = width - len(name)
-    if apart is None:
+    if parts_at is None:
         return [("class:dim", name), ("", clip(label(b"".join(data)), room))]
-    # A character may be of several tokens.
-    before, after = label(b"".join(data[: apart[which]])), label(b"".join(data[apart[which] :]))
+    # A character may consist of several tokens.
+    before, after = label(b"".join(data[: parts_at[which]])), label(b"".join(data[parts_at[which] :]))
     shown = clip(after, max(room // 2, room - cells_of(before)))
     return [("class:dim", name), ("", clip_start(before, room - cells_of(shown))), ("class:stage", shown)]
 
@@ -143,7 +143,7 @@ def _way(parting: Parting, which: int, width: int) -> Line:
 
 
 def place_of_b(session: Session, node: Node) -> Node | None:
-    """B's path for the text of a path of A, where the vocabularies differ and it has a boundary there."""
+    """B's path with the text of a path of A, where the vocabularies differ and B has a token boundary there."""
     against = session.game.versus
     if not isinstance(against, AgainstModel) or not isinstance(against.comparison, TextComparison):
         return None
@@ -159,34 +159,40 @@ def by_text(session: Session) -> bool:
 def heading(width: int) -> Line:
     """The columns' names."""
     cells = _cells(width)
-    parts = ["rank".rjust(RANK), pad("A", cells), "prob".rjust(NUMBER), " " + pad("B", cells), "prob".rjust(NUMBER)]
+    parts = [
+        "rank".rjust(RANK_CELLS),
+        pad("A", cells),
+        "prob".rjust(NUMBER_CELLS),
+        " " + pad("B", cells),
+        "prob".rjust(NUMBER_CELLS),
+    ]
     return fit([("class:head", " ".join(parts))], width)
 
 
 def _cells(width: int) -> int:
-    return max(6, (width - RANK - 2 * NUMBER - 5) // 2)
+    return max(6, (width - RANK_CELLS - 2 * NUMBER_CELLS - 5) // 2)
 
 
 def row(session: Session, node: Node, candidate: Candidate, width: int, style: str, mark: str) -> Line:
-    """A token of A after a path, and the one of B that has the same rank there.
+    """A token of A after a path, and B's token of the same rank.
 
-    What no strict answer has told yet is left out.
+    Numbers without a strict answer yet are left out.
     """
     cells = _cells(width)
     a = of_row(node, candidate.token, None)
     line: Line = [
-        (style, (mark or " ") + ("" if a is None else rank_text(a)).rjust(RANK - 1) + " "),
+        (style, (mark or " ") + ("" if a is None else rank_text(a)).rjust(RANK_CELLS - 1) + " "),
         (style, _name(session.game.piece(candidate.token).data, cells)),
-        (style, " " + ("" if a is None else number(a.prob)).rjust(NUMBER)),
+        (style, " " + ("" if a is None else number(a.prob)).rjust(NUMBER_CELLS)),
     ]
     place, second = place_of_b(session, node), session.beside
     distribution = place.strict if place else None
     if a is None or distribution is None or second is None or a.rank > len(distribution):
         return fit(line, width, style)
-    other = distribution.candidate(a.rank - 1)
+    b = distribution.candidate(a.rank - 1)
     line += [
-        (style, "  " + _name(second.piece(other.token).data, cells)),
-        (style, " " + number(other.prob).rjust(NUMBER)),
+        (style, "  " + _name(second.piece(b.token).data, cells)),
+        (style, " " + number(b.prob).rjust(NUMBER_CELLS)),
     ]
     return fit(line, width, style)
 

@@ -1,12 +1,12 @@
-"""Which entries of a list are shown, where not all fit, and how many are not. Pure."""
+"""Which entries of a list are in sight, and how many are not. Pure."""
 
 from tokex_gguf.ui.cells import Line
 
 
 def window(selected: int, count: int, room: int) -> range:
-    """The entries shown: `room` of them, or all if there are no more, with the selected one in the middle.
+    """The entries in sight: `room` of them, or all if there are fewer, with the selected one in the middle.
 
-    At the list's ends no place is left free. Shown are always the selected entry and as many as fit:
+    At the list's ends no line stays empty:
 
     >>> window(0, 3, 5), window(2, 3, 3), window(5, 10, 4), window(9, 10, 4)
     (range(0, 3), range(0, 3), range(3, 7), range(6, 10))
@@ -31,5 +31,5 @@ def more(shown: range, count: int) -> list[Line]:
     ([[('class:dim', '   ↑ 3 more  ↓ 3 more')]], [])
     """
     above, below = shown.start, count - shown.stop
-    told = [f"{arrow} {number:,} more" for arrow, number in (("↑", above), ("↓", below)) if number > 0]
-    return [[("class:dim", "   " + "  ".join(told))]] if told else []
+    parts = [f"{arrow} {number:,} more" for arrow, number in (("↑", above), ("↓", below)) if number > 0]
+    return [[("class:dim", "   " + "  ".join(parts))]] if parts else []
