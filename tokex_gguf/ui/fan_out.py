@@ -1,4 +1,4 @@
-"""The answers that may follow a path: how much of the probability they have, and a line for each."""
+"""The answers that may follow a path: their coverage, and a line for each."""
 
 import math
 import re
@@ -17,56 +17,56 @@ from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.stops import told
 from tokex_gguf.values.tokens import glimpse, label, visible
 
-BAR = 8
+BAR_CELLS = 8
 """Cells of a bar."""
-WEAKEST = 12
+WEAKEST_CELLS = 12
 """Cells of the weakest token's text."""
-ROOMY, WIDE_CELLS = 70, 100
-"""Cells from which the weakest token is named, and from which there is a bar."""
+WEAKEST_NAMED_CELLS, WIDE_CELLS = 70, 100
+"""Cells of the pane from which the weakest token is named, and from which there are bars."""
 MOST_BYTES = 400
-"""Bytes of an answer that are shown: it has a line."""
+"""Bytes of an answer that are shown on its line, at the most."""
 
 
-def raw_numbers(session: Session) -> list[Line]:
-    """That samplers and a constraint do not count in what is listed; nothing where there are none."""
-    told = " these are the model's own numbers: samplers and constraint do not count here"
-    return [] if session.lens is RAW else [[("class:notice", told)]]
+def raw_numbers_notice(session: Session) -> list[Line]:
+    """Says that samplers and constraint do not affect the list; empty without them."""
+    text = " these are the model's own numbers: samplers and constraint do not count here"
+    return [] if session.lens is RAW else [[("class:notice", text)]]
 
 
-def _head(session: Session) -> int:
+def _lines_above(session: Session) -> int:
     """Lines above the heading."""
-    return 2 + len(raw_numbers(session))
+    return 2 + len(raw_numbers_notice(session))
 
 
 def answer_entries(session: Session, height: int) -> Sequence[int]:
-    """The answers that are shown, by the lines below the first one; -1 where another thing stands."""
+    """For each line below the first one, the index of its answer; -1 for other lines."""
     fan = shown(session)
     if fan is None:
         return ()
-    above = _head(session)
-    return (*[-1] * above, *_window(fan, height - above))
+    above = _lines_above(session)
+    return (*[-1] * above, *_rows_in_sight(fan, height - above))
 
 
-def _window(fan: Fan, height: int) -> range:
-    """The lines of the list that are shown below its heading, in so many lines with that."""
+def _rows_in_sight(fan: Fan, height: int) -> range:
+    """The rows in sight, where list and heading have `height` lines."""
     return listed(selected(fan), len(rows(fan).lines), height - 1)
 
 
 def answer_lines(session: Session, width: int, height: int) -> list[Line]:
-    """How much was seen, what is looked for, and the answers."""
+    """The coverage, the state of the search, and the answers."""
     fan = shown(session)
     if fan is None:
         return []
     depth, length = fan.out.base.depth, session.game.prompt.tip.depth
     inside: Line = [("class:dim", f" after token {depth:,} of {length:,}:")] if depth < length else []
     mass: Line = [*inside, ("", f" {fan.out.coverage.text}")]
-    lines = [mass, _state(session, fan, width), *raw_numbers(session), _heading(fan, width)]
-    there, chosen = rows(fan).lines, selected(fan)
-    window = _window(fan, height - len(lines) + 1)
-    lines += [_line(session, fan, there[index], width, selected=index == chosen) for index in window]
-    if not there:
+    lines = [mass, _state(session, fan, width), *raw_numbers_notice(session), _heading(fan, width)]
+    answers, chosen = rows(fan).lines, selected(fan)
+    window = _rows_in_sight(fan, height - len(lines) + 1)
+    lines += [_line(session, fan, answers[index], width, selected=index == chosen) for index in window]
+    if not answers:
         lines.append([("class:dim", "   no answer was found yet")])
-    return [fit(line, width) for line in [*lines, *more(window, len(there) if fan.grouped else fan.out.answers)]]
+    return [fit(line, width) for line in [*lines, *more(window, len(answers) if fan.grouped else fan.out.answers)]]
 
 
 NO_ENGINE = "stopped: the engine is not there, Esc and r restart it"
@@ -78,35 +78,35 @@ def _state(session: Session, fan: Fan, width: int) -> Line:
     spent = f"{out.looked:,}/{fan.budget.tokens:,} tokens"
     if width >= WIDE_CELLS:
         spent += f", or until {100 * fan.budget.coverage:.4g} % is seen"
-    about = f"stopped: {clip(fan.fault, 60)}" if state is FanState.FAULT else state.value
+    state_text = f"stopped: {clip(fan.fault, 60)}" if state is FanState.FAULT else state.value
     style = "class:fault" if state is FanState.FAULT else "class:busy" if state is FanState.RUNNING else "class:dim"
     if state is FanState.RUNNING and session.game.engine is EngineStatus.DEAD:
-        style, about = "class:fault", NO_ENGINE
+        style, state_text = "class:fault", NO_ENGINE
     parts: list[tuple[int, Line]] = [
         (8, [("class:dim", f"until {clip(told(out.stop), 24)}")]),
         (7, [("class:dim", answers)]),
         (6, [("class:dim", spent)]),
-        (9, [(style, clip(about, width - 1))]),
+        (9, [(style, clip(state_text, width - 1))]),
     ]
     return [("", " "), *choose(parts, width - 1)]
 
 
 def _heading(fan: Fan, width: int) -> Line:
-    weak = f" {'weakest':<{WEAKEST + 8}}" if width >= ROOMY else f" {'weakest':>7}"
-    what = _grouped(fan) if fan.grouped else "answer"
-    # Ways that were not looked at may add to it.
+    weak = f" {'weakest':<{WEAKEST_CELLS + 8}}" if width >= WEAKEST_NAMED_CELLS else f" {'weakest':>7}"
+    what = _grouped_heading(fan) if fan.grouped else "answer"
+    # Paths that were not looked at may add to a probability.
     prob = "prob" if fan.out.exhausted and fan.out.coverage.cut <= 0 else "prob ≥"
-    shape = f" {prob:>7} {' ' * BAR if width >= WIDE_CELLS else ''} {'tokens':>6}{weak} {'':7}  {what}"
+    shape = f" {prob:>7} {' ' * BAR_CELLS if width >= WIDE_CELLS else ''} {'tokens':>6}{weak} {'':7}  {what}"
     return fit([("class:head", shape)], width)
 
 
-def _grouped(fan: Fan) -> str:
+def _grouped_heading(fan: Fan) -> str:
     what = "first number" if fan.pattern == FIRST_NUMBER else clip(visible(fan.pattern), 14)
     return f"{pad(what, 14)} likeliest answer"
 
 
-def on_a_line(data: bytes) -> str:
-    """A text on one line. Blanks are marked where they could be overlooked: not between words."""
+def on_one_line(data: bytes) -> str:
+    """A text on one line. Blanks are marked except between words, where they cannot be overlooked."""
     return re.sub("(?<=[^␣⏎])␣(?=[^␣⏎])", " ", label(data)) or EMPTY
 
 
@@ -114,25 +114,27 @@ def _line(session: Session, fan: Fan, row: FanLine, width: int, *, selected: boo
     style = "class:selected" if selected else ""
     answer, out = row.answer, fan.out
     token, logprob = weakest(answer, out.base)
-    few = number(math.exp(logprob))
-    if width >= ROOMY:
-        name = clip(label(glimpse(session.game.piece(token).data)), WEAKEST)
-        weak = f" {pad(name, WEAKEST)} {few:>7}"
+    weakest_prob = number(math.exp(logprob))
+    if width >= WEAKEST_NAMED_CELLS:
+        name = clip(label(glimpse(session.game.piece(token).data)), WEAKEST_CELLS)
+        weak = f" {pad(name, WEAKEST_CELLS)} {weakest_prob:>7}"
     else:
-        weak = f" {few:>7}"
+        weak = f" {weakest_prob:>7}"
     count = answer.best.before.depth - out.base.depth + 1
-    ways = f"in {row.size}" if row.size > 1 else f"×{answer.paths}" if answer.paths > 1 and not fan.grouped else ""
-    cells = BAR if width >= WIDE_CELLS else 0
-    text = on_a_line(answer.text[:MOST_BYTES])
+    path_count = (
+        f"in {row.size}" if row.size > 1 else f"×{answer.paths}" if answer.paths > 1 and not fan.grouped else ""
+    )
+    cells = BAR_CELLS if width >= WIDE_CELLS else 0
+    text = on_one_line(answer.text[:MOST_BYTES])
     named: Line = [(style, text)]
     if fan.grouped and not isinstance(row.key, bytes):
         dim = f"class:dim {style}".strip()
-        what = row.key.value if isinstance(row.key, Unmatched) else clip(visible(row.key), 20)
-        named = [(f"class:taken {style}".strip(), pad(what, 14)), (dim, f" {text}")]
+        key = row.key.value if isinstance(row.key, Unmatched) else clip(visible(row.key), 20)
+        named = [(f"class:taken {style}".strip(), pad(key, 14)), (dim, f" {text}")]
     parts: Line = [
         (style, f" {number(row.prob):>7} "),
         (f"class:bar {style}".strip(), bar(row.prob, cells)),
-        (style, f" {count:>6}{weak} {ways:>7}  "),
+        (style, f" {count:>6}{weak} {path_count:>7}  "),
         *named,
     ]
     return fit(parts, width, style)

@@ -1,4 +1,4 @@
-"""The tree of all paths visited, and the lines of it that have a text."""
+"""The tree of all visited paths, and its lines that match a search."""
 
 from collections.abc import Sequence
 
@@ -15,18 +15,18 @@ from tokex_gguf.values.tokens import visible
 from tokex_gguf.values.tree import Node
 
 MARK, FIGURES = 4, 19
-"""Cells before and behind the text."""
+"""Cells before and after the text."""
 DEEPEST_INDENT = 12
-"""Levels that are indented; what is deeper stands there, too."""
+"""Levels that are indented; deeper ones have the indent of the last."""
 
 
 def tree_entries(session: Session, height: int) -> range:
-    """The rows of the tree that are shown below its heading, in so many lines with that."""
+    """The rows of the tree in sight, where tree and heading have `height` lines."""
     return listed(tree.selected_line(session), len(tree.tree_lines(session).lines), height - 1)
 
 
 def tree_lines(session: Session, width: int, height: int) -> list[Line]:
-    """All paths visited, a line for each run of tokens without a choice: its first token's probability, and all its."""
+    """All visited paths, a line for each run of tokens without a branch, with its first and its joint probability."""
     head = (
         "visited paths, the latest last"
         if session.options.order is Order.RECENT
@@ -41,26 +41,26 @@ def tree_lines(session: Session, width: int, height: int) -> list[Line]:
         line = shown[index]
         guides = _guides(line, width)
         folded = line.branch.end in session.game.hidden.folded and line.branch.branches
-        hidden = sum(one.paths for one in line.branch.branches) if folded else 0
-        told = f" ▸ {counted(hidden, 'path')}" if hidden else ""
+        hidden = sum(branch.paths for branch in line.branch.branches) if folded else 0
+        fold_mark = f" ▸ {counted(hidden, 'path')}" if hidden else ""
         number_of = tips.get(line.branch.end)
         name = called(session.game.prompts[number_of - 1]) if number_of else ""
         name = f"{name}  " if name else ""
-        room = max(0, width - MARK - FIGURES - cells_of(guides) - cells_of(name) - cells_of(told))
-        said = clip(ends(session, line.branch.first.depth - 1, line.branch.end, room), room)
-        parts: Line = [("class:rule", guides), ("class:taken", name), ("", said), ("class:notice", told)]
+        room = max(0, width - MARK - FIGURES - cells_of(guides) - cells_of(name) - cells_of(fold_mark))
+        text = clip(ends(session, line.branch.first.depth - 1, line.branch.end, room), room)
+        parts: Line = [("class:rule", guides), ("class:taken", name), ("", text), ("class:notice", fold_mark)]
         lines.append(_row(line.branch, parts, tips, width, selected=index == row))
     return [*lines, *more(entries, len(shown))]
 
 
 def found_entries(session: Session, height: int) -> range:
-    """The same of the lines that have what is typed."""
+    """The matching lines in sight, as with `tree_entries`."""
     screen, count = session.on(TreeSearch), len(tree.found_lines(session))
     return listed(min(screen.row if screen else 0, count - 1), count, height - 1)
 
 
 def found_lines(session: Session, width: int, height: int) -> list[Line]:
-    """The lines that have what is typed, with what stands before them."""
+    """The lines that match the typed text, with the text before them."""
     screen, found = session.on(TreeSearch), tree.found_lines(session)
     wanted = len(searchable(screen.line.text[:MOST_CHARACTERS])) if screen else 0
     lines, tips = [_heading("paths with this text", width)], _tips(session)
@@ -68,14 +68,14 @@ def found_lines(session: Session, width: int, height: int) -> list[Line]:
         lines.append([("class:dim", " no line has this text")])
     entries = found_entries(session, height)
     for index in entries:
-        parts = _around(session, found[index], wanted, width - MARK - FIGURES)
+        parts = _match_line(session, found[index], wanted, width - MARK - FIGURES)
         selected = screen is not None and index == screen.row
         lines.append(_row(found[index].branch, parts, tips, width, selected=selected))
     return [*lines, *more(entries, len(found))]
 
 
 def told_of_found(session: Session) -> str:
-    """How many lines have what is typed."""
+    """How many lines match the typed text."""
     return f"{counted(len(tree.found_lines(session)), 'line')} "
 
 
@@ -84,50 +84,52 @@ def _heading(name: str, width: int) -> Line:
 
 
 def _tips(session: Session) -> dict[Node, int]:
-    """The open prompts' numbers by their ends."""
+    """The numbers of the open prompts by their tips."""
     return {prompt.tip: index + 1 for index, prompt in reversed(list(enumerate(session.game.prompts)))}
 
 
 def _guides(line: TreeLine, width: int) -> str:
-    """What a line begins with: how it is indented, and what it hangs on."""
+    """A line's indent, with the lines of the tree."""
     level = min(line.level, DEEPEST_INDENT, max(1, (width - MARK - FIGURES) // 6))
     return "│ " * (level - 1) + "├ " if line.aside else "│ " * level
 
 
 def _row(branch: Branch, parts: Sequence[Fragment], tips: dict[Node, int], width: int, *, selected: bool) -> Line:
-    """A branch's line: the number of the prompt that ends there, some text, and the probabilities."""
+    """A branch's line: the number of the prompt that ends there, the text, and the probabilities."""
     taken, before = branch.first.taken, branch.first.parent
     prob = number(taken.prob) if taken else ""
     joint = Score(before, branch.end).logprob if taken and before else None
-    together = "" if joint is None else logarithmic(joint)
+    joint_text = "" if joint is None else logarithmic(joint)
     mark = f"{tips[branch.end]:>3} " if branch.end in tips else " " * MARK
     style = "class:selected" if selected else ""
     left = fit([("", mark), *parts], width - FIGURES)
-    line: Line = [*left, ("", f" {prob:>8} {together:>8} ")]
-    return fit([(f"{own} {style}".strip() if own else style, told) for own, told in line], width, style)
+    line: Line = [*left, ("", f" {prob:>8} {joint_text:>8} ")]
+    return fit(
+        [(f"{part_style} {style}".strip() if part_style else style, text) for part_style, text in line], width, style
+    )
 
 
-def _around(session: Session, found: BranchMatch, wanted: int, room: int) -> Line:
-    """As much as fits of a branch's text around what was found in it, with what stands before the branch."""
+def _match_line(session: Session, found: BranchMatch, wanted: int, room: int) -> Line:
+    """As much as fits of a branch's text around the match, with the text before the branch."""
     branch, at = found
-    own = branch.text if branch.text is not None else tree.text_of(session, branch)
+    branch_text = branch.text if branch.text is not None else tree.text_of(session, branch)
     reach = longest(room)
     start, end = max(0, at), max(0, at + wanted)
-    hit, after = visible(own[start:end]), visible(own[end : end + reach])
-    begun = visible(own[max(0, start - reach) : start])
+    hit, after = visible(branch_text[start:end]), visible(branch_text[end : end + reach])
+    before_hit = visible(branch_text[max(0, start - reach) : start])
     parent = branch.first.parent if start < reach else None
     depth = parent.depth if parent else 0
-    # What was found is in the middle, and its own line is more than what stands before it; that has what is left.
+    # The match is in the middle. The branch's own text goes before the text of its parent, which gets the rest.
     hit = clip(hit, room)
     left = room - cells_of(hit)
-    ours = cells_of(begun) + min(depth, max(room // 4, 8))
-    behind = min(cells_of(after), max(left // 2, left - ours))
+    wanted_before = cells_of(before_hit) + min(depth, max(room // 4, 8))
+    behind = min(cells_of(after), max(left // 2, left - wanted_before))
     ahead = left - behind
-    begun = clip_start(begun, ahead, more=start > reach)
-    ahead -= cells_of(begun)
+    before_hit = clip_start(before_hit, ahead, more=start > reach)
+    ahead -= cells_of(before_hit)
     before = ""
     if parent and depth and ahead > 0:
-        few = parent.nodes(max(0, depth - max(ahead // 2 + 1, 8)))  # nearly all tokens take two cells and more
-        before = clip_start(text(session, few, ahead, last=True), ahead, more=len(few) < depth)
-    line: Line = [("class:dim", before), ("", begun), ("class:taken", hit), ("", clip(after, behind))]
+        last_nodes = parent.nodes(max(0, depth - max(ahead // 2 + 1, 8)))  # nearly all tokens take two cells and more
+        before = clip_start(text(session, last_nodes, ahead, last=True), ahead, more=len(last_nodes) < depth)
+    line: Line = [("class:dim", before), ("", before_hit), ("class:taken", hit), ("", clip(after, behind))]
     return line
