@@ -69,14 +69,14 @@ def test_the_engine_refuses_a_text_in_one_line_and_goes_on(model_path: Path) -> 
 
 
 def test_a_long_text_is_not_tokenised_at_each_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_entry, "AT_EACH_KEY", 2000)
+    monkeypatch.setattr(text_entry, "MAX_LIVE_CHARACTERS", 2000)
     play = started().press(Action.INPUT)
     assert isinstance(play.session.screen, screens.Input)
-    play.press(Typed("b" * text_entry.AT_EACH_KEY))
+    play.press(Typed("b" * text_entry.MAX_LIVE_CHARACTERS))
     play.take(Typed("b"))
     assert not any(isinstance(request, Tokenize) for request in play.asked)
-    assert f"{text_entry.AT_EACH_KEY + 1:,} characters: Enter appends them" in play.session.notice
+    assert f"{text_entry.MAX_LIVE_CHARACTERS + 1:,} characters: Enter appends them" in play.session.notice
     play.take(Action.ENTER)
     assert [request.text for request in play.asked if isinstance(request, Tokenize)] == [play.session.line.text]
     play.answer()
-    assert play.session.game.prompt.tip.depth == 5 + text_entry.AT_EACH_KEY + 1
+    assert play.session.game.prompt.tip.depth == 5 + text_entry.MAX_LIVE_CHARACTERS + 1

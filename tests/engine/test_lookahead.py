@@ -34,7 +34,7 @@ from tokex_gguf.engine.worker.logit_math import Logits
 from tokex_gguf.engine.worker.logits_cache import LogitsRow, RowsAhead
 from tokex_gguf.engine.worker.server import ROWS, WIDE_BRANCHES
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.requests import AT_FIRST, BRANCHES_TOGETHER, REQUESTS_AHEAD
+from tokex_gguf.play.requests import BRANCHES_TOGETHER, FIRST_BRANCHES, REQUESTS_AHEAD
 from tokex_gguf.play.session import Sampling
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.lens import Sampled
@@ -71,7 +71,7 @@ def test_what_is_grown_is_decoded_once(text: str, load: Loader, monkeypatch: pyt
     while True:
         lookahead.begin(None, {branch for branches in asked for branch in branches})
         while len(asked) < REQUESTS_AHEAD:
-            count = BRANCHES_TOGETHER if lookahead.known >= AT_FIRST else AT_FIRST
+            count = BRANCHES_TOGETHER if lookahead.known >= FIRST_BRANCHES else FIRST_BRANCHES
             if not (wanted := lookahead.wanted(count, budget, lambda *_: Way.OPEN)):
                 break
             asked.append(wanted)
@@ -85,7 +85,7 @@ def test_what_is_grown_is_decoded_once(text: str, load: Loader, monkeypatch: pyt
         known += len(found)
     assert known == budget == sum(rows for _, rows in batches)
     assert sum(entries for entries, _ in batches) <= 1.02 * budget
-    assert len(batches) <= 2 + -(-(budget - 2 * AT_FIRST) // BRANCHES_TOGETHER)
+    assert len(batches) <= 2 + -(-(budget - 2 * FIRST_BRANCHES) // BRANCHES_TOGETHER)
 
 
 class Real(Play):

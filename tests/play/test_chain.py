@@ -135,7 +135,7 @@ def test_steps_end_at_the_ends_and_say_so() -> None:
 def test_a_digit_begins_a_number_and_enter_sets_it() -> None:
     play = opened().press(Typed("1"))
     assert on(play.session, SamplerValue).line.text == "1"
-    assert rules.told_of_value(play.session) == "top-k: 0 to 1000000 "
+    assert rules.value_hint(play.session) == "top-k: 0 to 1000000 "
     play.press(Typed("2"))
     assert value(play, Kind.TOP_K) == 40, "nothing is set before Enter"
     play.press(Action.ENTER)
@@ -379,7 +379,7 @@ def test_what_a_sampler_alone_would_do_with_the_selected_token(downs: int) -> No
     assert row.rank == downs + 1
     told = {}
     for _ in range(rules.length(play.session)):
-        told[at(play)[0]] = rules.alone(play.session)
+        told[at(play)[0]] = rules.cuts_alone(play.session)
         play.press(Action.DOWN)
     cut_by_min_p = row.prob < 0.05 * best.prob
     assert told == {

@@ -29,7 +29,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import hints
 from tokex_gguf.play.messages import Beat, Message, Resized, Send, Typed
 from tokex_gguf.play.purposes import ForWalk
-from tokex_gguf.play.requests import ON_A_LINE, WALKED
+from tokex_gguf.play.requests import TOKENS_PER_LINE, WALK_POSITIONS
 from tokex_gguf.play.session import SILENT_AFTER, Score
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values import layers
@@ -78,14 +78,14 @@ def test_how_far_it_is_stands_in_the_status_line_and_perplexity_once_all_is_know
 def test_what_is_in_sight_comes_first_and_then_the_beginning() -> None:
     play = walking("hello " * 200)
     assert the_walk(play).places[:3] == [0, 1, 2], "nothing is in sight without a screen"
-    begin = 1200 - 5 * ON_A_LINE
+    begin = 1200 - 5 * TOKENS_PER_LINE
     play = Served("hello " * 200)
     play.take(Resized(5))
     while not play.asked or not isinstance(play.asked[0], Walk):
         for reply in play.replies(play.asked.pop(0)):
             play.take(reply)
     assert the_walk(play).places[0] == begin and the_walk(play).places == sorted(the_walk(play).places)
-    assert len(the_walk(play).places) == WALKED
+    assert len(the_walk(play).places) == WALK_POSITIONS
     play.answer()
     told = range(PIECE - 1, 1200, PIECE)  # on the way to the table
     in_sight = [place for place in range(begin, 1199) if place not in told]

@@ -929,4 +929,4 @@ def test_what_a_sampler_would_cut_is_judged_by_the_first_answer_also_while_somet
     for place, token in enumerate(distribution.ids):
         prompt = replace(play.session.game.prompt, selected=token)
         session = replace(play.session, game=replace(play.session.game, prompts=(prompt,), active=0))
-        assert chain.alone(session) == (token, place >= 10)
+        assert chain.cuts_alone(session) == (token, place >= 10)

@@ -32,7 +32,7 @@ from tokex_gguf.models import resolve
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.preflight import UnusableModel, prepare
 from tokex_gguf.models.resolve import Resolved
-from tokex_gguf.play.session import ALL, Game, Options, Palette, Sampling, Session, Settings
+from tokex_gguf.play.session import WHOLE_PROMPT, Game, Options, Palette, Sampling, Session, Settings
 from tokex_gguf.sessions import store
 from tokex_gguf.sessions.store import Slot, when
 from tokex_gguf.shell.runtime import Runtime
@@ -283,7 +283,7 @@ def _begun(
         critical=settings.answers.critical,
         critical_tokens=settings.answers.critical_tokens,
         presets=tuple((name, reading.chain) for name, reading in presets.items()),
-        begins=ALL if options.constraint_start is None else options.constraint_start,
+        begins=WHOLE_PROMPT if options.constraint_start is None else options.constraint_start,
     )
     palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME
     if kept.session:

@@ -24,13 +24,13 @@ from tokex_gguf.play.purposes import (
     Positions,
 )
 from tokex_gguf.play.requests import (
-    ON_A_LINE,
+    TOKENS_PER_LINE,
     answered,
+    evaluate_strictly,
     likely_next,
     looking_ahead,
     request,
     stop,
-    tell_strictly,
     tokenize,
 )
 from tokex_gguf.play.screens import PLAY
@@ -171,7 +171,7 @@ def _tell(session: Session) -> Outcome:
     if session.game.engine is not EngineStatus.READY or not resting(session.game) or (newest and newest[1].going):
         return session, []
     lacking = lacks_of_a(session)
-    return (session, []) if lacking is None else tell_strictly(session, *lacking, lacking.path.path())
+    return (session, []) if lacking is None else evaluate_strictly(session, *lacking, lacking.path.path())
 
 
 def _give_way(session: Session, other: Game) -> Outcome:
@@ -229,7 +229,7 @@ def _apart(session: Session, known: ModelComparison) -> Positions | None:
 def _lacking(session: Session, known: ModelComparison) -> Positions | None:
     """What is to be compared next of the prompt: what is in sight, then all."""
     tip, cursor = session.game.prompt.tip, session.game.prompt.cursor
-    sight = session.rows * ON_A_LINE
+    sight = session.rows * TOKENS_PER_LINE
     end = tip.depth if cursor is None else min(tip.depth, cursor.depth + sight // 2)
     nodes = known.lacking(tip, end - sight, end)
     if not nodes:
@@ -354,4 +354,4 @@ def _strictly(session: Session, tip: Node) -> Outcome:
         return session, []
     if newest and newest[1].going and newest[1].target is tip:
         return session, []
-    return tell_strictly(session, tip, start, tip.path())
+    return evaluate_strictly(session, tip, start, tip.path())

@@ -1,7 +1,7 @@
-"""What the engine's answers are for: one value for each request that may still be answered.
+"""What each open request is for: one value for each request that may still be answered.
 
-A reply, or the engine's refusal, is matched against these, so that none is forgotten: a new
-purpose is a type error wherever it is not handled.
+A reply or a refusal is matched against these exhaustively: a new purpose is a type error
+wherever it is not handled.
 """
 
 from typing import ClassVar, TypeAlias
@@ -36,13 +36,13 @@ from tokex_gguf.values.tree import Node
 
 @record
 class _Awaited:
-    """The player waits for the answer, and for each one."""
+    """The player waits for the answer, and for each of several."""
 
     asks: ClassVar[type[Request]] = Tokenize
-    """What is asked of the engine, for its queue's rules."""
+    """The type of the request, for the rules of the engine's queue."""
     awaited: ClassVar[bool] = True
     sole: ClassVar[bool] = False
-    """Whether a newer request of the same kind makes this one's answer worthless."""
+    """Whether a newer request of the same kind replaces this one."""
 
 
 @record
@@ -52,39 +52,39 @@ class ForStart(_Awaited):
 
 @record
 class ForContinuation(_Awaited):
-    """The tokens of the text that is typed."""
+    """The tokens of the typed text."""
 
     sole: ClassVar[bool] = True
     entered: bool = False
-    """Whether Enter was pressed: the text is appended once they are there."""
+    """Whether Enter was pressed: the tokens are appended once they come."""
 
 
 @record
 class ForScore(_Awaited):
-    """The tokens of a phrase that is to be scored."""
+    """The tokens of a phrase to score."""
 
     base: Node
-    """The path it goes on from."""
+    """The path that the phrase continues."""
 
 
 @record
 class ForNewPrompt(_Awaited):
-    """The tokens of a text that becomes one more prompt."""
+    """The tokens of a text that becomes a new prompt."""
 
     text: str
 
 
 @record
 class ForEdited(_Awaited):
-    """The tokens of a text that becomes a prompt in place of the one that was edited."""
+    """The tokens of an edited text, whose prompt replaces the one that was edited."""
 
     replacing: Node
-    """The end of that one."""
+    """The tip of the edited prompt."""
 
 
 @record
 class ForInsertion(_Awaited):
-    """The tokens of the text that is typed into the middle of a prompt."""
+    """The tokens of text typed into the middle of a prompt."""
 
     sole: ClassVar[bool] = True
 
@@ -95,17 +95,17 @@ class ForRetokenized(_Awaited):
 
     sole: ClassVar[bool] = True
     tip: Node
-    """The prompt's end."""
+    """The prompt's tip."""
 
 
 @record
 class ForCarried(_Awaited):
-    """The tokens of the first text that came along from another model."""
+    """The tokens of the first text carried over from another model."""
 
 
 @record
 class ForSearch(_Awaited):
-    """What the search finds."""
+    """The tokens that a search of the vocabulary finds."""
 
     asks: ClassVar[type[Request]] = Search
     sole: ClassVar[bool] = True
@@ -125,90 +125,89 @@ class ForEvaluation:
 
     asks: ClassVar[type[Request]] = Evaluate
     nodes: tuple[Node, ...]
-    """The nodes they belong to, in order."""
+    """The nodes that the distributions belong to, in order."""
     start: int
-    """Position of the first."""
+    """Position of the first node."""
     asked: int | None
-    """A token whose probability after the last one is asked for too."""
+    """A token whose probability after the last node is requested too."""
     lens: Raw | Sampled = RAW
-    """Through which verdicts come along."""
+    """The lens whose verdicts come along."""
     awaited: bool = True
-    """Whether the screen waits for them; what comes of others is kept all the same."""
+    """Whether the screen waits for this; late answers are kept either way."""
     reached: int = 0
-    """Positions up to the last one that came."""
+    """The position after the last one that was answered."""
     sole: ClassVar[bool] = False
 
     @property
     def target(self) -> Node:
-        """The path that they were asked for."""
+        """The path whose table is wanted."""
         return self.nodes[-1]
 
 
 @record
 class ForAutoplay:
-    """The most likely tokens, or those drawn through a lens, one after the other."""
+    """The most likely tokens, or drawn ones, one after the other."""
 
     asks: ClassVar[type[Request]] = Continue
     target: Node
-    """The last one that came, or the path they go on from."""
+    """The path with the tokens that came so far."""
     lens: Raw | Sampled = RAW
     awaited: bool = True
-    """Whether autoplay goes on; what still comes after its end is kept all the same."""
+    """Whether autoplay goes on; answers after its end are kept too."""
     sole: ClassVar[bool] = False
 
 
 @record
 class ForLookahead:
-    """The distributions after a path and each of some branches. May be answered never, once or several times."""
+    """The distributions after a path and each of some branches. Answered never, once or several times."""
 
     asks: ClassVar[type[Request]] = Lookahead
     target: Node
     branches: tuple[tuple[int, ...], ...]
     best_first: bool = False
-    """Whether they go on behind the likeliest next tokens, by joint probability: what comes is kept beside the tree
-    of paths."""
+    """Whether branches go beyond the next token, by joint probability: results are kept beside the tree of paths."""
     going: bool = True
-    """Whether nothing was asked behind it that ends it; what still comes is kept all the same."""
+    """Whether no later request ended this; late answers are kept either way."""
     awaited: ClassVar[bool] = False
     sole: ClassVar[bool] = False
 
     @property
     def base(self) -> Node:
-        """The path from which it is looked ahead."""
+        """The path that the branches continue."""
         return self.target
 
 
 @record
 class ForFanOut:
-    """The distributions after some paths behind one, among which answers are looked for. Answered in parts."""
+    """The distributions after some continuations of a path, for a search for answers. Answered in parts."""
 
     asks: ClassVar[type[Request]] = Lookahead
     out: FanOut
     nodes: tuple[Node, ...]
-    """The paths that are still to come."""
+    """The paths whose distributions are still missing."""
     awaited: bool = True
-    """Whether nothing was asked behind it that ends it; what still comes is kept all the same."""
+    """Whether no later request ended this; late answers are kept either way."""
     sole: ClassVar[bool] = False
 
     @property
     def base(self) -> Node:
-        """The path behind which they are."""
+        """The path that all of them continue."""
         return self.out.base
 
     @property
     def going(self) -> bool:
-        """Whether it is still to be answered."""
+        """As with `ForLookahead`."""
         return self.awaited
 
 
 @record
 class ForCritical:
-    """The distribution after a path, by which the second choice of a doubtful place is gone on from."""
+    """The distribution after a path, to continue the second choice at a doubtful place."""
 
     asks: ClassVar[type[Request]] = Lookahead
     node: Node
     awaited: bool = True
-    """Whether nothing was asked behind it that ends it; what still comes is kept all the same."""
+    """Whether no later request ended this; late answers are kept either way."""
     sole: ClassVar[bool] = False
 
     @property
@@ -221,14 +220,14 @@ class ForCritical:
 class ForWalk:
     """The distributions at some positions of a path, where the engine does not give all of a prompt at once.
 
-    Answered one by one, in any order, until something is asked behind it.
+    Answered one by one, in any order, until a later request ends it.
     """
 
     asks: ClassVar[type[Request]] = Walk
     target: Node
     """The path."""
     nodes: tuple[Node, ...]
-    """The nodes that they belong to and that are still to come, the most wanted first."""
+    """The nodes whose distributions are still missing, the most wanted first."""
     going: bool = True
     """As with `ForLookahead`."""
     awaited: ClassVar[bool] = False
@@ -237,13 +236,13 @@ class ForWalk:
 
 @record
 class ForVerdicts:
-    """What a lens made of a path's tokens from some position on."""
+    """A lens's verdicts on a path's tokens from some position on."""
 
     asks: ClassVar[type[Request]] = Evaluate
     nodes: tuple[Node, ...]
     """The nodes whose distributions come along, in order."""
     start: int
-    """Position of the first."""
+    """Position of the first node."""
     lens: Sampled
     awaited: ClassVar[bool] = False
     sole: ClassVar[bool] = True
@@ -261,33 +260,33 @@ class ForView(_Awaited):
 
 @record
 class ForRoll(_Awaited):
-    """A token drawn through a lens, to be appended; or many, to be counted."""
+    """A token drawn through a lens, to append it; or many draws, to count them."""
 
     asks: ClassVar[type[Request]] = Roll
     node: Node
     lens: Raw | Sampled
     seed: int
-    """That of the numbers, whatever it is by the time that they come."""
+    """The seed of these draws, even if the player changes it meanwhile."""
     many: bool
-    """Whether they are only counted."""
+    """Whether the draws are only counted."""
 
 
 @record
 class ForConstraint(_Awaited):
-    """Whether the engine understands a constraint, and where a prompt leaves it."""
+    """Whether the engine accepts a constraint, and where a prompt breaks it."""
 
     asks: ClassVar[type[Request]] = Constrain
     sole: ClassVar[bool] = True
     constraint: Constraint
     place: Node
-    """It begins behind this path."""
+    """The constraint begins after this path."""
     tip: Node
-    """The prompt's end."""
+    """The prompt's tip."""
 
 
 @record
 class ForForced(_Awaited):
-    """The tokens that a constraint leaves no choice in."""
+    """The tokens that a constraint forces."""
 
     asks: ClassVar[type[Request]] = Force
     sole: ClassVar[bool] = True
@@ -297,13 +296,13 @@ class ForForced(_Awaited):
 
 @record
 class ForPhrase:
-    """Where a scored phrase breaks the constraint, if it does."""
+    """Where a scored phrase breaks the constraint, if it does so."""
 
     asks: ClassVar[type[Request]] = Constrain
     node: Node
     """The phrase's end."""
     lens: Sampled
-    """The constraint and its place, without samplers."""
+    """The constraint and where it begins, without samplers."""
     awaited: ClassVar[bool] = False
     sole: ClassVar[bool] = True
 
@@ -320,16 +319,16 @@ class ForCheck:
 
 @record
 class ForStrict:
-    """Strict distributions at consecutive positions of a path, for what is compared.
+    """Strict distributions at consecutive positions of a path, for a comparison.
 
-    Answered in parts, until something is asked behind it.
+    Answered in parts, until a later request ends it.
     """
 
     asks: ClassVar[type[Request]] = EvaluateStrictly
     target: Node
     """The path."""
     start: int
-    """The first position that is still to come."""
+    """The first position that is still missing."""
     going: bool = True
     """As with `ForLookahead`."""
     awaited: ClassVar[bool] = False
@@ -338,7 +337,7 @@ class ForStrict:
 
 @record
 class ForDifference:
-    """How what comes after one path differs from what comes after another."""
+    """How the distributions after two paths differ."""
 
     asks: ClassVar[type[Request]] = Compare
     a: Node
@@ -351,7 +350,7 @@ class ForDifference:
 
 @record
 class ForNoise:
-    """How far apart two strict answers to one question can be."""
+    """How far apart two strict answers to one request can be."""
 
     asks: ClassVar[type[Request]] = MeasureNoise
     going: bool = True
@@ -362,39 +361,39 @@ class ForNoise:
 
 @record
 class Positions:
-    """Consecutive positions of a path whose distributions two models are asked to compare."""
+    """Consecutive positions of a path whose distributions of two models are compared."""
 
     tip: Node
-    """The path up to the token behind the last of them, where there is one."""
+    """The path up to the token after the last position, where there is one."""
     start: int
     end: int
-    """The position behind the last."""
+    """The position after the last."""
 
     def same(self, other: "Positions") -> bool:
-        """Whether another one has the same positions and, up to the last of them, the same tokens."""
-        places = (self.start, self.end) == (other.start, other.end)
-        return places and self.tip.ancestor(self.end) is other.tip.ancestor(other.end)
+        """Whether `other` has the same positions and, up to the last of them, the same tokens."""
+        same_range = (self.start, self.end) == (other.start, other.end)
+        return same_range and self.tip.ancestor(self.end) is other.tip.ancestor(other.end)
 
 
 @record
 class ForExport:
-    """The rows of a part, written into the file by the second model's engine. Ended by what is asked behind it."""
+    """The rows of a part, written to the file by the second model's engine, unless a later request ends this."""
 
     asks: ClassVar[type[Request]] = Export
     part: Positions
     awaited: bool = True
-    """Whether nothing was asked behind it."""
+    """Whether no later request ended this."""
     sole: ClassVar[bool] = True
 
 
 @record
 class ForAgainst:
-    """How the distributions of a part differ from those in the file. Ended by what is asked behind it."""
+    """How a part's distributions differ from those in the file, unless a later request ends this."""
 
     asks: ClassVar[type[Request]] = Against
     part: Positions
     detailed: bool
-    """Whether all is asked for that a table shows."""
+    """Whether everything that a table shows is requested."""
     going: bool = True
     """As with `ForLookahead`."""
     awaited: ClassVar[bool] = False
@@ -403,7 +402,7 @@ class ForAgainst:
 
 @record
 class ForStrictLookahead:
-    """That one of two models has computed strictly what likely comes next. Ended by what is asked behind it."""
+    """Strict lookahead by one of two models, which keeps the results, unless a later request ends this."""
 
     asks: ClassVar[type[Request]] = LookaheadStrictly
     going: bool = True
@@ -418,32 +417,32 @@ class ForCompanion(_Awaited):
 
     sole: ClassVar[bool] = True
     target: Node
-    """That path."""
+    """The path of the first model."""
 
 
 @record
 class ForParting:
-    """The most likely tokens of one of two models, one after the other, to see where they part.
+    """The most likely tokens of one of two models, one after the other, to see where the models part.
 
-    Ended by what is asked behind it.
+    A later request ends this.
     """
 
     asks: ClassVar[type[Request]] = Continue
     awaited: bool = True
-    """Whether nothing was asked behind it."""
+    """Whether no later request ended this."""
     sole: ClassVar[bool] = True
 
 
 OfTwo: TypeAlias = ForExport | ForParting
-"""What two models are asked to be compared by."""
+"""Requests to one of two models that are compared, which the player waits for."""
 Computed: TypeAlias = ForEvaluation | ForAutoplay
-"""What the active prompt, typed text and phrases wait for: at most one of them is awaited, the newest."""
+"""Requests for the active prompt, typed text or a phrase: only the newest can be awaited."""
 Comparing: TypeAlias = ForStrict | ForDifference | ForNoise | ForAgainst | ForStrictLookahead
-"""What is asked while something is compared and nothing else is asked: whatever is asked behind it ends it."""
+"""Requests for a comparison while nothing else is open: any later request ends them."""
 AheadOf: TypeAlias = ForLookahead | ForFanOut | ForCritical
-"""What is looked ahead to from a path."""
+"""Requests for distributions after continuations of a path."""
 Decoded: TypeAlias = Computed | ForLookahead | ForFanOut | ForCritical | ForWalk | ForVerdicts | Comparing
-"""What is answered in order: after one's answer nothing comes for those asked before."""
+"""Requests that are answered in order: an answer ends all those before its own."""
 Tokens: TypeAlias = (
     ForStart
     | ForContinuation
@@ -455,7 +454,7 @@ Tokens: TypeAlias = (
     | ForCarried
     | ForCompanion
 )
-"""What a text's tokens are asked for."""
+"""Requests for the tokens of a text."""
 OfLens: TypeAlias = ForView | ForRoll | ForConstraint | ForForced | ForPhrase
-"""What is asked of samplers and constraints."""
+"""Requests to samplers and constraints."""
 Purpose: TypeAlias = Tokens | ForSearch | ForBan | Decoded | OfLens | OfTwo | ForCheck

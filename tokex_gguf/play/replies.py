@@ -1,4 +1,4 @@
-"""What the engine's replies, and the outcomes of effects, change."""
+"""How the engine's replies and the outcomes of effects change the session."""
 
 from dataclasses import replace
 from typing import assert_never
@@ -136,22 +136,22 @@ from tokex_gguf.values.tree import Node
 
 
 def hear(session: Session, message: News) -> Outcome:
-    """What an engine says, or the outcome of an effect, does."""
+    """Handles an engine's message or the outcome of an effect."""
     match message:
         case Begin():
             session, effects = begin(session)
-            session, more = second_model.begun(session)
-            return session, effects + more
+            session, further = second_model.begun(session)
+            return session, effects + further
         case InternalError():
-            return session, []  # `update` says so
+            return session, []  # `update` sets the notice
         case Resized(rows):
             return replace(session, rows=rows), []
         case Heard(engine, reply):
-            # What an engine said before it was replaced means nothing now.
+            # Ignore what an engine sent before it was replaced.
             if engine == session.game.address:
-                return _heard(session, reply)
-            other = session.beside
-            return _heard_beside(session, reply) if other and engine == other.address else (session, [])
+                return _handle_engine(session, reply)
+            second = session.beside
+            return _handle_second_engine(session, reply) if second and engine == second.address else (session, [])
         case Beat():
             return view_options.beat(session)
         case JudgeFurther():
@@ -159,18 +159,18 @@ def hear(session: Session, message: News) -> Outcome:
         case CompareFurther():
             return compare_further(session)
         case FanFurther():
-            return critical.further(fan_out.further(session)), []  # `update` goes on
+            return critical.further(fan_out.further(session)), []  # `update` continues the search
         case Aligned():
             return _aligned(session, message), []
         case Saved():
             return replace(session, notice=f"saved {message.path}"), []
         case CopiedOut():
-            told = f"flags copied, where the terminal lets programs do that; flags and JSON are in {message.path}"
-            return replace(session, notice=told), []
+            notice = f"flags copied, where the terminal lets programs do that; flags and JSON are in {message.path}"
+            return replace(session, notice=notice), []
         case SessionSaved():
-            told = f"kept as {message.name}: tokex-gguf --session {shell_word(message.name)} comes back to it"
+            notice = f"kept as {message.name}: tokex-gguf --session {shell_word(message.name)} comes back to it"
             session = with_history(session, Name, history(session, Name).use(""))
-            return replace(session, name=message.name, notice=told), []
+            return replace(session, name=message.name, notice=notice), []
         case SaveFailed():
             return replace(session, notice=f"not saved: {message.reason}"), []
         case EditFailed():
@@ -212,14 +212,14 @@ def hear(session: Session, message: News) -> Outcome:
         case Lit():
             return view_options.lit(session, light=message.light), []
         case Downloading():
-            return downloads.came(session, message.percent), []
+            return downloads.progressed(session, message.percent), []
         case Downloaded():
             return downloads.arrived(session, message.path)
         case NotDownloaded():
             return downloads.failed(session, message.reason), []
 
 
-def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
+def _handle_engine(session: Session, message: Reply | EngineDied) -> Outcome:
     if session.game.health.unanswered:
         session = replace(session, game=replace(session.game, health=replace(session.game.health, unanswered=0)))
     match message:
@@ -247,7 +247,7 @@ def _heard(session: Session, message: Reply | EngineDied) -> Outcome:
         case Continued():
             return _continued(session, message)
         case Applied() | Rolled() | Constrained() | Forced() | Spelt():
-            return _of_lens(session, message)
+            return _lens_replied(session, message)
         case Found():
             return _found(session, message)
         case Checked():
@@ -275,19 +275,19 @@ def _aligned(session: Session, message: Aligned) -> Session:
     )
 
 
-def _heard_beside(session: Session, message: Reply | EngineDied) -> Outcome:
-    """What the second model's engine says."""
+def _handle_second_engine(session: Session, message: Reply | EngineDied) -> Outcome:
+    """Handles a message of the second model's engine."""
     match message:
         case EngineDied(reason) | Failed(None, reason):
             return second_model.died(session, reason)
         case Loaded():
             return second_model.loaded(session, message)
         case _:
-            return in_front(session, lambda inside: _heard(inside, message))
+            return in_front(session, lambda inside: _handle_engine(inside, message))
 
 
 class WrongReply(Exception):
-    """A reply of a kind that its request cannot have: an engine that says so is not to be believed."""
+    """A reply of a kind that its request cannot have."""
 
 
 def _checked(session: Session, message: Checked) -> Outcome:
@@ -295,7 +295,7 @@ def _checked(session: Session, message: Checked) -> Outcome:
         case None:
             return session, []
         case ForCheck(node):
-            # In this order: the tree may be saved between the two.
+            # `checked` is set last: the tree may be saved in between.
             node.differs = message.place
             node.checked = True
             return editing.compared(answered(session, message.request), node), []
@@ -308,7 +308,7 @@ def _exported(session: Session, message: Exported) -> Outcome:
         case None:
             return session, []
         case ForExport() as purpose:
-            return _believed(exported(session, purpose, message)), []
+            return _valid_reply(exported(session, purpose, message)), []
         case _:
             raise WrongReply
 
@@ -321,7 +321,7 @@ def _looked_ahead_strictly(session: Session, message: LookaheadKept) -> Session:
             raise WrongReply
 
 
-def _believed(session: Session | None) -> Session:
+def _valid_reply(session: Session | None) -> Session:
     if session is None:
         raise WrongReply
     return session
@@ -333,13 +333,13 @@ def _found(session: Session, message: Found) -> Outcome:
         case None:
             return session, []
         case ForSearch():
-            return text_entry.found(_spent(answered(session, message.request), message), message)
+            return text_entry.found(_with_cost(answered(session, message.request), message), message)
         case _:
             raise WrongReply
 
 
-def _of_lens(session: Session, message: Applied | Rolled | Constrained | Forced | Spelt) -> Outcome:
-    """What samplers and constraints make of a place."""
+def _lens_replied(session: Session, message: Applied | Rolled | Constrained | Forced | Spelt) -> Outcome:
+    """Handles what samplers and constraints make of a distribution."""
     if not isinstance(message, Constrained):
         session.game.known.pieces.update(message.pieces)
     purpose = session.game.asked.get(message.request)
@@ -350,11 +350,11 @@ def _of_lens(session: Session, message: Applied | Rolled | Constrained | Forced 
     match purpose, message:
         case ForView(node=node, lens=lens), Applied():
             session.game.known.answers.attach(lens, node, message.view)
-            return _append_ahead(_spent(session, message) if shown and lens == session.lens else session)
+            return _append_waiting(_with_cost(session, message) if shown and lens == session.lens else session)
         case ForRoll(), Rolled():
             session, effects = dice.rolled(session, purpose, message.draws, message.verdicts)
-            # In this order: what is appended begins with a cost of nothing.
-            return _spent(session, message) if shown else session, effects
+            # The cost is added last: appending the token resets it.
+            return _with_cost(session, message) if shown else session, effects
         case ForConstraint(), Constrained():
             return constraint.constrained(session, purpose, message)
         case ForPhrase(node=node, lens=lens), Constrained():
@@ -370,16 +370,16 @@ def _of_lens(session: Session, message: Applied | Rolled | Constrained | Forced 
 
 def _loaded(session: Session, message: Loaded) -> Outcome:
     if session.game.model and not message.same(session.game.model):
-        # Token ids of one vocabulary mean nothing in another.
+        # Token ids have no meaning in another vocabulary.
         address = session.game.address
-        other = "the server has another model now" if session.game.server else "the file holds another model now"
-        session, effects = died(session, EngineDied(f"{other}; put the first one back"))
+        changed = "the server has another model now" if session.game.server else "the file holds another model now"
+        session, effects = died(session, EngineDied(f"{changed}; put the first one back"))
         return session, [*([Close(address)] if address else []), *effects]
     if session.game.model is None:
         session = model_switch.adopted(session, message)
     if session.game.model and session.game.model.arithmetic not in ("", message.arithmetic):
-        why = "the numbers from before were computed by another build or machine: new ones can differ a little"
-        session = replace(session, notice=f"{session.notice}; {why}" if session.notice else why)
+        warning = "the numbers from before were computed by another build or machine: new ones can differ a little"
+        session = replace(session, notice=f"{session.notice}; {warning}" if session.notice else warning)
     session = replace(
         session,
         game=replace(
@@ -394,8 +394,8 @@ def _loaded(session: Session, message: Loaded) -> Outcome:
         return read_prompt(session)
     session, effects = ask(model_switch.settled(session))
     session, more = model_switch.carry(session)
-    session, last = text_entry.send_edited(session)
-    return session, effects + more + last
+    session, edited_effects = text_entry.send_edited(session)
+    return session, effects + more + edited_effects
 
 
 def _tokenized(session: Session, message: Tokenized) -> Outcome:
@@ -403,13 +403,13 @@ def _tokenized(session: Session, message: Tokenized) -> Outcome:
     session, effects = _with_tokens(session, message)
     if purpose is None or not message.notice:
         return session, effects
-    passing = isinstance(purpose, ForScore) or (isinstance(purpose, ForContinuation) and not purpose.entered)
-    kept = (
+    temporary = isinstance(purpose, ForScore) or (isinstance(purpose, ForContinuation) and not purpose.entered)
+    notices = (
         session.game.notices
-        if passing or message.notice in session.game.notices
+        if temporary or message.notice in session.game.notices
         else (*session.game.notices, message.notice)
     )
-    return replace(session, game=replace(session.game, notices=kept[-9:]), notice=message.notice), effects
+    return replace(session, game=replace(session.game, notices=notices[-9:]), notice=message.notice), effects
 
 
 def _with_tokens(session: Session, message: Tokenized) -> Outcome:
@@ -430,8 +430,8 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             )
             session, effects = ask(session)
             session, more = model_switch.carry(session)
-            session, last = text_entry.send_edited(session)
-            return session, effects + more + last
+            session, edited_effects = text_entry.send_edited(session)
+            return session, effects + more + edited_effects
         case ForContinuation(entered):
             return text_entry.continuation_tokenized(session, path, entered=entered)
         case ForScore(base):
@@ -471,98 +471,98 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
     match session.game.asked.get(message.request):
         case None:
             return session, []
-        case ForEvaluation() as job:
+        case ForEvaluation() as purpose:
             pass
-        case ForVerdicts() as wanted:
-            return _judged(session, wanted, message), []
+        case ForVerdicts() as verdicts_purpose:
+            return _keep_verdicts(session, verdicts_purpose, message), []
         case ForWalk() as walk:
-            return _walked(session, walk, message)
+            return _keep_walked(session, walk, message)
         case ForStrict() as strict:
-            return _told_strictly(session, strict, message), []
+            return _keep_strict(session, strict, message), []
         case _:
             raise WrongReply
-    offset = message.start - job.start
-    nodes = job.nodes[offset : offset + len(message.distributions)]
+    offset = message.start - purpose.start
+    nodes = purpose.nodes[offset : offset + len(message.distributions)]
     for node, distribution in zip(nodes, message.distributions, strict=True):
         (node.attach_strict if message.strict else node.attach)(distribution)
-    for node, taken in zip(job.nodes[offset + 1 :], message.taken, strict=False):
+    for node, taken in zip(purpose.nodes[offset + 1 :], message.taken, strict=False):
         (node.attach_strict_taken if message.strict else node.attach_taken)(taken)
-    if isinstance(job.lens, Sampled):
-        for node, verdict in zip(job.nodes[offset + 1 :], message.verdicts, strict=False):
-            session.game.known.answers.attach_verdict(job.lens, node, verdict)
-    at_end = nodes[-1] is job.target
-    if at_end and job.asked is not None:
-        nodes[-1].child(job.asked).attach_taken(message.taken[-1])
-    # The table's answer may come before the others, and again behind them.
-    all_come = session.game.can(Capability.PROMPT_AT_ONCE)
-    early = at_end and all_come and len(nodes) == 1 and message.start > max(job.start, job.reached)
+    if isinstance(purpose.lens, Sampled):
+        for node, verdict in zip(purpose.nodes[offset + 1 :], message.verdicts, strict=False):
+            session.game.known.answers.attach_verdict(purpose.lens, node, verdict)
+    at_end = nodes[-1] is purpose.target
+    if at_end and purpose.asked is not None:
+        nodes[-1].child(purpose.asked).attach_taken(message.taken[-1])
+    # The table's answer may come before the others, and once more after them.
+    at_once = session.game.can(Capability.PROMPT_AT_ONCE)
+    early = at_end and at_once and len(nodes) == 1 and message.start > max(purpose.start, purpose.reached)
     pending = session.game.pending
-    asked = _from(session, message.request)
+    asked = _open_after(session, message.request)
     if at_end and not early:
         del asked[message.request]
     elif not early:
-        asked[message.request] = replace(job, reached=message.start + len(nodes))
+        asked[message.request] = replace(purpose, reached=message.start + len(nodes))
     session = replace(session, game=replace(session.game, asked=asked, context=message.context))
     if message.request != pending:
         return session, []
-    return _go_on(_spent(session, message))
+    return _ask_or_resume(_with_cost(session, message))
 
 
-def _spent(session: Session, message: Evaluated | Applied | Rolled | Found) -> Session:
-    """The session with what an answer took, beside what the last key took before."""
+def _with_cost(session: Session, message: Evaluated | Applied | Rolled | Found) -> Session:
+    """Adds an answer's cost to that of the last key."""
     cost = Cost(session.game.cost.tokens + message.decoded, session.game.cost.seconds + message.seconds)
     return replace(session, game=replace(session.game, cost=cost))
 
 
-def _walked(session: Session, walk: ForWalk, message: Evaluated) -> Outcome:
-    """Keeps what came of positions of a path, whatever is asked meanwhile."""
+def _keep_walked(session: Session, walk: ForWalk, message: Evaluated) -> Outcome:
+    """Keeps the numbers of a path's positions, whatever was requested meanwhile."""
     end = message.start + len(message.distributions)
     if not 0 <= message.start < end <= walk.target.depth:
         raise WrongReply
-    waits = _waits(session)
+    table_awaited = _awaits_table(session)
     nodes = walk.target.ancestor(end).nodes(message.start)
-    before = len(walk.target.lacking(message.start, end))
+    lacking_before = len(walk.target.lacking(message.start, end))
     for node, distribution in zip(nodes, message.distributions, strict=True):
         node.attach(distribution)
     for node, taken in zip(walk.target.ancestor(end + 1).nodes(message.start + 1), message.taken, strict=False):
         node.attach_taken(taken)
-    still = len(walk.target.lacking(message.start, end))
-    asked = _from(session, message.request)
-    left = tuple(node for node in walk.nodes if not message.start < node.depth <= end)
-    if left:
-        asked[message.request] = replace(walk, nodes=left)
+    lacking_after = len(walk.target.lacking(message.start, end))
+    asked = _open_after(session, message.request)
+    remaining = tuple(node for node in walk.nodes if not message.start < node.depth <= end)
+    if remaining:
+        asked[message.request] = replace(walk, nodes=remaining)
     else:
         del asked[message.request]
     session = replace(session, game=replace(session.game, asked=asked, context=message.context))
-    if still and still == before:  # it would be asked for again and again
+    if lacking_after and lacking_after == lacking_before:  # else it would be requested forever
         session = replace(session, notice="the engine does not tell all of this prompt")
         session = _refused(session, ForWalk, walk.target, RAW)
-    return _go_on(session) if waits and not _waits(session) else (session, [])
+    return _ask_or_resume(session) if table_awaited and not _awaits_table(session) else (session, [])
 
 
-def _told_strictly(session: Session, wanted: ForStrict, message: Evaluated) -> Session:
-    """Keeps strict answers, whatever is compared meanwhile."""
+def _keep_strict(session: Session, purpose: ForStrict, message: Evaluated) -> Session:
+    """Keeps strict answers, whatever is compared by now."""
     end = message.start + len(message.distributions)
-    depth = wanted.target.depth
-    if not message.strict or not 0 <= message.start <= wanted.start < end <= depth:
+    depth = purpose.target.depth
+    if not message.strict or not 0 <= message.start <= purpose.start < end <= depth:
         raise WrongReply
-    if len(message.taken) < min(end, depth - 1) - message.start:  # it would be asked for again and again
+    if len(message.taken) < min(end, depth - 1) - message.start:  # else it would be requested forever
         raise WrongReply
-    nodes = wanted.target.ancestor(end + 1).nodes(message.start)
+    nodes = purpose.target.ancestor(end + 1).nodes(message.start)
     for node, distribution in zip(nodes, message.distributions, strict=False):
         node.attach_strict(distribution)
     for node, taken in zip(nodes[1:], message.taken, strict=False):
         node.attach_strict_taken(taken)
-    asked = _from(session, message.request)
+    asked = _open_after(session, message.request)
     if end < depth:
-        asked[message.request] = replace(wanted, start=end)
+        asked[message.request] = replace(purpose, start=end)
     else:
         del asked[message.request]
     return replace(session, game=replace(session.game, asked=asked, context=message.context))
 
 
 def _compared(session: Session, message: Compared) -> Outcome:
-    """Keeps how what comes after two paths differs."""
+    """Keeps how the distributions after two paths differ."""
     session.game.known.pieces.update(message.pieces)
     match session.game.asked.get(message.request):
         case None:
@@ -570,13 +570,13 @@ def _compared(session: Session, message: Compared) -> Outcome:
         case ForDifference(a, b):
             pass
         case ForAgainst() as purpose:
-            return _believed(compared(session, purpose, message)), []
+            return _valid_reply(compared(session, purpose, message)), []
         case _:
             raise WrongReply
     if len(message.differences) != 1:
         raise WrongReply
     session.game.known.compared.differences.attach(a, b, message.differences[0])
-    asked = _from(session, message.request)
+    asked = _open_after(session, message.request)
     del asked[message.request]
     return replace(session, game=replace(session.game, asked=asked)), []
 
@@ -592,38 +592,40 @@ def _noise(session: Session, message: Noise) -> Outcome:
             raise WrongReply
 
 
-def _judged(session: Session, wanted: ForVerdicts, message: Evaluated) -> Session:
-    offset = message.start - wanted.start
-    for node, verdict in zip(wanted.nodes[offset + 1 :], message.verdicts, strict=False):
-        session.game.known.answers.attach_verdict(wanted.lens, node, verdict)
-    if not message.verdicts and len(wanted.nodes) > offset + 1:
-        session = _refused(session, ForVerdicts, wanted.nodes[-1], wanted.lens)  # the lens has none of this text
-    asked = _from(session, message.request)
-    if message.start + len(message.distributions) >= wanted.start + len(wanted.nodes):
+def _keep_verdicts(session: Session, purpose: ForVerdicts, message: Evaluated) -> Session:
+    offset = message.start - purpose.start
+    for node, verdict in zip(purpose.nodes[offset + 1 :], message.verdicts, strict=False):
+        session.game.known.answers.attach_verdict(purpose.lens, node, verdict)
+    if not message.verdicts and len(purpose.nodes) > offset + 1:
+        session = _refused(
+            session, ForVerdicts, purpose.nodes[-1], purpose.lens
+        )  # the lens has no verdicts on this text
+    asked = _open_after(session, message.request)
+    if message.start + len(message.distributions) >= purpose.start + len(purpose.nodes):
         del asked[message.request]
     return replace(session, game=replace(session.game, asked=asked, context=message.context))
 
 
-def _go_on(session: Session) -> Outcome:
-    """Asks for what is still lacking; where nothing is, does what waited for the table."""
+def _ask_or_resume(session: Session) -> Outcome:
+    """Requests what is still missing; resumes what waited for the table once that is there."""
     session, effects = ask(session)
     if session.game.ready and session.game.pressed.autoplay:
         session, more = play_on(session)
         return session, [*effects, *more]
-    session, more = _append_ahead(session)
+    session, more = _append_waiting(session)
     return session, [*effects, *more]
 
 
-def _append_ahead(session: Session) -> Outcome:
-    """Appends what → was pressed for before the table was there."""
+def _append_waiting(session: Session) -> Outcome:
+    """Runs the presses of → that came before the table was there."""
     effects: list[Effect] = []
     while session.game.ready and session.game.pressed.ahead and not session.order_awaited:
         if not isinstance(session.screen, Play) or session.game.prompt.cursor is not None:
-            # Who searches, types or looks back by now is no longer where → was pressed.
+            # The player searches, types or looks back by now, and no longer means these presses.
             return replace(session, game=replace(session.game, pressed=replace(session.game.pressed, ahead=0))), effects
-        left = session.game.pressed.ahead - 1
+        remaining = session.game.pressed.ahead - 1
         session, more = append(session)
-        session = replace(session, game=replace(session.game, pressed=replace(session.game.pressed, ahead=left)))
+        session = replace(session, game=replace(session.game, pressed=replace(session.game.pressed, ahead=remaining)))
         effects = [*effects, *more]
     return session, effects
 
@@ -635,13 +637,13 @@ def _looked_ahead(session: Session, message: LookaheadDone) -> Outcome:
             return session, []
         case ForLookahead(node) as ahead:
             pass
-        case ForFanOut() as wanted:
-            return _fanned_out(session, wanted, message), []
+        case ForFanOut() as fan_purpose:
+            return _keep_fanned_out(session, fan_purpose, message), []
         case ForCritical(node):
-            return _gone_on_from(session, node, message), []
+            return _keep_critical(session, node, message), []
         case _:
             raise WrongReply
-    waits = _waits(session)
+    table_awaited = _awaits_table(session)
     for branch, distribution in zip(message.branches, message.distributions, strict=True):
         if ahead.best_first:
             session.game.known.lookahead.attach(node, branch, distribution)
@@ -649,53 +651,53 @@ def _looked_ahead(session: Session, message: LookaheadDone) -> Outcome:
             node.descend(branch).attach(distribution)
     session = replace(
         session,
-        game=replace(session.game, asked=_from(session, message.request)),
+        game=replace(session.game, asked=_open_after(session, message.request)),
         counts=replace(session.counts, lookaheads=session.counts.lookaheads + 1),
     )
-    # Else the token was chosen while its answer was on the way.
-    return _go_on(session) if waits and not _waits(session) else (session, [])
+    # A table that was awaited: its token was chosen while the answer was on its way.
+    return _ask_or_resume(session) if table_awaited and not _awaits_table(session) else (session, [])
 
 
-def _fanned_out(session: Session, wanted: ForFanOut, message: LookaheadDone) -> Session:
-    """Keeps what follows the paths among which answers are looked for, whatever is asked meanwhile."""
-    told = [wanted.out.base.descend(branch) for branch in message.branches]
-    # What lookahead was asked for before may have come by that; of nothing else would there ever be an end.
-    if not told or any(node.distribution is None and node not in wanted.nodes for node in told):
+def _keep_fanned_out(session: Session, purpose: ForFanOut, message: LookaheadDone) -> Session:
+    """Keeps distributions that a search for answers requested, whatever was requested meanwhile."""
+    nodes = [purpose.out.base.descend(branch) for branch in message.branches]
+    # Unrequested nodes must be known from an earlier lookahead: without progress the search would never end.
+    if not nodes or any(node.distribution is None and node not in purpose.nodes for node in nodes):
         raise WrongReply
-    for node, distribution in zip(told, message.distributions, strict=True):
+    for node, distribution in zip(nodes, message.distributions, strict=True):
         node.attach(distribution)
-    wanted.out.spend(message.seconds)
-    left = tuple(node for node in wanted.nodes if node.distribution is None)
-    asked = _from(session, message.request)
-    if left:
-        asked[message.request] = replace(wanted, nodes=left)
+    purpose.out.spend(message.seconds)
+    remaining = tuple(node for node in purpose.nodes if node.distribution is None)
+    asked = _open_after(session, message.request)
+    if remaining:
+        asked[message.request] = replace(purpose, nodes=remaining)
     else:
         del asked[message.request]
     return replace(session, game=replace(session.game, asked=asked))
 
 
-def _gone_on_from(session: Session, node: Node, message: LookaheadDone) -> Session:
-    """Keeps what follows a path that critical tokens lead to, whatever is asked meanwhile."""
+def _keep_critical(session: Session, node: Node, message: LookaheadDone) -> Session:
+    """Keeps the distribution after a path from a critical token, whatever was requested meanwhile."""
     for branch, distribution in zip(message.branches, message.distributions, strict=True):
         if node.parent is None or branch != [node.token]:
             raise WrongReply
         node.attach(distribution)
-    if node.distribution is None:  # it would be waited for again and again
+    if node.distribution is None:  # else it would be awaited forever
         raise WrongReply
-    asked = _from(session, message.request)
+    asked = _open_after(session, message.request)
     del asked[message.request]
     return replace(session, game=replace(session.game, asked=asked))
 
 
-def _waits(session: Session) -> bool:
-    """Whether a table is waited for that is not there, nor known ahead."""
-    wanted = session.goal.tip
-    if session.game.pressed.autoplay and wanted.distribution is not None:
-        wanted = wanted.child(wanted.distribution.most_likely)
+def _awaits_table(session: Session) -> bool:
+    """Whether an awaited table is neither computed nor known by lookahead."""
+    target = session.goal.tip
+    if session.game.pressed.autoplay and target.distribution is not None:
+        target = target.child(target.distribution.most_likely)
     if session.game.pending is None:
         return False
-    session.game.known.lookahead.recall(wanted)
-    return wanted.distribution is None
+    session.game.known.lookahead.recall(target)
+    return target.distribution is None
 
 
 def _continued(session: Session, message: Continued) -> Outcome:
@@ -703,25 +705,25 @@ def _continued(session: Session, message: Continued) -> Outcome:
     match session.game.asked.get(message.request):
         case None:
             return session, []
-        case ForAutoplay(node) as played:
+        case ForAutoplay(node) as purpose:
             pass
         case ForParting():
-            return second_model.went_on(session, message)
+            return second_model.continued(session, message)
         case _:
             raise WrongReply
-    came: list[Node] = []
+    nodes: list[Node] = []
     for token, distribution in zip(message.tokens, message.distributions, strict=True):
         node = node.child(token)
         node.attach(distribution)
-        came.append(node)
-    if isinstance(played.lens, Sampled):
-        judged = came[len(came) - len(message.verdicts) :]
-        for one, verdict in zip(judged, message.verdicts, strict=True):
-            session.game.known.answers.attach_verdict(played.lens, one, verdict)
-        for one, taken in zip(judged, message.taken, strict=False):  # where a table's end does not have it
-            one.attach_taken(taken)
+        nodes.append(node)
+    if isinstance(purpose.lens, Sampled):
+        judged = nodes[len(nodes) - len(message.verdicts) :]
+        for judged_node, verdict in zip(judged, message.verdicts, strict=True):
+            session.game.known.answers.attach_verdict(purpose.lens, judged_node, verdict)
+        for judged_node, taken in zip(judged, message.taken, strict=False):  # the last may have none
+            judged_node.attach_taken(taken)
     pending = session.game.pending
-    asked = {**_from(session, message.request), message.request: replace(played, target=node)}
+    asked = {**_open_after(session, message.request), message.request: replace(purpose, target=node)}
     session = replace(session, game=replace(session.game, asked=asked, context=message.context))
     if message.request != pending:
         return session, []
@@ -735,8 +737,8 @@ def _continued(session: Session, message: Continued) -> Outcome:
     return play_step(session, node, message.end)
 
 
-def _from(session: Session, request: int) -> dict[int, Purpose]:
-    """What may still be answered after an answer to this request: what is decoded is answered in order."""
+def _open_after(session: Session, request: int) -> dict[int, Purpose]:
+    """The requests still open after an answer to this one: decoded requests are answered in order."""
     return {
         number: purpose
         for number, purpose in session.game.asked.items()
@@ -748,65 +750,68 @@ def _failed(session: Session, message: Failed) -> Outcome:
     if message.request is None:
         return _not_loaded(session, message.reason)
     purpose = session.game.asked.get(message.request)
-    told = replace(answered(session, message.request), notice=message.reason)
+    noticed = replace(answered(session, message.request), notice=message.reason)
     match purpose:
         case None:
             return session, []
-        case ForLookahead() as ahead:  # nobody waits for it, and it is not asked for again; nor is it waited for
+        case ForLookahead() as ahead:  # not awaited: no notice, and no retry
             asked = {**session.game.asked, message.request: replace(ahead, going=False)}
             session = _refused(session, ForLookahead, ahead.target, RAW)
             return replace(session, game=replace(session.game, asked=asked)), []
         case ForFanOut(out):
-            return fan_out.refused(told, out, message.reason), []
+            return fan_out.refused(noticed, out, message.reason), []
         case ForCritical(node):
-            return critical.refused(told, node, message.reason), []
+            return critical.refused(noticed, node, message.reason), []
         case ForCheck():
-            return session, []  # as above
+            return session, []  # not awaited: no notice
         case ForWalk() as walk:
-            return _not_walked(told, walk)
+            return _not_walked(noticed, walk)
         case ForVerdicts(nodes=nodes, lens=lens):
-            return _refused(told, ForVerdicts, nodes[-1], lens), []
+            return _refused(noticed, ForVerdicts, nodes[-1], lens), []
         case ForStrict(target):
-            return _refused(told, ForStrict, target, RAW), []
+            return _refused(noticed, ForStrict, target, RAW), []
         case ForDifference(a, b):
-            return _refused(_refused(told, ForDifference, a, RAW), ForDifference, b, RAW), []
+            return _refused(_refused(noticed, ForDifference, a, RAW), ForDifference, b, RAW), []
         case ForNoise():
-            return _refused(told, ForNoise, session.game.known.root, RAW), []
+            return _refused(noticed, ForNoise, session.game.known.root, RAW), []
         case ForPhrase(node=node, lens=lens):
             return _refused(answered(session, message.request), ForPhrase, node, lens), []
         case ForView(node=node, lens=lens):
-            # Who waits to append what comes first then does not know any more what that would be.
+            # Waiting presses of → would append the top row, and its order stays unknown.
             return _refused(
-                replace(told, game=replace(told.game, pressed=replace(told.game.pressed, ahead=0))), ForView, node, lens
+                replace(noticed, game=replace(noticed.game, pressed=replace(noticed.game.pressed, ahead=0))),
+                ForView,
+                node,
+                lens,
             ), []
         case ForRoll():
-            return replace(told, game=replace(told.game, pressed=replace(told.game.pressed, rolling=0))), []
+            return replace(noticed, game=replace(noticed.game, pressed=replace(noticed.game.pressed, rolling=0))), []
         case ForConstraint() | ForForced():
-            return told, []
+            return noticed, []
         case ForStart():
             return _not_loaded(session, message.reason)
         case ForContinuation():
-            return text_entry.not_tokenized(told)
+            return text_entry.not_tokenized(noticed)
         case ForScore():
-            return replace(told, notice=f"{message.reason}; ↑ brings the phrase back"), []
+            return replace(noticed, notice=f"{message.reason}; ↑ brings the phrase back"), []
         case ForNewPrompt(text):
-            return text_entry.not_opened(told, message.reason, text), []
+            return text_entry.not_opened(noticed, message.reason, text), []
         case ForEdited():
-            return replace(told, notice=f"{message.reason}; {text_entry.OPENS_AGAIN}"), []
+            return replace(noticed, notice=f"{message.reason}; {text_entry.OPENS_AGAIN}"), []
         case ForCarried():
-            return model_switch.dropped(told, message.reason)
+            return model_switch.dropped(noticed, message.reason)
         case ForExport(part) | ForAgainst(part):
-            return _refused(told, type(purpose), part.tip, RAW), []
+            return _refused(noticed, type(purpose), part.tip, RAW), []
         case ForCompanion(target):
-            return _refused(told, ForCompanion, target, RAW), []
+            return _refused(noticed, ForCompanion, target, RAW), []
         case ForStrictLookahead():
             return answered(session, message.request), []  # nobody waits for it
         case ForParting():
-            return second_model.not_parted(told), []
+            return second_model.not_parted(noticed), []
         case ForSearch():
-            return text_entry.not_found(told, message.reason), []
+            return text_entry.not_found(noticed, message.reason), []
         case ForBan() | ForInsertion() | ForRetokenized():
-            return told, []
+            return noticed, []
         case ForEvaluation() | ForAutoplay():
             return _not_evaluated(session, purpose, message)
         case _:
@@ -814,39 +819,43 @@ def _failed(session: Session, message: Failed) -> Outcome:
 
 
 def _not_walked(session: Session, walk: ForWalk) -> Outcome:
-    """The engine does not give what a path's tokens lack: it is not asked for it again; a phrase is left out."""
+    """The engine refused a walk: it is not requested again, and a phrase that needs it is left out."""
     session = _refused(session, ForWalk, walk.target, RAW)
-    scores = tuple(one for one in session.game.results.scores if one.tip is not walk.target or one.logprob is not None)
+    scores = tuple(
+        score for score in session.game.results.scores if score.tip is not walk.target or score.logprob is not None
+    )
     if len(scores) == len(session.game.results.scores):
         return session, []
-    told = f"{session.notice}; this phrase is left out, ↑ brings it back"
+    notice = f"{session.notice}; this phrase is left out, ↑ brings it back"
     return replace(
-        session, game=replace(session.game, results=replace(session.game.results, scores=scores)), notice=told
+        session, game=replace(session.game, results=replace(session.game.results, scores=scores)), notice=notice
     ), []
 
 
 def _refused(session: Session, kind: type[Purpose], node: Node, lens: Raw | Sampled) -> Session:
-    """The session in which the engine is not asked this again."""
+    """Notes a refusal, so that the engine is not asked the same again."""
     return replace(session, game=replace(session.game, refused=session.game.refused | {(kind, node, lens)}))
 
 
 def _not_loaded(session: Session, reason: str) -> Outcome:
-    """The model, or the first text to play with it, cannot be had: back to the one before, where there is one."""
+    """The model or its first text failed: returns to the previous model, if there is one."""
     if model_switch.way_back(session):
         return model_switch.back(session, f"{reason}: back to the model before")
     return died(session, EngineDied(reason)) if session.game.prompts else (session, [Quit(reason)])
 
 
 def _not_evaluated(session: Session, purpose: Computed, message: Failed) -> Outcome:
-    asked = _from(session, message.request or 0)
+    asked = _open_after(session, message.request or 0)
     del asked[message.request or 0]
     session = replace(session, game=replace(session.game, asked=asked))
     if not purpose.awaited:
         return session, []
     if session.goal.tip is not session.game.prompt.tip:
-        # What does not fit must not be asked for again and again; the other phrases are still wanted.
+        # Leave out the phrase that does not fit, else it is requested forever; the others are still wanted.
         refused = purpose.target
-        scores = tuple(one for one in session.game.results.scores if one.tip is not refused or one.logprob is not None)
+        scores = tuple(
+            score for score in session.game.results.scores if score.tip is not refused or score.logprob is not None
+        )
         if len(scores) == len(session.game.results.scores):
             return replace(session, notice=message.reason), []
         session, effects = ask(
@@ -860,20 +869,20 @@ def _not_evaluated(session: Session, purpose: Computed, message: Failed) -> Outc
 
 
 def died(session: Session, message: EngineDied) -> Outcome:
-    """The engine is gone: what was computed and all prompts stay."""
+    """The engine is gone: all prompts and computed numbers stay."""
     lost = session.game.lost(message.reason)
     if model_switch.way_back(session):
         return model_switch.back(session, f"{lost}: back to the model before")
     starting = any(isinstance(purpose, ForStart) for purpose in session.game.asked.values())
-    over = f" over the starting text, {_quoted(session.game.settings.text)}" if starting else ""
+    cause = f" over the starting text, {_quoted(session.game.settings.text)}" if starting else ""
     if starting and session.game.health.fault_at_start and not session.game.prompts:
-        return session, [Quit(f"{lost} twice{over}: start with another one")]
+        return session, [Quit(f"{lost} twice{cause}: start with another one")]
     typing = session.on(TypingScreen)
-    way = f"press r to {'reconnect' if session.game.server else 'restart it'}"
-    safe = "; your prompts are safe" if session.game.prompts else ""
-    if typing:  # the keys that come are still meant as text
-        safe, way = "; your prompts and this text are safe", f"Esc, then {session.game.comes_back}"
-    notice = f"{lost}{over}{safe}: {way}"
+    remedy = f"press r to {'reconnect' if session.game.server else 'restart it'}"
+    reassurance = "; your prompts are safe" if session.game.prompts else ""
+    if typing:  # further keys are still meant as text
+        reassurance, remedy = "; your prompts and this text are safe", f"Esc, then {session.game.comes_back}"
+    notice = f"{lost}{cause}{reassurance}: {remedy}"
     session = view_options.without_engine(session)
     if not typing or isinstance(typing, Commands):
         session = with_under(session, PLAY)
@@ -889,7 +898,7 @@ def died(session: Session, message: EngineDied) -> Outcome:
 
 
 def _quoted(text: str) -> str:
-    """The beginning of a text on a line, for a player who may have given several.
+    """The beginning of a text on one line: enough to tell several starting texts apart.
 
     >>> _quoted("a" * 30_000)
     '“aaaaaaaaaaaaaaaaaaaa…” (30,000 characters)'

@@ -1,4 +1,4 @@
-"""What is asked of the engine: what the screen lacks, and what may be wanted next."""
+"""Requests to the engine: for what the screen lacks, and for what may be wanted next."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,7 +22,7 @@ from tokex_gguf.engine.protocol import (
     Walk,
 )
 from tokex_gguf.engine.queue import ends
-from tokex_gguf.play.compared import lacking as untold
+from tokex_gguf.play.compared import lacking as lacking_strict
 from tokex_gguf.play.messages import Align, Close, CompareFurther, Effect, JudgeFurther, Outcome, Send, Start
 from tokex_gguf.play.purposes import (
     AheadOf,
@@ -65,21 +65,21 @@ from tokex_gguf.values.view import NOT_CUT
 
 
 def begin(session: Session, *, again: bool = False) -> Outcome:
-    """Starts an engine for the game, in place of one that it has; with `again` on files that may have changed since."""
-    before, address = session.game.address, session.counts.engines + 1
+    """Starts an engine for the game and closes its old one. `again`: the model's files may have changed."""
+    old_address, address = session.game.address, session.counts.engines + 1
     session = replace(
         session, counts=replace(session.counts, engines=address), game=replace(session.game, address=address)
     )
     model = session.game.settings.model
-    ended: list[Effect] = [Close(before)] if before else []
-    return session, [*ended, Start(address, model), send(session, _opening(session.game, model, again=again))]
+    closing: list[Effect] = [Close(old_address)] if old_address else []
+    return session, [*closing, Start(address, model), send(session, _opening(session.game, model, again=again))]
 
 
 def _opening(game: Game, model: ModelRef, *, again: bool) -> Load | ConnectServer:
     """An engine's first request."""
     match model:
         case GgufFile(path):
-            # Numbers of different cells never stand side by side: a game goes on with those that it was begun with.
+            # A game keeps its cell types: numbers of different cells are never shown side by side.
             kv = (game.model and game.model.cells) or game.settings.load.kv
             return replace(game.settings.load, path=path, kv=kv, check=again)
         case ServerModel(url, asked):
@@ -87,22 +87,22 @@ def _opening(game: Game, model: ModelRef, *, again: bool) -> Load | ConnectServe
 
 
 def send(session: Session, request: Request) -> Send:
-    """A request to the engine of the game that is played."""
+    """A request to the engine of the current game."""
     return Send(session.game.address, request)
 
 
 KEPT_CANDIDATES = 100
-"""Candidates that are kept at a path's end, where the player is. What a key brings has so many, for 0.2 ms more; those
-inside a prompt have as many as the table shows: each costs 26 bytes between the processes and 16 in a session."""
+"""Candidates kept at a path's end, where the player is: this costs 0.2 ms more for a key. Positions inside a prompt
+keep as many as the table shows: each costs 26 bytes between the processes and 16 in a session."""
 
 
-def kept(session: Session) -> int:
-    """Candidates to ask for where the player is."""
+def candidates_at_tip(session: Session) -> int:
+    """Candidates to request where the player is."""
     return max(KEPT_CANDIDATES, session.game.settings.tokens_to_show)
 
 
 def missing(game: Game, prompt: Prompt) -> int | None:
-    """The first position whose distribution must be asked for; None when all is there that is waited for."""
+    """The first position to request; None when nothing that is awaited is missing."""
     tip = prompt.tip
     start = tip.depth if game.complete(tip) else _first_wanted(game, tip)
     if prompt.popped is not None and tip.child(prompt.popped).taken is None:
@@ -111,10 +111,10 @@ def missing(game: Game, prompt: Prompt) -> int | None:
 
 
 def _first_wanted(game: Game, tip: Node) -> int:
-    """The first position of a path, whose table is not there, that is wanted with it.
+    """The first position to request together with a path's missing table.
 
-    Where tokens are walked, what the engine comes by on its way to the table is taken along: of a text that it
-    reads for the first time, of nothing where it has been behind the table.
+    Where tokens are walked, distributions on the way to the table come for free if the engine reads the text for
+    the first time, and not if it has been past the table.
     """
     if game.can(Capability.PROMPT_AT_ONCE):
         return tip.first_unknown()
@@ -125,40 +125,40 @@ def _first_wanted(game: Game, tip: Node) -> int:
     return node.depth - 1
 
 
-def request(session: Session, purpose: Purpose, made: Callable[[int], Request]) -> Outcome:
-    """Sends a request, made with its number, and notes what its answer is for."""
+def request(session: Session, purpose: Purpose, make: Callable[[int], Request]) -> Outcome:
+    """Sends the request that `make` makes of a number, and notes what its answer is for."""
     number = session.counts.requests + 1
     effects: list[Effect] = []
     if purpose.awaited and session.game.newest(ForVerdicts):
-        # They go through a whole prompt, and nobody waits for them: they are asked for again behind this.
+        # Verdicts go through a whole prompt and are not awaited: they are requested again after this.
         session, effects = stop(session)
-    asked = _going_on(session.game, purpose.asks, purpose.base if isinstance(purpose, AheadOf) else None)
+    asked = _still_open(session.game, purpose.asks, purpose.base if isinstance(purpose, AheadOf) else None)
     if purpose.sole and (older := session.game.newest(type(purpose))):
         asked.pop(older[0], None)
     asked[number] = purpose
     session = replace(session, game=replace(session.game, asked=asked), counts=replace(session.counts, requests=number))
-    return session, [*effects, send(session, made(number))]
+    return session, [*effects, send(session, make(number))]
 
 
 def stop(session: Session) -> Outcome:
-    """Ends what is decoded, or waits to be; what still comes of it is kept all the same."""
-    game = replace(session.game, asked=_going_on(session.game, Stop, None))
+    """Ends all decoding, also what is queued; late answers are kept."""
+    game = replace(session.game, asked=_still_open(session.game, Stop, None))
     return replace(session, game=game), [send(session, Stop())]
 
 
-def _going_on(game: Game, newer: type[Request], base: Node | None) -> dict[int, Purpose]:
-    """What was asked for, when the engine gets a request of a kind, which looks ahead of `base` if it does."""
+def _still_open(game: Game, newer: type[Request], base: Node | None) -> dict[int, Purpose]:
+    """The open requests after one of type `newer`. `base`: the path that it looks ahead from, if it does."""
     asked = dict[int, Purpose]()
     for number, purpose in game.asked.items():
-        one_path = base is not None and isinstance(purpose, AheadOf) and purpose.base is base
-        left = _ended(purpose) if ends(newer, purpose.asks, one_path=one_path) else purpose
-        if left is not None:
-            asked[number] = left
+        same_base = base is not None and isinstance(purpose, AheadOf) and purpose.base is base
+        remaining = _ended(purpose) if ends(newer, purpose.asks, one_path=same_base) else purpose
+        if remaining is not None:
+            asked[number] = remaining
     return asked
 
 
 def _ended(purpose: Purpose) -> Purpose | None:
-    """What becomes of a purpose that the engine ended; None where nothing is wanted that still comes."""
+    """A purpose after the engine ended its request; None where late answers are not wanted."""
     match purpose:
         case ForEvaluation() | ForAutoplay() | ForExport() | ForParting() | ForFanOut() | ForCritical():
             return replace(purpose, awaited=False)
@@ -170,45 +170,48 @@ def _ended(purpose: Purpose) -> Purpose | None:
             return None
 
 
-def comparable(game: Game) -> frozenset[tuple[type[Purpose], Node, Raw | Sampled]]:
-    """What the engine has refused, but for what a comparison asks: that is tried once more where one begins."""
-    return frozenset(one for one in game.refused if not issubclass(one[0], Comparing | ForExport | ForCompanion))
+def refused_elsewhere(game: Game) -> frozenset[tuple[type[Purpose], Node, Raw | Sampled]]:
+    """The engine's refusals without those of comparisons, which are tried again where a comparison begins."""
+    return frozenset(
+        refusal for refusal in game.refused if not issubclass(refusal[0], Comparing | ForExport | ForCompanion)
+    )
 
 
 def answered(session: Session, number: int) -> Session:
-    """The session without a request that needs no more answers."""
+    """Removes a request that needs no more answers."""
     return replace(
         session,
         game=replace(
-            session.game, asked={one: purpose for one, purpose in session.game.asked.items() if one != number}
+            session.game, asked={other: purpose for other, purpose in session.game.asked.items() if other != number}
         ),
     )
 
 
 def without(session: Session, *kinds: type[Purpose]) -> Session:
-    """The session when nobody waits any more for answers of some kinds."""
+    """Forgets all open requests of some kinds."""
     return replace(
         session,
         game=replace(
-            session.game, asked={one: made for one, made in session.game.asked.items() if not isinstance(made, kinds)}
+            session.game,
+            asked={number: purpose for number, purpose in session.game.asked.items() if not isinstance(purpose, kinds)},
         ),
     )
 
 
 def end_comparing(session: Session) -> Outcome:
-    """Ends what the engine of the game that is played does for a comparison with another model, or by its rows.
+    """Ends the current game's requests that compare it with another model.
 
-    What still comes of it would be taken for an answer about the next model, or about the rows in the next file.
+    Late answers would be taken for answers about the next model, or about the rows of the next file.
     """
-    asked = session.game.asked.values()
-    going = any(isinstance(one, ForExport | ForParting) and one.awaited for one in asked)
-    going |= any(isinstance(one, ForAgainst) and one.going for one in asked)
+    purposes = session.game.asked.values()
+    going = any(isinstance(purpose, ForExport | ForParting) and purpose.awaited for purpose in purposes)
+    going |= any(isinstance(purpose, ForAgainst) and purpose.going for purpose in purposes)
     session, effects = stop(session) if going else (session, [])
     return without(session, ForAgainst, ForExport, ForParting), effects
 
 
 def ask(session: Session) -> Outcome:
-    """Asks for what the goal lacks, once; stops what it does not need."""
+    """Requests what the goal lacks, once; stops requests that it does not need."""
     prompt, tip = session.goal, session.goal.tip
     if tip.distribution is None:
         session.game.known.lookahead.recall(tip)
@@ -224,19 +227,19 @@ def ask(session: Session) -> Outcome:
     session = replace(session, game=replace(session.game, full=None, cost=Cost()))
     lens = lens_for_verdicts(session)
     purpose = ForEvaluation(tuple(tip.nodes(start)), start, prompt.popped, lens)
-    top, last = session.game.settings.tokens_to_show, kept(session)
+    top, top_at_tip = session.game.settings.tokens_to_show, candidates_at_tip(session)
     return request(
         session,
         purpose,
-        lambda number: Evaluate(number, tip.path(), start, top, prompt.popped, last, lens),
+        lambda number: Evaluate(number, tip.path(), start, top, prompt.popped, top_at_tip, lens),
     )
 
 
 def lens_for_verdicts(session: Session) -> Raw | Sampled:
-    """The lens through which verdicts are to come along with distributions.
+    """The lens whose verdicts are requested along with distributions.
 
-    Those that are shown, and that what is kept does not give; and those on text under a constraint, as seeing it
-    again would decode it again. On a text without either they would take a millisecond a token for nothing.
+    Needed where a layer shows verdicts that kept numbers do not give, and for text under a constraint, which would
+    be decoded twice otherwise. Elsewhere verdicts would cost a millisecond a token for nothing.
     """
     lens = session.lens
     if isinstance(lens, Raw) or decidable(lens):
@@ -247,7 +250,7 @@ def lens_for_verdicts(session: Session) -> Raw | Sampled:
 
 
 def look_through(session: Session) -> Outcome:
-    """Asks what the lens makes of the table that is shown, as soon as that is there or asked for."""
+    """Requests the lens's view of the shown table, as soon as the table is there or requested."""
     game = session.game
     lens = session.lens
     if isinstance(lens, Raw) or game.engine is not EngineStatus.READY or not game.can(Capability.SAMPLERS):
@@ -270,26 +273,26 @@ def look_through(session: Session) -> Outcome:
     newest = game.newest(ForView)
     if (ForView, node, lens) in game.refused or (newest and (newest[1].node, newest[1].lens) == (node, lens)):
         return session, []
-    # Of those that are not among the candidates, the view must tell what the model says: a place inside a prompt has
-    # fewer of them than one that was reached by a key.
-    top = len(node.distribution) if node.distribution else kept(session)
+    # For tokens outside the candidates, the view must bring the model's numbers: positions inside a prompt have fewer
+    # candidates than those reached by a key.
+    top = len(node.distribution) if node.distribution else candidates_at_tip(session)
     return request(session, ForView(node, lens), lambda number: Apply(number, node.path(), lens, tokens, top))
 
 
-JUDGED_AT_ONCE, FURTHER = 4, 64
+JUDGED_AT_ONCE, JUDGED_FURTHER = 4, 64
 """Tokens of a prompt that are judged along with a key, and with a message of their own: 2 ms at the most."""
 
 
 def judge_further(session: Session) -> Session:
-    """Looks at more of the prompt's tokens, where a layer shows what a lens made of them."""
+    """Judges more of the prompt's tokens, where a layer shows verdicts."""
     lens = session.lens
     if isinstance(lens, Sampled) and session.options.layer in LENS_LAYERS:
-        session.game.known.answers.look_on(lens, session.game.prompt.tip, FURTHER)
+        session.game.known.answers.look_on(lens, session.game.prompt.tip, JUDGED_FURTHER)
     return replace(session, under_way=replace(session.under_way, judging=False))
 
 
 def judge_on(session: Session) -> Outcome:
-    """Looks at a few more of them, and asks for a message of its own where there are more than a few."""
+    """Judges a few more tokens, and sends itself `JudgeFurther` where many are left."""
     game, lens = session.game, session.lens
     if isinstance(lens, Raw) or session.options.layer not in LENS_LAYERS or not game.ready or game.pressed.autoplay:
         return session, []
@@ -301,7 +304,7 @@ def judge_on(session: Session) -> Outcome:
 
 
 def judge(session: Session) -> Outcome:
-    """Asks for the verdicts on the prompt's tokens, where a layer shows them and what is kept does not give them."""
+    """Requests verdicts on the prompt's tokens, where a layer shows them and kept numbers do not give them."""
     game, lens = session.game, session.lens
     if (
         isinstance(lens, Raw)
@@ -326,12 +329,12 @@ def judge(session: Session) -> Outcome:
 
 
 def _answers_awaited(game: Game) -> bool:
-    """Whether answers, or critical tokens, are looked for: what else is asked for would end that, or be ended by it."""
+    """Whether a search for answers or critical tokens runs: it and any other decoding would end each other."""
     return any(isinstance(purpose, ForFanOut | ForCritical) and purpose.awaited for purpose in game.asked.values())
 
 
 def judge_phrases(session: Session) -> Outcome:
-    """Asks where scored phrases break the constraint, one after the other, while they are seen."""
+    """Requests where scored phrases break the constraint, one after the other, while they are shown."""
     game = session.game
     if game.engine is not EngineStatus.READY or not session.on(Input) or not game.can(Capability.CONSTRAINTS):
         return session, []
@@ -355,7 +358,7 @@ def _judge_phrase(session: Session, tip: Node, limit: Sampled) -> Outcome:
 
 
 def covers(game: Game, purpose: Purpose, prompt: Prompt) -> bool:
-    """Whether a request's answers will hold all that is waited for of a prompt."""
+    """Whether a request's answers will bring all that is awaited of a prompt."""
     if not isinstance(purpose, ForEvaluation):
         return False
     if purpose.target is not prompt.tip and not game.can(Capability.PROMPT_AT_ONCE):
@@ -368,57 +371,59 @@ def covers(game: Game, purpose: Purpose, prompt: Prompt) -> bool:
 
 
 def look_ahead(session: Session) -> Outcome:
-    """While nothing is asked for, asks for what may be asked next: the selected and the likeliest tokens."""
+    """While idle, requests the distributions after the selected and the likeliest tokens."""
     budget = session.game.settings.lookahead
     if not session.game.can(Capability.BATCHES):
         return session, []
     if not session.game.ready or session.game.pressed.autoplay or session.game.engine is not EngineStatus.READY:
         return session, []
-    if _compares_table(session):  # it would be ended by that
+    if _compares_table(session):  # that would end lookahead
         return session, []
     if _answers_awaited(session.game):
         return session, []
     if isinstance(session.screen, TypingScreen) or session.game.prompt.cursor is not None:
         return session, []
     if not budget:
-        return _name_path(session)
+        return _announce_path(session)
     prompt = session.game.prompt
-    wanted = tuple((token,) for token in likely_next(session, budget) if not session.game.knows_ahead(token))
+    branches = tuple((token,) for token in likely_next(session, budget) if not session.game.knows_ahead(token))
     if (ForLookahead, prompt.tip, RAW) in session.game.refused:
         return session, []
-    if not wanted or prompt.tip.depth >= (session.game.model.context_limit if session.game.model else 0):
+    if not branches or prompt.tip.depth >= (session.game.model.context_limit if session.game.model else 0):
         return session, []
-    # What was asked for stays asked for, answered or not, until something else ends it.
-    going = [one for one in _lookaheads(session.game, prompt.tip) if one.going and not one.best_first]
-    before = {branch for one in going for branch in one.branches}
-    if set(wanted) <= before:
+    # A lookahead stays valid, answered or not, until another request ends it.
+    going = [earlier for earlier in _lookaheads(session.game, prompt.tip) if earlier.going and not earlier.best_first]
+    requested = {branch for earlier in going for branch in earlier.branches}
+    if set(branches) <= requested:
         return session, []
-    path, top = prompt.tip.path(), kept(session)
-    branches = list(map(list, wanted))
-    return request(session, ForLookahead(prompt.tip, wanted), lambda number: Lookahead(number, path, branches, top))
+    path, top = prompt.tip.path(), candidates_at_tip(session)
+    branch_lists = list(map(list, branches))
+    return request(
+        session, ForLookahead(prompt.tip, branches), lambda number: Lookahead(number, path, branch_lists, top)
+    )
 
 
-WORTH_THE_DISK = 64
-"""Tokens of a prompt from which on the engine may have it on the disk."""
+MIN_CACHED_TOKENS = 64
+"""The length of a prompt from which on the engine may have it in its disk cache."""
 
 
-def _name_path(session: Session) -> Outcome:
-    """Where nothing is looked ahead to, names the prompt: the engine can read its cells before a key needs them.
+def _announce_path(session: Session) -> Outcome:
+    """Without lookahead, announces the prompt to the engine, which can read its cells from the disk before a key comes.
 
-    Without a cache there are none. Nor has a server any, and it would end a walk for it.
+    There is nothing to read without a cache, nor on a server, where this would end a walk.
     """
     tip = session.game.prompt.tip
     cached = session.game.settings.load.cache and session.game.can(Capability.PROMPT_AT_ONCE)
-    if tip.depth < WORTH_THE_DISK or not cached:
+    if tip.depth < MIN_CACHED_TOKENS or not cached:
         return session, []
     if any(not one.best_first for one in _lookaheads(session.game, tip)):
         return session, []
-    path, top = tip.path(), kept(session)
+    path, top = tip.path(), candidates_at_tip(session)
     return request(session, ForLookahead(tip, ()), lambda number: Lookahead(number, path, [], top))
 
 
 def _compares_table(session: Session) -> bool:
-    """Whether two models are asked for what the table says of both."""
+    """Whether the shown table is being compared between two models."""
     exporting = session.beside.newest(ForExport) if session.beside else None
     against = session.game.newest(ForAgainst)
     parts = [exporting[1].part] if exporting and exporting[1].awaited else []
@@ -426,43 +431,43 @@ def _compares_table(session: Session) -> bool:
     return any(part.end == session.game.prompt.place.tip.depth == part.start + 1 for part in parts)
 
 
-def likely_next(session: Session, most: int) -> list[int]:
-    """The tokens that may be appended next: the selected one, and others of the table's first `most`."""
+def likely_next(session: Session, limit: int) -> list[int]:
+    """The tokens that may be appended next: the selected one, then others of the table's first `limit` rows."""
     rows = table(session, session.game.prompt)
-    if not rows:  # in what order is not known yet
+    if not rows:  # the order is not known yet
         return []
     chosen = rows[selected_row(session, session.game.prompt)].token
-    likely = [row.token for row in rows[:most]]
-    # Where a token ends the generation, or is cut, nobody goes on, unless it is chosen.
-    left = (token for token in likely if token != chosen and not is_cut(session, token))
-    return [chosen, *(token for token in left if not session.game.piece(token).ends)]
+    likely = [row.token for row in rows[:limit]]
+    # Skip tokens that are cut or end the generation: they are not continued unless chosen.
+    others = (token for token in likely if token != chosen and not is_cut(session, token))
+    return [chosen, *(token for token in others if not session.game.piece(token).ends)]
 
 
 def _lookaheads(game: Game, tip: Node) -> Iterator[ForLookahead]:
-    """What was asked for ahead of a tip, since something else was decoded."""
-    for one in reversed(game.asked.values()):
-        if isinstance(one, ForLookahead) and one.target is tip:
-            yield one
-        elif isinstance(one, Decoded) and not isinstance(one, ForWalk | Comparing):  # these go on afterwards
+    """The lookaheads from a tip, newest first, back to the last other decoding."""
+    for purpose in reversed(game.asked.values()):
+        if isinstance(purpose, ForLookahead) and purpose.target is tip:
+            yield purpose
+        elif isinstance(purpose, Decoded) and not isinstance(purpose, ForWalk | Comparing):  # these resume afterwards
             return
 
 
-AT_FIRST, BRANCHES_TOGETHER = 8, 16
-"""Branches that are asked for together. A batch of two or three takes longer than one after the other, of eight half
-the time, of sixteen a third; a first one of sixteen would go further into the breadth than into the depth."""
+FIRST_BRANCHES, BRANCHES_TOGETHER = 8, 16
+"""Branches of the first requests, and of later ones. A batch of two or three takes longer than single decodes, one of
+eight half the time, one of sixteen a third; sixteen at first would search more in breadth than in depth."""
 REQUESTS_AHEAD = 2
-"""Requests for them that are under way at once: while one is answered and the next made, the engine has another."""
+"""Such requests open at once: while one is answered and the next made, the engine works on the other."""
 
 
 def look_further_ahead(session: Session) -> Outcome:
-    """While nothing at all is asked for, asks for what most likely comes behind the next tokens, best first."""
+    """While fully idle, requests distributions after the likeliest continuations, best first."""
     game = session.game
     budget = game.settings.lookahead_tokens if game.settings.lookahead else 0
     if not budget or not game.ready or game.pressed.autoplay or game.waiting or game.engine is not EngineStatus.READY:
         return session, []
     if not game.can(Capability.BRANCHES) or looking_ahead(game):
         return session, []
-    # Elsewhere a key, such as a step of a sampler's value, would wait for the end of a batch that nobody sees.
+    # On other screens a key, such as a step of a sampler's value, would wait for a batch whose result is not shown.
     if not isinstance(session.screen, Play) or game.prompt.cursor is not None or session.beside is not None:
         return session, []
     if session.under_way.judging or session.under_way.comparing or session.under_way.aligning or session.order_awaited:
@@ -478,7 +483,7 @@ def look_further_ahead(session: Session) -> Outcome:
         lookahead.begin((game.sampling, session.view), asked, _seen(session))
     effects: list[Effect] = []
     for _ in range(under_way, REQUESTS_AHEAD):
-        count = BRANCHES_TOGETHER if lookahead.known >= AT_FIRST else AT_FIRST
+        count = BRANCHES_TOGETHER if lookahead.known >= FIRST_BRANCHES else FIRST_BRANCHES
         wanted = (
             lookahead.wanted(count, budget, may)
             if tip.depth + LONGEST_BRANCH < (game.model.context_limit if game.model else 0)
@@ -494,23 +499,23 @@ def look_further_ahead(session: Session) -> Outcome:
 
 
 def _asks_best_first(session: Session, tip: Node, wanted: list[TokenBranch]) -> Callable[[int], Request]:
-    path, branches, top = tip.path(), list(map(list, wanted)), kept(session)
+    path, branches, top = tip.path(), list(map(list, wanted)), candidates_at_tip(session)
     return lambda number: Lookahead(number, path, branches, top)
 
 
 def _goes_first(purpose: Purpose) -> bool:
-    """Whether what is asked for is worth more than looking further ahead, though nobody waits for it."""
+    """Whether a request that is not awaited still goes before further lookahead."""
     return isinstance(purpose, ForVerdicts) or (isinstance(purpose, ForWalk | Comparing) and purpose.going)
 
 
 def _seen(session: Session) -> AsSeen:
-    """How a distribution is seen where likely branches go on by it: as the lens's biases leave it."""
+    """How lookahead sees a distribution that branches continue: with the lens's biases."""
     lens = session.lens
-    return as_told if isinstance(lens, Raw) else lambda told: biased(lens, told).distribution
+    return as_told if isinstance(lens, Raw) else lambda distribution: biased(lens, distribution).distribution
 
 
 def _may(session: Session) -> May:
-    """Where a prompt may go on: not by what ends it, nor by what the lens cuts, where that is known."""
+    """Which branches lookahead may continue: not by tokens that end the text, nor by those that the lens cuts."""
     game, lens, view = session.game, session.lens, session.view
     place = game.known.lookahead.of(game.prompt.tip)
 
@@ -523,26 +528,26 @@ def _may(session: Session) -> May:
         if not branch and view is not None and (verdict := view.verdicts.get(token)) is not None:
             return Way.OPEN if verdict.cut_by == NOT_CUT else Way.CLOSED
         if lens.constraint is not None:
-            return Way.CLOSED  # the engine is not asked what that leaves further on, and nothing of it is shown
-        told = place.at(branch).distribution
-        assert told is not None
-        # What these samplers cut of a distribution is its end.
-        return Way.LAST if surely_cut(lens, biased(lens, told), row) else Way.OPEN
+            return Way.CLOSED  # its effect further on is neither requested nor shown
+        distribution = place.at(branch).distribution
+        assert distribution is not None
+        # These samplers cut a tail: all rows from here on.
+        return Way.LAST if surely_cut(lens, biased(lens, distribution), row) else Way.OPEN
 
     return may
 
 
-WALKED = 32
-"""Positions that are asked for together: behind them it is looked anew what is in sight."""
-ON_A_LINE = 16
-"""Tokens that stand on a line of a prompt, about."""
+WALK_POSITIONS = 32
+"""Positions of one request: after it, what is in sight is determined again."""
+TOKENS_PER_LINE = 16
+"""About how many tokens a line of a prompt has."""
 
 
 def walk(session: Session) -> Outcome:
-    """While nothing else is asked for, asks for what the tokens of texts lack, where a prompt is not given at once.
+    """While idle, requests missing numbers of tokens, where the engine does not give a prompt at once.
 
-    First comes the table that is looked at, then typed text and phrases that are scored, then what is in sight of
-    the prompt, then the rest of it from its beginning.
+    First comes the table at the cursor, then typed text and scored phrases, then the part of the prompt in sight,
+    then the rest from its beginning.
     """
     game = session.game
     if game.can(Capability.PROMPT_AT_ONCE) or game.engine is not EngineStatus.READY:
@@ -558,19 +563,23 @@ def walk(session: Session) -> Outcome:
         if looked_at in (None, first) and first.depth > start and path.descends_from(first):
             return session, []
     prompt = path is game.prompt.tip
-    nodes = _in_order(session, looked_at) if prompt else path.lacking(start, path.depth - 1)[:WALKED]
+    nodes = _in_order(session, looked_at) if prompt else path.lacking(start, path.depth - 1)[:WALK_POSITIONS]
     places, top = [node.depth - 1 for node in nodes], game.settings.tokens_to_show
     return request(session, ForWalk(path, tuple(nodes)), lambda number: Walk(number, path.path(), places, top))
 
 
 def looking_ahead(game: Game) -> bool:
-    """Whether likely next tokens are being gone on from: a walk would end that."""
-    first = (one for one in game.asked.values() if isinstance(one, ForLookahead) and one.going and not one.best_first)
-    return any(not one.target.knows(branch) for one in first for branch in one.branches)
+    """Whether a lookahead after likely next tokens is open: a walk would end it."""
+    open_lookaheads = (
+        lookahead
+        for lookahead in game.asked.values()
+        if isinstance(lookahead, ForLookahead) and lookahead.going and not lookahead.best_first
+    )
+    return any(not lookahead.target.knows(branch) for lookahead in open_lookaheads for branch in lookahead.branches)
 
 
 def _walks(session: Session) -> Iterator[tuple[Node, int]]:
-    """The paths whose tokens lack numbers, and the first position from which they are wanted."""
+    """The paths whose tokens lack numbers, each with the first wanted position."""
     game, typing = session.game, session.on(Input)
     paths = [(typing.tip, typing.base.depth - 1)] if typing and typing.tip is not typing.base else []
     paths += [(score.tip, score.base.depth - 1) for score in game.results.scores if score.logprob is None]
@@ -582,26 +591,26 @@ def _walks(session: Session) -> Iterator[tuple[Node, int]]:
 
 
 def _in_order(session: Session, looked_at: Node | None) -> list[Node]:
-    """Those of the prompt that are to come next."""
-    tip, cursor, sight = session.game.prompt.tip, session.game.prompt.cursor, session.rows * ON_A_LINE
+    """The prompt's nodes to request next."""
+    tip, cursor, sight = session.game.prompt.tip, session.game.prompt.cursor, session.rows * TOKENS_PER_LINE
     end = tip.depth if cursor is None else cursor.depth + sight // 2
     nodes = tip.lacking(end - sight, end)
     if not nodes:
         first = tip.first_unknown()
-        nodes = tip.lacking(first, first + WALKED)
-    return list(dict.fromkeys([looked_at, *nodes] if looked_at else nodes))[:WALKED]
+        nodes = tip.lacking(first, first + WALK_POSITIONS)
+    return list(dict.fromkeys([looked_at, *nodes] if looked_at else nodes))[:WALK_POSITIONS]
 
 
 ALIGNED_AT_ONCE = 400
-"""Tokens of both paths together, between what they begin and end with alike, that are aligned along with a key."""
+"""Tokens of both paths together, without common prefix and suffix, that are aligned along with a key."""
 
 
 GATHERED_AT_ONCE, GATHERED_FURTHER = 60, 1_500
-"""Tokens of a path that are gathered along with a key, and with a message of their own, to be aligned."""
+"""Tokens of a path that are gathered for alignment along with a key, and with a message of their own."""
 
 
 def _align(session: Session, comparison: PathComparison, most: int) -> Outcome:
-    """Finds which tokens the two paths have in common; where that takes long, beside."""
+    """Aligns two paths, in the background where that takes long. `most`: tokens to gather."""
     pair = comparison.a, comparison.b
     if session.under_way.aligning == pair or not comparison.gather(most):
         return session, []
@@ -613,18 +622,18 @@ def _align(session: Session, comparison: PathComparison, most: int) -> Outcome:
 
 
 def compare_further(session: Session) -> Outcome:
-    """Looks at more of what is compared."""
+    """Evaluates more tokens of a comparison."""
     effects: list[Effect] = []
     comparison = session.game.comparison
     if isinstance(comparison, PathComparison) and comparison.alignment is None:
         session, effects = _align(session, comparison, GATHERED_FURTHER)
     if comparison is not None:
-        comparison.look_on(FURTHER)
+        comparison.look_on(JUDGED_FURTHER)
     return replace(session, under_way=replace(session.under_way, comparing=False)), effects
 
 
 def compare_on(session: Session) -> Outcome:
-    """Looks at a little of what is compared, and asks for a message of its own where there is more."""
+    """Evaluates a few tokens of a comparison, and sends itself `CompareFurther` where more are left."""
     comparison = session.game.comparison
     if comparison is None or session.game.pressed.autoplay or not session.game.prompts:
         return session, []
@@ -642,7 +651,7 @@ def compare_on(session: Session) -> Outcome:
 
 
 def compare(session: Session) -> Outcome:
-    """While nothing else is asked for, asks for what is compared: strict answers, then how the shown tables differ."""
+    """While idle, requests what a comparison needs: strict answers, then how the shown tables differ."""
     game = session.game
     comparison = game.comparison
     if not isinstance(comparison, PathComparison) or comparison.alignment is None:
@@ -651,38 +660,40 @@ def compare(session: Session) -> Outcome:
         return session, []
     if not game.ready or game.pressed.autoplay or game.waiting or looking_ahead(game):
         return session, []
-    asked = [one for one in game.asked.values() if isinstance(one, Comparing) and one.going]
+    open_purposes = [purpose for purpose in game.asked.values() if isinstance(purpose, Comparing) and purpose.going]
     lacking, top = comparison.lacking(), game.settings.tokens_to_show
     if lacking and (ForStrict, lacking.path, RAW) not in game.refused:
         path, start = lacking
-        if session.under_way.comparing or any(isinstance(one, ForStrict) and one.target is path for one in asked):
+        if session.under_way.comparing or any(
+            isinstance(purpose, ForStrict) and purpose.target is path for purpose in open_purposes
+        ):
             return session, []
-        return tell_strictly(session, path, start, comparison.path(path))
-    if any(not isinstance(one, ForNoise) for one in asked):
+        return evaluate_strictly(session, path, start, comparison.path(path))
+    if any(not isinstance(purpose, ForNoise) for purpose in open_purposes):
         return session, []
     place, cursor = game.prompt.place.tip, game.prompt.cursor
-    other = comparison.place(place, cursor) if place.depth else None
-    refused = any((ForDifference, node, RAW) in game.refused for node in (place, other) if node)
-    if other and other.depth and not refused and comparison.difference(place, cursor) is None:
-        a, b = place, other
+    other_place = comparison.place(place, cursor) if place.depth else None
+    refused = any((ForDifference, node, RAW) in game.refused for node in (place, other_place) if node)
+    if other_place and other_place.depth and not refused and comparison.difference(place, cursor) is None:
+        a, b = place, other_place
         difference = ForDifference(a, b)
         return request(session, difference, lambda number: Compare(number, comparison.path(a), comparison.path(b), top))
-    for node, start in untold(session, other):
+    for node, start in lacking_strict(session, other_place):
         if node.parent is not None and (ForStrict, node, RAW) not in game.refused:
-            return tell_strictly(session, node, start, [*comparison.path(node.parent), node.token])
-    if game.noise is None and not asked and (ForNoise, game.known.root, RAW) not in game.refused:
+            return evaluate_strictly(session, node, start, [*comparison.path(node.parent), node.token])
+    if game.noise is None and not open_purposes and (ForNoise, game.known.root, RAW) not in game.refused:
         return request(session, ForNoise(), MeasureNoise)
     return session, []
 
 
-def tell_strictly(session: Session, node: Node, start: int, path: list[int]) -> Outcome:
-    """Asks for the strict answers at the positions of a path from `start` on. `path`: its tokens."""
+def evaluate_strictly(session: Session, node: Node, start: int, path: list[int]) -> Outcome:
+    """Requests strict answers at the positions of a path from `start` on. `path`: its tokens."""
     top = session.game.settings.tokens_to_show
     return request(session, ForStrict(node, start), lambda number: EvaluateStrictly(number, path, start, top))
 
 
 def check(session: Session) -> Outcome:
-    """While nothing is asked for, compares the prompt with what the tokenizer makes of its text."""
+    """While idle, compares the prompt with the tokenizer's tokens of its text."""
     tip = session.game.prompt.tip if session.game.prompts else None
     if (
         tip is None
@@ -700,13 +711,13 @@ def check(session: Session) -> Outcome:
 
 
 def read_prompt(session: Session) -> Outcome:
-    """Asks for the tokens of the starting prompt."""
+    """Requests the tokens of the starting prompt."""
     if not session.game.settings.chat:
         return tokenize(session, session.game.settings.text, ForStart())
     return request(session, ForStart(), lambda number: Chat(number, session.game.settings.chat))
 
 
 def tokenize(session: Session, text: str, purpose: Tokens, *, continues: bool = False) -> Outcome:
-    """Asks for the tokens of a text."""
+    """Requests the tokens of a text."""
     special = session.game.settings.parse_special
     return request(session, purpose, lambda number: Tokenize(number, text, special, continues))

@@ -1,7 +1,7 @@
 """The state of the program: an immutable value that `update` turns into the next one.
 
-What grows without changing what was (the tree of paths, the pieces of tokens seen)
-is shared between one value and the next.
+What only grows (the tree of paths, the pieces of tokens) is shared between one
+value and the next.
 """
 
 import math
@@ -58,11 +58,11 @@ P = TypeVar("P", bound=Purpose)
 S = TypeVar("S", bound=Screen)
 
 BEAT = 2.0
-"""Seconds between two questions whether the engine is alive, while it owes an answer."""
+"""Seconds between two pings of the engine, while it owes an answer."""
 SILENT_AFTER = 3
-"""So many of them unanswered, the player is told."""
+"""Unanswered pings after which the player is told."""
 SILENT_AFTER_AT_START = 15
-"""The same before an engine has said anything: it may be read from a slow disk."""
+"""The same before an engine's first message: it may be read from a slow disk."""
 
 
 class Palette(Enum):
@@ -76,59 +76,59 @@ class Palette(Enum):
 
 
 class EngineStatus(Enum):
-    """How the engine is."""
+    """The state of the engine."""
 
     LOADING = "loading"
     READY = "ready"
     DEAD = "dead"
 
 
-BY_DEFAULT = Load("", 0, 0)
+DEFAULT_LOAD = Load("", 0, 0)
 NO_SERVER = ConnectServer("")
-ALL = 2**31
+WHOLE_PROMPT = 2**31
 """More tokens than any prompt has."""
 
 
 @record
 class Settings:
-    """What a game is started with."""
+    """What a game starts with."""
 
     text: str
     """The starting prompt."""
     model: ModelRef
-    load: Load = BY_DEFAULT
-    """What the engine of a model's file is started with; the file is put in then."""
+    load: Load = DEFAULT_LOAD
+    """Parameters for the engine of a model's file; the file's path is added at the start."""
     server: ConnectServer = NO_SERVER
-    """The server that is configured, and how any is connected to; without an address none is configured."""
+    """The configured server, and how to connect to any; without an address, none is configured."""
     chat: str = ""
-    """JSON of the messages that the starting prompt is made of (`chat.Conversation`); empty: it is `text` as it is."""
+    """JSON of the messages that make the starting prompt (`chat.Conversation`); empty: the prompt is `text`."""
     name: str = ""
-    """What the player calls the starting prompt, where it came along from another model."""
+    """The starting prompt's name, where it was carried over from another model."""
     parse_special: bool = True
     max_prompts: int = 99
     tokens_to_show: int = 30
     lookahead: int = 0
-    """Likely next tokens to go on from before they are chosen."""
+    """Likely next tokens to evaluate before they are chosen."""
     lookahead_tokens: int = 0
-    """Tokens of likely continuations to know behind a prompt's end."""
+    """Tokens of likely continuations to know after a prompt's tip."""
     example: str = ""
     """The configuration's own starting text."""
     light: bool = False
     """Whether the terminal's background is light."""
     colours: bool = True
-    """Whether there may be any: NO_COLOR says no."""
-    begins: int = ALL
-    """Tokens of the starting prompt before those that count as written by the model: a constraint governs these."""
+    """Whether colours are allowed: NO_COLOR forbids them."""
+    begins: int = WHOLE_PROMPT
+    """Tokens of the starting prompt that do not count as written by the model: a constraint governs only later ones."""
     surprise: float = 0.0
     """Bits of surprisal from which `n` stops at a token; 0: the highest tenth of the prompt."""
     stop: StopRule = AtSentence()
-    """Where answers end that are looked for, until the player says otherwise."""
+    """Where answers end in a search for answers, until the player changes it."""
     budget: Budget = Budget()
-    """What may be spent on them."""
+    """The budget of a search for answers."""
     critical: int = PLACES
-    """Places that are looked at for critical tokens."""
+    """Places to examine for critical tokens."""
     critical_tokens: int = EACH
-    """Tokens to go on from each of them."""
+    """Tokens to continue from each of them."""
     presets: tuple[tuple[str, Chain], ...] = ()
     """The configuration's own sampler chains, by their names."""
 
@@ -137,7 +137,7 @@ class Settings:
 class Prompt:
     """One open path, and what is selected in its table.
 
-    The selection is a token and not a row, so that it holds before its table is
+    The selection is a token and not a row, so that it is valid before its table is
     computed. None selects the top.
     """
 
@@ -146,30 +146,30 @@ class Prompt:
     popped: int | None = None
     """The token popped last, which has a row even when it is not among the likely ones."""
     cursor: Node | None = None
-    """The token of this path that is looked at; None at the tip."""
+    """The token of this path that the cursor is on; None at the tip."""
     chosen: int | None = None
-    """The token selected in the cursor's table; None: the one that was taken there."""
+    """The token selected in the cursor's table; None: the taken one."""
     sought: Layer | None = None
-    """The quantity by which the cursor was led here, SURPRISAL or ENTROPY."""
+    """The quantity that a jump of the cursor went by, SURPRISAL or ENTROPY."""
     nth: int = 0
-    """Its place among the highest, where it was led by that."""
+    """The token's rank by that quantity."""
     name: str = ""
-    """What the player calls it."""
+    """The player's name for the prompt."""
     begins: int = 0
-    """Tokens before those that the model wrote: a constraint governs what follows them."""
+    """Tokens that the model did not write: a constraint governs only what follows them."""
     parent: Node | None = None
-    """The end that the prompt had which this one was made from, when it was made; None: it was made from no prompt."""
+    """The tip of the prompt that this one was made from, at that time; None: made from no prompt."""
     along: bool = False
-    """Whether it is the one that goes along to the second model and back, where it was begun with."""
+    """Whether this prompt is carried to the second model and back."""
 
     @classmethod
     def at(cls, tip: Node) -> "Prompt":
-        """A prompt that was not gone on with yet: what was chosen on the way there is what the model wrote."""
+        """A new prompt at a node: the tokens chosen on the way there count as written by the model."""
         return cls(tip, begins=tip.given)
 
     @property
     def place(self) -> "Prompt":
-        """The prompt whose table is shown: before the cursor's token, else after the tip."""
+        """The path whose table is shown, as a prompt: the one before the cursor's token, else the whole."""
         if self.cursor is None:
             return self
         assert self.cursor.parent is not None
@@ -179,7 +179,7 @@ class Prompt:
 
     @property
     def unseen(self) -> Node | None:
-        """The path whose table the cursor looks at, where that is not known, or not what it says of the token taken."""
+        """The path before the cursor's token, where its table or the taken token's numbers are not known."""
         before = self.cursor.parent if self.cursor else None
         if self.cursor is None or before is None or not before.depth:
             return None
@@ -188,7 +188,7 @@ class Prompt:
 
 @record
 class Cost:
-    """What the last answer took."""
+    """What the answers to the last key cost."""
 
     tokens: int = 0
     """Tokens decoded."""
@@ -198,7 +198,7 @@ class Cost:
 
 @record
 class Score:
-    """A phrase that was scored: `tip` is `base` and the phrase."""
+    """A scored phrase: `tip` is `base` plus the phrase."""
 
     base: Node
     tip: Node
@@ -213,7 +213,7 @@ class Score:
         """Log-probability (natural) of the phrase after its base; None until computed."""
         before, after = self.base.logprob, self.tip.logprob
         if self.base.depth and before is not None and after is not None and math.isfinite(before):
-            return after - before  # nodes keep their totals: a long phrase costs no more than a short one
+            return after - before  # nodes keep totals: long phrases cost no more than short ones
         values, node = [], self.tip
         while node.depth > self.base.depth and node.taken is not None and node.parent is not None:
             values.append(node.taken.logprob)
@@ -227,11 +227,11 @@ class Score:
 
 
 def shares(scores: "tuple[Score, ...]") -> list[float | None]:
-    """Each phrase's part of the probability of all that were scored at its place together; None until computed."""
-    # A place where none of them can follow has no parts: 0 of 0.
+    """Each phrase's share of the total probability of the phrases scored at its place; None until computed."""
+    # Where no phrase can follow, avoid 0 of 0.
     places = {base: (max(max(values), -sys.float_info.max), values) for base, values in _places(scores).items()}
     totals = {base: math.fsum(math.exp(value - top) for value in values) or 1 for base, (top, values) in places.items()}
-    # Less the highest of its place: else a very unlikely phrase would be 0 of 0.
+    # Relative to the place's highest: else very unlikely phrases would be 0 of 0.
     return [
         None if (logprob := score.logprob) is None else math.exp(logprob - places[score.base][0]) / totals[score.base]
         for score in scores
@@ -239,12 +239,12 @@ def shares(scores: "tuple[Score, ...]") -> list[float | None]:
 
 
 def best(scores: "tuple[Score, ...]") -> dict[Node, float]:
-    """The highest log-probability of the phrases that were scored at each place, as far as computed."""
+    """The highest log-probability of the phrases scored at each place, as far as computed."""
     return {base: max(values) for base, values in _places(scores).items()}
 
 
 def _places(scores: "tuple[Score, ...]") -> dict[Node, list[float]]:
-    """The log-probabilities of the phrases that were scored at each place, as far as computed."""
+    """The log-probabilities of the phrases scored at each place, as far as computed."""
     places: dict[Node, list[float]] = {}
     for score in scores:
         if (logprob := score.logprob) is not None:
@@ -254,23 +254,23 @@ def _places(scores: "tuple[Score, ...]") -> dict[Node, list[float]]:
 
 @record
 class Sampling:
-    """How the next token is drawn: what is left of the model's distribution, and by which numbers."""
+    """How the next token is drawn: chain, constraint and seed."""
 
     chain: Chain = NO_CHAIN
     constraint: Constraint | None = None
     seed: int = 0
     own: tuple[Chain, ...] = ()
-    """Chains that the player made and then left for others, the latest last: they are among the presets."""
+    """Chains that the player made and then replaced, the latest last: they are offered as presets."""
 
     def lens(self, prompt: Prompt, suppressed: tuple[int, ...]) -> Raw | Sampled:
-        """Through what a prompt is seen. `suppressed`: tokens that the model's file bans."""
+        """The lens of a prompt. `suppressed`: tokens that the model's file bans."""
         if self.constraint is None and self.chain is NO_CHAIN:
-            return RAW  # nearly always: hashing the chain for nothing would be a part of each key
+            return RAW  # the usual case: do not hash the chain on each key
         return lens_of(self.chain, self.constraint, prompt.begins, suppressed)
 
 
 class Places(NamedTuple):
-    """The open prompts at one time, and what their tokens are drawn by: a prompt knows where a constraint begins."""
+    """The open prompts at one time, with chain and constraint: a prompt knows where a constraint begins."""
 
     prompts: tuple[Prompt, ...]
     active: int
@@ -278,11 +278,11 @@ class Places(NamedTuple):
     chain: Chain
     constraint: Constraint | None
     by_final: bool
-    """How the table was sorted, which a constraint changes."""
+    """Whether the table was sorted by final probability: setting a constraint changes it."""
 
 
 class Running(Enum):
-    """What may go on as the same action."""
+    """An action that further messages can extend."""
 
     NOTHING = "nothing"
     AUTOPLAY = "autoplay"
@@ -290,14 +290,14 @@ class Running(Enum):
 
 @record
 class Undo:
-    """What can be undone, and done again."""
+    """What can be undone, and redone."""
 
     past: tuple[Places, ...] = ()
-    """What was there before each action, the latest last."""
+    """The state before each action, the latest last."""
     undone: tuple[Places, ...] = ()
-    """What was there before each undo, the latest last."""
+    """The state before each undo, the latest last."""
     running: Running | Kind = Running.NOTHING
-    """What the last action is, where more of it is no further one; a sampler's kind: its values are changed."""
+    """The last action, where more of it extends it; a sampler's kind: its values are being changed."""
 
 
 class Viewed(NamedTuple):
@@ -318,7 +318,7 @@ class Drawn:
     seed: int
     draws: tuple[Draw, ...]
     many: bool
-    """Whether they are only counted; else the one was played."""
+    """Whether the draws are only counted; else there is one, which was appended."""
 
     @cached_property
     def counts(self) -> Mapping[int, int]:
@@ -326,29 +326,29 @@ class Drawn:
         return Counter(draw.token for draw in self.draws)
 
     def counts_on(self, node: Node, lens: Raw | Sampled) -> bool:
-        """Whether further draws are counted together with these."""
+        """Whether draws with this node and lens add to these counts."""
         return self.many and self.node is node and self.lens == lens
 
 
 class EditState(Enum):
-    """Where a text from the editor is."""
+    """The state of a text from the editor."""
 
     OPEN = "open"
     """In the editor."""
     WAITING = "waiting"
-    """Back, and waiting for an engine."""
+    """Back from the editor, waiting for an engine."""
     SENT = "sent"
-    """With an engine, whose answer makes it a prompt. What that engine dies of is not sent again unasked."""
+    """Sent to an engine, to become a prompt. If that engine dies, the text is not sent again by itself."""
 
 
 @record
 class Editing:
-    """A prompt's text in the player's editor, or on its way from there."""
+    """A prompt's text in the player's editor, or on its way back."""
 
     target: Node
-    """The end of the prompt whose text it was."""
+    """The tip of the prompt that is edited."""
     text: str
-    """As it was given to the editor, and then as it came back."""
+    """The text as given to the editor, then as it came back."""
     state: EditState = EditState.OPEN
 
 
@@ -360,7 +360,7 @@ class Starter(NamedTuple):
 
 
 class Carried(NamedTuple):
-    """A prompt that came along from another model."""
+    """A prompt carried over from another model."""
 
     place: int
     """Its place among the prompts."""
@@ -370,7 +370,7 @@ class Carried(NamedTuple):
 
 @record
 class Known:
-    """What grows without changing what was: one value of the game shares it with the next."""
+    """What only grows: one value of the game shares it with the next."""
 
     root: Node = field(default_factory=lambda: Node(None, -1))
     pieces: dict[int, Piece] = field(default_factory=dict)
@@ -378,61 +378,61 @@ class Known:
     answers: LensResults = field(default_factory=LensResults)
     """What samplers and constraints make of the tree's distributions."""
     rolls: dict[tuple[int, Node], int] = field(default_factory=dict)
-    """How many draws were made by a seed after a path."""
+    """Draws made so far, by seed and path."""
     lookahead: LookaheadResults = field(default_factory=LookaheadResults)
-    """What is known ahead of the prompts' ends, beside the tree; the oldest of it is forgotten."""
+    """What is known ahead of the prompts' tips, beside the tree; the oldest entries are forgotten."""
     compared: Comparisons = field(default_factory=Comparisons)
-    """What was compared, as far as it is kept."""
+    """Kept results of comparisons."""
 
 
 @record
 class Health:
-    """How the engine does."""
+    """Progress, pings and faults of the engine."""
 
     progress: float = 0.0
     """Of loading the model, 0 to 1."""
     waits: Waits | None = None
-    """Whom the engine itself waits for."""
+    """The workers that the engine waits for."""
     unanswered: int = 0
-    """Questions whether the engine is alive, since it said anything last."""
+    """Pings since the engine's last message."""
     fault: str = ""
-    """Why the engine stopped, when it did last."""
+    """Why the engine stopped the last time."""
     fault_at_start: bool = False
-    """Whether it stopped over the starting prompt's tokens: asked for once more, and not again."""
+    """Whether it died on tokenising the starting prompt: that is tried once more only."""
 
 
 @record
 class Pressed:
-    """What was pressed and waits for the engine, or goes on by itself."""
+    """Keys that wait for the engine, and autoplay."""
 
     ahead: int = 0
-    """Presses of → while the table was still being computed: so many tokens are appended once it is there."""
+    """Presses of → while the table was computed: as many tokens are appended once it is there."""
     appending: bool = False
-    """Whether that is the table after a token which → appended."""
+    """Whether that table comes after a token that → appended."""
     rolling: int = 0
-    """Rolls that wait for the table, or for the one before."""
+    """Rolls that wait for the table, or for the roll before."""
     autoplay: bool = False
     """Whether the most likely token is appended again and again."""
 
 
 @record
 class Hidden:
-    """What the tree does not show."""
+    """Paths that the tree does not show."""
 
     pruned: tuple[Node, ...] = ()
-    """What the tree does not show, with all that goes on from there, the latest last. No open prompt has any of it."""
+    """Nodes hidden with their subtrees, the latest last. No open prompt goes through one."""
     folded: frozenset[Node] = frozenset()
-    """Behind these ends of its lines the tree is folded."""
+    """Ends of lines after which the tree is folded."""
 
 
 @record
 class Results:
-    """What was looked for, and stays listed."""
+    """Results of searches and scores, which stay listed."""
 
     fans: tuple[Fan, ...] = ()
-    """What was looked for of answers, the latest last: the few last ones are kept, and what they grow is shared."""
+    """Searches for answers, the latest last: only the last few are kept. Their growing parts are shared."""
     criticals: tuple[CriticalTokens, ...] = ()
-    """What was looked for of critical tokens, the latest last."""
+    """Searches for critical tokens, the latest last."""
     scores: tuple[Score, ...] = ()
     """Phrases scored so far, until they are cleared."""
 
@@ -442,7 +442,7 @@ LOADING = "still loading"
 
 @record
 class Game:
-    """What is played with one model: its tree, prompts and scores, its engine, and what that is asked."""
+    """All that is played with one model: its tree, prompts and scores, its engine and open requests."""
 
     settings: Settings
     known: Known = field(default_factory=Known)
@@ -450,44 +450,44 @@ class Game:
     versus: Versus = ALONE
     """What the active prompt is compared with."""
     noise: float | None = None
-    """Bits that two strict answers to one question can differ by on this machine; None until told."""
+    """Bits by which two strict answers to one request can differ on this machine; None until measured."""
     drawn: Drawn | None = None
     """The last draws, for the screen."""
     seen: Viewed | None = None
-    """The view that was shown last: it stays in sight while the next one of its place is on the way."""
+    """The view that was shown last: it stays in sight while the next one of its node is on the way."""
     refused: frozenset[tuple[type[Purpose], Node, Raw | Sampled]] = frozenset()
-    """Questions that the engine refused, until there is another engine: they are not asked again."""
+    """Requests that this engine refused: they are not sent to it again."""
     prompts: tuple[Prompt, ...] = ()
     """The open prompts; empty until the starting text is tokenised."""
     active: int = 0
     said: frozenset[Node] | None = frozenset()
-    """Of a chat that the game was started with, and of what was made of it by edits, the assistant's tokens.
+    """The assistant's tokens in the starting chat and in edits of it.
 
-    None where the template does not tell."""
+    None where the template does not tell them."""
     removed: tuple[tuple[int, Prompt], ...] = ()
-    """Prompts that were removed and where they stood, the latest last."""
+    """Removed prompts, each with its index, the latest last."""
     undo: Undo = Undo()
     hidden: Hidden = Hidden()
     results: Results = Results()
     editing: Editing | None = None
-    """The text that is with the editor, or came from it and is no prompt yet."""
+    """The text that is in the editor, or came from it and is no prompt yet."""
     carried: tuple[Carried, ...] = ()
-    """What came along from another model and has no tokens yet."""
+    """Prompts carried over from another model that have no tokens yet."""
     address: int = 0
-    """Of its engine: what it is asked goes there, and only what comes from there is an answer. 0: it has none."""
+    """The address of the game's engine: requests go there, and messages from elsewhere are ignored. 0: no engine."""
     engine: EngineStatus = EngineStatus.LOADING
     health: Health = Health()
     model: Loaded | None = None
     context: int = 0
-    """KV cells there are now."""
+    """The present size of the context, in KV cells."""
     asked: dict[int, Purpose] = field(default_factory=dict)
-    """What each request that may still be answered is for, by its number, the oldest first. Replaced, never changed."""
+    """The purpose of each open request, by its number, the oldest first. Replaced, never changed."""
     pressed: Pressed = Pressed()
     full: int | None = None
-    """Tokens that fit, where the active prompt is longer than the context can be."""
+    """Tokens that fit, where the active prompt is too long for the context."""
     cost: Cost = Cost()
     notices: tuple[str, ...] = ()
-    """Lines about the prompts' texts that hold as long as the prompts do: where tokens spell another one."""
+    """Lasting notices on the prompts' texts: where tokens spell another text."""
 
     @property
     def prompt(self) -> Prompt:
@@ -496,7 +496,7 @@ class Game:
 
     @property
     def comparison(self) -> Comparison | None:
-        """What is compared; None where nothing is."""
+        """The running comparison; None without one."""
         match self.versus:
             case Alone():
                 return None
@@ -507,28 +507,28 @@ class Game:
 
     @property
     def floor(self) -> float | None:
-        """Bits up to which a difference says nothing; None until known."""
+        """Bits up to which a difference is noise; None until known."""
         return self.versus.floor if isinstance(self.versus, AgainstModel) else self.noise
 
     @property
     def ready(self) -> bool:
-        """Whether the table belongs to the prompt and nothing asked for is pending."""
+        """Whether the prompt's table is there and no evaluation is pending."""
         return bool(self.prompts) and self.pending is None and self.prompt.tip.distribution is not None
 
     @property
     def waiting(self) -> bool:
-        """Whether the engine owes something that the player waits for."""
+        """Whether the player waits for the engine."""
         if self.engine is not EngineStatus.READY:
             return self.engine is EngineStatus.LOADING
         return any(purpose.awaited for purpose in self.asked.values())
 
     @property
     def owed(self) -> bool:
-        """Whether the engine owes any answer for sure, waited for or not."""
+        """Whether the engine must still answer anything, awaited or not."""
         return any(not isinstance(purpose, ForCheck | ForLookahead) for purpose in self.asked.values())
 
     def newest(self, kind: type[P]) -> tuple[int, P] | None:
-        """The newest unanswered request of a kind: its number and its purpose."""
+        """The newest open request of a kind: its number and its purpose."""
         for number, purpose in reversed(self.asked.items()):
             if isinstance(purpose, kind):
                 return number, purpose
@@ -536,7 +536,7 @@ class Game:
 
     @property
     def decoding(self) -> tuple[int, Decoded] | None:
-        """The newest request that is to be decoded: its number and its purpose. It replaced those before it."""
+        """The newest decoding request: its number and its purpose. It replaced those before it."""
         for number, purpose in reversed(self.asked.items()):
             if isinstance(purpose, Decoded):
                 return number, purpose
@@ -544,42 +544,42 @@ class Game:
 
     @property
     def pending(self) -> int | None:
-        """The request whose distributions are waited for: of the active prompt, what is typed, or a phrase."""
+        """The number of the awaited evaluation: of the active prompt, typed text, or a phrase."""
         newest = self.decoding
         return newest[0] if newest and newest[1].awaited and isinstance(newest[1], Computed) else None
 
     @property
     def silence(self) -> float:
-        """Seconds for which the engine's process has not answered at all; 0 while that is no wonder."""
+        """Seconds for which the engine's process has not answered pings; 0 while that is normal."""
         heard = self.engine is not EngineStatus.LOADING or self.health.progress > 0
-        missed = SILENT_AFTER if heard else SILENT_AFTER_AT_START
-        return (self.health.unanswered - 1) * BEAT if self.health.unanswered >= missed else 0.0
+        threshold = SILENT_AFTER if heard else SILENT_AFTER_AT_START
+        return (self.health.unanswered - 1) * BEAT if self.health.unanswered >= threshold else 0.0
 
     def evaluated(self, tip: Node) -> int:
-        """How many tokens of the path that is waited for the engine has come by."""
+        """How many tokens of the awaited path the engine has evaluated."""
         pending = self.decoding
         if pending and isinstance(pending[1], ForEvaluation) and not self.can(Capability.PROMPT_AT_ONCE):
             return max(pending[1].reached, pending[1].start)
         return min(tip.first_unknown(), tip.depth)
 
     def complete(self, tip: Node) -> bool:
-        """Whether all is there of a path that is waited for: its table, where its tokens are walked afterwards."""
+        """Whether all that is awaited of a path is there: only its table, where tokens are walked afterwards."""
         return tip.known if self.can(Capability.PROMPT_AT_ONCE) else tip.distribution is not None
 
     @property
     def walking(self) -> bool:
-        """Whether numbers of the active prompt's tokens are still to come, one by one."""
+        """Whether the active prompt's tokens still lack numbers that a walk will bring."""
         tip = self.prompt.tip
         if self.can(Capability.PROMPT_AT_ONCE) or tip.whole or self.engine is not EngineStatus.READY:
             return False
         return (ForWalk, tip, RAW) not in self.refused
 
     def knows_ahead(self, token: int) -> bool:
-        """Whether the active prompt's table after this token is known already."""
+        """Whether the table after the active prompt and this token is known already."""
         return self.known.lookahead.place(self.prompt.tip).child(token).distribution is not None
 
     def can(self, capability: Capability) -> bool:
-        """Whether the engine can do something. What is not told yet, it can."""
+        """Whether the engine has a capability. Before it is loaded, it is assumed to have all."""
         return self.model is None or capability in self.model.capabilities
 
     @property
@@ -588,7 +588,7 @@ class Game:
         return self.model.suppressed if self.model else ()
 
     def cannot(self, capability: Capability) -> str:
-        """Why the engine cannot do something, in one line; empty where it can."""
+        """Why the engine lacks a capability, in one line; empty where it has it."""
         if self.model is None or self.can(capability):
             return ""
         who = "server" if self.server else "engine"
@@ -609,7 +609,7 @@ class Game:
 
     @property
     def looks_no_further(self) -> str:
-        """Why it is not computed where the table's rows lead to; empty where it is."""
+        """Why the table does not show where its rows lead to; empty where it does."""
         for name, count in (
             ("lookahead", self.settings.lookahead),
             ("lookahead_tokens", self.settings.lookahead_tokens),
@@ -622,17 +622,17 @@ class Game:
 
     @property
     def server(self) -> str:
-        """The server that has the model, as host and port; empty: it is on this machine."""
+        """The server that has the model, as host and port; empty: the model is on this machine."""
         return visible(self.settings.model.server)
 
     @property
     def comes_back(self) -> str:
-        """The key that brings the engine back."""
+        """The key that restarts or reconnects the engine, in words."""
         return "r, reconnects" if self.server else "r, restarts it"
 
     @property
     def absent(self) -> str:
-        """Why the engine can be asked nothing now, and what helps; empty where it can."""
+        """Why the engine takes no requests now, and what helps; empty where it does."""
         match self.engine:
             case EngineStatus.READY:
                 return ""
@@ -643,24 +643,24 @@ class Game:
 
     @property
     def gone(self) -> str:
-        """That the engine is not there, and what helps."""
+        """A line saying that the engine is not there, and what helps."""
         if self.server:
             return f"no connection to {self.server}: r reconnects"
         return "the engine is not there: r restarts it"
 
     def lost(self, reason: str) -> str:
-        """That the engine is gone, and why."""
-        if self.server and reason.startswith(self.server):  # it says what is wrong with that
+        """A line saying that the engine is gone, and why."""
+        if self.server and reason.startswith(self.server):  # the reason names the server already
             return reason
         return f"{self.stopped} ({reason})"
 
     @property
     def stopped(self) -> str:
-        """That the engine is gone."""
+        """A line saying that the engine is gone."""
         return f"the connection to {self.server} is lost" if self.server else "the engine stopped"
 
     def piece(self, token: int) -> Piece:
-        """The piece of a token met before."""
+        """The piece of a token; a stand-in where it is not known."""
         try:
             return self.known.pieces[token]
         except KeyError:
@@ -669,27 +669,27 @@ class Game:
 
 @record
 class Options:
-    """How things are shown, as the player chose."""
+    """The player's choices of how things are shown."""
 
     layer: Layer = PLAIN
     palette: Palette = Palette.STANDARD
     mouse: bool = False
-    """Whether clicks and the wheel are for this program."""
+    """Whether this program gets clicks and the wheel."""
     by_final: bool = False
-    """Whether the table is sorted by what the lens leaves, and not by the model's own probabilities."""
+    """Whether the table is sorted by final probabilities, and not by the model's own."""
     shows_ahead: bool = True
     """Whether the table shows where each row leads to."""
     ghost: bool = False
-    """Whether the prompt shows how it most likely goes on."""
+    """Whether the prompt shows its most likely continuation."""
     by_delta: bool = False
-    """Whether the table of what is compared is sorted by the size of the changes."""
+    """Whether a comparison's table is sorted by the size of the deltas."""
     order: Order = Order.RECENT
     """How the tree's branches are sorted."""
 
 
 @record
 class Question:
-    """Whether something is meant that was asked for: it is done when the same key comes next."""
+    """A confirmation of an action: the same key next does it."""
 
     action: Action
     line: str
@@ -697,58 +697,58 @@ class Question:
 
 @record
 class Meanwhile:
-    """That the model that is played stands in for one that is downloaded."""
+    """The line saying that the current model stands in for one that is downloaded."""
 
     name: str
 
     @property
     def line(self) -> str:
-        """As it is told."""
+        """The text of the line."""
         return meanwhile(self.name)
 
 
 @record
 class TypedBefore:
-    """What was typed before, to come back to."""
+    """The histories of typed lines."""
 
     histories: Mapping[type[TypingScreen], History] = field(default_factory=dict)
-    """What was typed before on each screen for typing."""
+    """The history of each screen for typing."""
     kinds: Mapping[str, ConstraintKind] = field(default_factory=dict)
-    """In what the constraints that were typed before are written, by their texts."""
+    """The kinds of the constraints in their history, by their texts."""
 
 
 @record
 class Counts:
-    """How many of each there have been so far."""
+    """Running totals."""
 
     lookaheads: int = 0
-    """Look-ahead answers so far: with each the tree knows more, and there is something new to draw."""
+    """Answers to lookahead so far: each adds to the tree, and gives something new to draw."""
     engines: int = 0
-    """Engines started so far: the last one's address."""
+    """Engines started so far, which is the last one's address."""
     requests: int = 0
     """Requests made so far."""
 
 
 @record
 class UnderWay:
-    """The messages that are on their way, by which more is done."""
+    """Background work and the messages to itself that continue it."""
 
     judging: bool = False
-    """Whether a message is on its way by which more of a prompt's tokens are judged."""
+    """Whether a `JudgeFurther` is on its way, which judges more of a prompt's tokens."""
     comparing: bool = False
-    """The same of what is compared."""
+    """Whether a `CompareFurther` is on its way."""
     aligning: tuple[Node, Node] | None = None
-    """The two paths that are being aligned, beside."""
+    """The two paths that are aligned in the background."""
     jumping: int = 0
-    """A jump that waits until all are: forwards (1) or backwards (-1); 0: none."""
+    """A jump that waits until all tokens are judged: forwards (1) or backwards (-1); 0: none."""
 
 
 @record
 class Session:
-    """Everything the screen shows and the keys change: the games, and how one of them is looked at."""
+    """Everything the screen shows and the keys change: the games, and how the current one is shown."""
 
     game: Game
-    """The one that is played."""
+    """The current game."""
     screen: Screen = PLAY
     options: Options = Options()
     typed: TypedBefore = field(default_factory=TypedBefore)
@@ -759,63 +759,63 @@ class Session:
     rows: int = 0
     """Rows that the screen has room for in a table; 0: there is no screen."""
     sampler: tuple[str, int] = ("", 0)
-    """The line of the sampler chain that was left the last time: the sampler's title, and which of its parameters."""
+    """The line where the cursor was last in the sampler chain: the sampler's title, and the index of its parameter."""
     starters: tuple[Starter, ...] = ()
     """Texts to choose from in the list of prompts."""
     models: tuple[ModelEntry, ...] = ()
-    """Models to choose from in the list of them."""
+    """Models to choose from in the list of models."""
     other_games: Mapping[str, Game] = field(default_factory=dict)
-    """What was played with other models, by their keys."""
+    """The games with other models, by the models' keys."""
     origin: str = ""
-    """The key of the model to go back to, until there is something to play with the one loaded in its place."""
+    """The key of the previous model, to return to if the new one fails before it has a prompt."""
     paired: Paired = UNPAIRED
-    """The second model, whose engine runs beside that of the one that is played."""
+    """The second model, whose engine runs beside the current game's."""
     preparing: str = ""
-    """The file of the model that was chosen, while it is looked at; the present one is played on until then."""
+    """The file of the chosen model, while it is checked; meanwhile the present one is played on."""
     download: DownloadState | None = None
-    """A model that is downloaded, as the one that is played only stands in for it."""
+    """The download of a model that the current one stands in for."""
     name: str = ""
-    """What the player called this session."""
+    """The player's name for this session."""
     unsaved: str = ""
     """Why the session cannot be saved as it is now; empty where it can."""
     notice: str = ""
     """One line for the player."""
     standing: Question | Meanwhile | None = None
-    """What stands in the notice's place while there is none; a notice takes it away, and so does the next key."""
+    """Shown while there is no notice, until a notice or the next key."""
 
     @property
     def told(self) -> str:
-        """The line for the player: the notice, or what stands in its place."""
+        """The line to show: the notice, else the standing line."""
         return self.notice or (self.standing.line if self.standing else "")
 
     def asks(self, action: Action) -> bool:
-        """Whether the player was asked if this is meant: the same key again does it."""
+        """Whether the player was asked to confirm this action by the same key."""
         return isinstance(self.standing, Question) and self.standing.action is action
 
     @property
     def beside(self) -> Game | None:
-        """The game of the second model, whose engine runs beside that of the one that is played; None without one."""
+        """The game of the second model, whose engine runs beside the current game's; None without one."""
         if not isinstance(self.paired, Pair):
             return None
         return self.game if self.paired.key == self.game.settings.model.key else self.other_games[self.paired.key]
 
     @property
     def current(self) -> Screen:
-        """The screen that is used; where the help covers it, that one."""
+        """The screen in use, also where the help covers it."""
         return self.screen.over if isinstance(self.screen, Help) else self.screen
 
     def on(self, kind: type[S]) -> S | None:
-        """The screen that is used, if it is of this kind; the help may cover it."""
+        """The screen in use, if it is of this kind; the help may cover it."""
         current = self.current
         return current if isinstance(current, kind) else None
 
     def turned(self, current: Screen) -> "Session":
-        """The session with the screen that is used in another state; what covers it stays."""
+        """The session with another state of the screen in use; the help over it stays."""
         return replace(self, screen=replace(self.screen, over=current) if isinstance(self.screen, Help) else current)
 
     @property
     def lens(self) -> Raw | Sampled:
-        """Through what the active prompt is seen."""
+        """The lens of the active prompt."""
         game = self.game
         return game.sampling.lens(game.prompt, game.suppressed) if game.prompts else RAW
 
@@ -828,14 +828,14 @@ class Session:
 
     @property
     def view(self) -> View | None:
-        """What the lens leaves of the distribution that the table shows; None through the raw one, and until told."""
+        """The lens's view of the distribution that the table shows; None for the raw lens, and until known."""
         lens = self.lens
         return None if isinstance(lens, Raw) else self.game.known.answers.view(lens, self.game.prompt.place.tip)
 
     def viewed(self, node: Node) -> Viewed | None:
-        """What the lens leaves of the distribution after a path.
+        """The lens's view of the distribution after a path.
 
-        While that is on its way, what another lens left of the same one, if it was shown last.
+        While that is on its way, the view of the same node that was shown last, if any.
         """
         lens = self.lens
         if isinstance(lens, Raw):
@@ -846,18 +846,18 @@ class Session:
         return last if last is not None and last.node is node and self.view_awaited(node) else None
 
     def view_awaited(self, node: Node) -> bool:
-        """Whether the engine owes what the lens leaves of the distribution after a path."""
+        """Whether the engine owes the lens's view of the distribution after a path."""
         newest = self.game.newest(ForView)
         return newest is not None and newest[1].node is node and newest[1].lens == self.lens
 
     @property
     def sorts_by_final(self) -> bool:
-        """Whether tables are sorted by what can be drawn. What is compared is sorted by what the models say."""
+        """Whether tables are sorted by final probabilities; those of a comparison never are."""
         return self.options.by_final and self.game.comparison is None
 
     @property
     def order_awaited(self) -> bool:
-        """Whether the shown table's order is not known yet."""
+        """Whether the shown table's order waits for the engine."""
         if not (self.sorts_by_final and self.game.prompts):
             return False
         node = self.game.prompt.place.tip
@@ -865,7 +865,7 @@ class Session:
 
     @property
     def layer_value(self) -> Callable[[Node], float | None]:
-        """What colours a token, 0 to 1; None for a token without colour."""
+        """A function to the value that colours a token, 0 to 1; None for a token without colour."""
         layer, game = self.options.layer, self.game
         if layer is DELTA:
             comparison, floor = game.comparison, game.floor or 0.0
@@ -884,23 +884,23 @@ class Session:
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether the table has a column for where each row leads to: only where that is computed."""
+        """Whether the table has a column for where each row leads to."""
         return self.options.shows_ahead and not self.game.looks_no_further
 
     @property
     def difference(self) -> Difference | None:
-        """How A and B differ where the table is shown; None where nothing is compared, and until told."""
+        """How A and B differ in the shown table; None where nothing is compared, and until known."""
         return self.difference_after(self.game.prompt.place.tip) if self.game.prompts else None
 
     def difference_after(self, node: Node) -> Difference | None:
-        """How A and B differ after a path that the active prompt begins with."""
+        """How A and B differ after a prefix of the active prompt."""
         comparison, prompt = self.game.comparison, self.game.prompt
         taken = prompt.cursor if node is prompt.place.tip else None
         return None if comparison is None else comparison.difference(node, taken)
 
     @property
     def divergence(self) -> Difference | None:
-        """The same, maybe with fewer rows than the table shows: it is there as soon as the place was compared."""
+        """Like `difference`, maybe with fewer rows than the table shows: known as soon as the place was compared."""
         comparison = self.game.comparison if self.game.prompts else None
         if comparison is None:
             return None
@@ -914,13 +914,13 @@ class Session:
 
     @property
     def unfinished(self) -> str:
-        """The text to go on with that was typed and not used."""
+        """Typed text to append that was not used yet."""
         typing = self.on(Input)
         return typing.line.text if typing else self.typed.histories.get(Input, History()).unfinished
 
     @property
     def uninserted(self) -> str:
-        """The text to put into a prompt that was typed and not used."""
+        """Typed text to insert that was not used yet."""
         typing = self.on(Insert)
         if typing is None:
             return self.typed.histories.get(Insert, History()).unfinished
@@ -928,23 +928,27 @@ class Session:
 
     @property
     def unopened(self) -> str:
-        """The text of a new prompt that was typed and not opened."""
+        """Typed text of a new prompt that was not opened yet."""
         typing = self.on(NewPrompt)
         return typing.line.text if typing else self.typed.histories.get(NewPrompt, History()).unfinished
 
     @property
     def arrived(self) -> Here | None:
-        """The model that was downloaded, until it is played."""
-        here = self.download
-        if not isinstance(here, Here) or here.path == self.game.settings.model.key or here.path in self.other_games:
+        """The downloaded model, until it is played."""
+        download = self.download
+        if (
+            not isinstance(download, Here)
+            or download.path == self.game.settings.model.key
+            or download.path in self.other_games
+        ):
             return None
-        return here
+        return download
 
     @property
     def goal(self) -> Prompt:
-        """The path whose numbers are waited for: of what is typed, of the active prompt, then of phrases to score.
+        """The path whose numbers are awaited: typed text, else the active prompt, then phrases to score.
 
-        Where a path's tokens are walked, phrases are walked, too, and need no table.
+        Where tokens are walked, phrases are walked too, and need no table.
         """
         typing = self.on(Input)
         if typing and typing.tip is not typing.base:
@@ -959,17 +963,17 @@ class Session:
 def table(session: Session, prompt: Prompt) -> tuple[Candidate, ...]:
     """The rows of a prompt's table: the likeliest tokens, then the popped one if it is not among them.
 
-    Empty while the distribution, or by what the rows are sorted, is not known. There are no more rows than are to be
-    shown or have room on the screen, whatever is kept; but the selected token has one in any case.
+    Empty while the distribution, or what the rows are sorted by, is not known. There are no more rows than are
+    configured or fit on the screen; but the selected token always has one.
     """
     distribution = prompt.tip.distribution
     if distribution is None:
         return ()
     if compared := _compared(session, prompt):
         return _with_chosen(prompt, compared)
-    most = max(session.game.settings.tokens_to_show, session.rows)
+    limit = max(session.game.settings.tokens_to_show, session.rows)
     child = None if prompt.popped is None else prompt.tip.children.get(prompt.popped)
-    further = {child.token: child.taken} if child is not None and child.taken is not None else {}
+    popped_taken = {child.token: child.taken} if child is not None and child.taken is not None else {}
     viewed = session.viewed(prompt.tip) if session.sorts_by_final else None
     if viewed is None and session.sorts_by_final and session.view_awaited(prompt.tip):
         return ()
@@ -977,20 +981,20 @@ def table(session: Session, prompt: Prompt) -> tuple[Candidate, ...]:
         places: Mapping[int, int] = distribution.rows
         ordered = distribution.candidates()
     else:
-        sorted_rows = by_final(distribution, viewed.view, further)
+        sorted_rows = by_final(distribution, viewed.view, popped_taken)
         places = {row.token: place for place, row in enumerate(sorted_rows)}
         ordered = iter(sorted_rows)
     if prompt.selected is not None and prompt.selected != prompt.popped:
-        most = max(most, places.get(prompt.selected, 0) + 1)
-    rows = tuple(islice(ordered, most))
-    for token, taken in further.items():
+        limit = max(limit, places.get(prompt.selected, 0) + 1)
+    rows = tuple(islice(ordered, limit))
+    for token, taken in popped_taken.items():
         if places.get(token, len(rows)) >= len(rows):
             rows += (taken.row(token),)
     return rows
 
 
 def _compared(session: Session, prompt: Prompt) -> list[Candidate]:
-    """The likeliest tokens of A or B, or of A until B's are known, by strict answers; none before the first of them."""
+    """The likeliest tokens of A or B by strict answers, of A alone until B's are known; empty before the first."""
     if session.game.comparison is None:
         return []
     if (difference := session.difference_after(prompt.tip)) is None:
@@ -1001,14 +1005,16 @@ def _compared(session: Session, prompt: Prompt) -> list[Candidate]:
 
 
 def _with_chosen(prompt: Prompt, rows: list[Candidate]) -> tuple[Candidate, ...]:
-    """The rows of what is compared, and those of the selected and the popped token.
+    """A comparison's rows, and those of the selected and the popped token.
 
-    What no strict answer has said yet of these is not told: see `compared.of_row`.
+    The latter two are left out until an answer has their numbers: see `compared.of_row`.
     """
-    there = {row.token for row in rows}
-    further = [one for one in dict.fromkeys((prompt.selected, prompt.popped)) if one is not None and one not in there]
-    told = ((token, prompt.tip.said_strictly(token) or prompt.tip.said(token)) for token in further)
-    return (*rows, *(taken.row(token) for token, taken in told if taken))
+    shown = {row.token for row in rows}
+    extra = [
+        token for token in dict.fromkeys((prompt.selected, prompt.popped)) if token is not None and token not in shown
+    ]
+    numbers = ((token, prompt.tip.said_strictly(token) or prompt.tip.said(token)) for token in extra)
+    return (*rows, *(taken.row(token) for token, taken in numbers if taken))
 
 
 def selected_row(session: Session, prompt: Prompt) -> int:
@@ -1030,30 +1036,30 @@ def is_cut(session: Session, token: int) -> bool:
 
 
 def next_after(session: Session) -> Callable[[Place], int | None]:
-    """What says which token most likely follows a path, as the session's lens leaves it; None: that is not known.
+    """A function to the token that most likely follows a path through the lens; None where that is not known.
 
-    What a constraint leaves is known where the engine was asked. What samplers leave is told by their biases alone
-    where they do not keep the order: everywhere, so that it is one quantity.
+    With a constraint it is known where the engine gave a view. Samplers that change the order count by their biases
+    alone, at every place, so that it is one quantity.
     """
     lens, view_of = session.lens, session.game.known.answers.view
     if isinstance(lens, Raw):
         return likeliest_after
 
     def after(place: Place) -> int | None:
-        if (told := place.distribution) is None:
+        if (distribution := place.distribution) is None:
             return None
-        asked = lens.constraint is not None or follows(lens)
-        if asked and place.node is not None and (view := view_of(lens, place.node)) is not None:
+        by_view = lens.constraint is not None or follows(lens)
+        if by_view and place.node is not None and (view := view_of(lens, place.node)) is not None:
             return next(iter(view.likeliest), None)
-        return likeliest(lens, told) if lens.constraint is None else None
+        return likeliest(lens, distribution) if lens.constraint is None else None
 
     return after
 
 
 def continuation(session: Session) -> tuple[int, ...]:
-    """The selected token and what most likely follows it, as far as known; none where it is not to be shown.
+    """The ghost text: the selected token and the likeliest known tokens after it; empty where it is not shown.
 
-    It ends with a line, so that it does not take the prompt's own end out of sight.
+    It ends at a line's end, so that the prompt's tip stays in sight.
     """
     if not session.options.ghost or not isinstance(session.current, Play) or not session.game.prompts:
         return ()
@@ -1066,17 +1072,17 @@ def continuation(session: Session) -> tuple[int, ...]:
     chosen = rows[selected_row(session, prompt)].token
     if is_cut(session, chosen):
         return ()
-    there = game.known.lookahead.place(prompt.tip).child(chosen)
-    tokens = (chosen, *following(there, LONGEST_BRANCH, next_after(session)))
-    for place, token in enumerate(tokens):
+    after_chosen = game.known.lookahead.place(prompt.tip).child(chosen)
+    tokens = (chosen, *following(after_chosen, LONGEST_BRANCH, next_after(session)))
+    for index, token in enumerate(tokens):
         piece = game.piece(token)
         if piece.ends or b"\n" in piece.data:
-            return tokens[: place + (not piece.ends)]
+            return tokens[: index + (not piece.ends)]
     return tokens
 
 
 def text_of(game: Game, tip: Node) -> bytes:
-    """The text of a path as bytes: what tokenising gave it, without the BOS that it adds."""
+    """The text of a path as bytes, without the BOS and the space that tokenising adds."""
     path, model = tip.path(), game.model
     if model and model.bos is not None and path[:1] == [model.bos]:
         path = path[1:]
@@ -1085,7 +1091,7 @@ def text_of(game: Game, tip: Node) -> bytes:
 
 
 def split_otherwise(game: Game, tip: Node) -> str:
-    """That a path is not what the tokenizer makes of its text, and what helps; empty where it is, or not compared."""
+    """A line saying that the tokenizer splits a path's text otherwise; empty where it does not, or is unchecked."""
     if tip.differs is None:
         return ""
     if without_text(game, tip):
@@ -1094,7 +1100,7 @@ def split_otherwise(game: Game, tip: Node) -> str:
 
 
 def without_text(game: Game, tip: Node) -> bool:
-    """Whether a path differs from the tokenizer's because it has bytes that no text has."""
+    """Whether a path differs from the tokenizer's because its bytes are no valid text there."""
     if (place := tip.differs) is None:
         return False
     around = tip.ancestor(place + 5).nodes(max(0, place - 3))  # no character has more than four tokens

@@ -1,9 +1,9 @@
 """The one place where a session changes: `update(session, message) -> (session, effects)`.
 
-A message is a key's action, something else that the player does, an engine's reply, or
-the outcome of an effect. An effect is something for the shell around this to do: ask
-the engine, save, quit. Nothing here waits, reads a clock or touches the world, so a
-game can be played in a test without model or terminal.
+A message is a key's action, other input, an engine's reply, or the outcome of an
+effect. An effect is work for the shell around this: send a request, save, quit.
+Nothing here waits, reads a clock or does I/O, so tests can play a game without
+model or terminal.
 """
 
 from dataclasses import replace
@@ -32,8 +32,8 @@ from tokex_gguf.play.versus import ALONE, UNPAIRED
 from tokex_gguf.values.lens import RAW, Sampled
 
 
-def seen(session: Session) -> Session:
-    """The session that knows which view was shown last."""
+def _with_view_shown(session: Session) -> Session:
+    """Records the view that is shown, so that it stays in sight until the next one comes."""
     view, lens = session.view, session.lens
     last = session.game.seen
     if view is None or not isinstance(lens, Sampled) or (last is not None and last.view is view):
@@ -41,30 +41,30 @@ def seen(session: Session) -> Session:
     return replace(session, game=replace(session.game, seen=Viewed(session.game.prompt.place.tip, lens, view)))
 
 
-THROUGH = (dice.roll_on, judge_on, cursor.jump_on, look_through, judge_phrases)
-"""What goes on by itself where the prompt is seen through a lens."""
-JUDGED = (judge,)
-"""The same, behind what is looked for among answers: of both, that is waited for."""
-BESIDE = (compare_on, compare)
-"""What goes on by itself where something is compared."""
-FURTHER_AHEAD = (look_further_ahead,)
-"""What goes on by itself where nothing else does."""
-FANNED = (fan_out.go_on, critical.go_on)
-"""What goes on by itself where answers were looked for."""
-TWO_FIRST = (second_model.watch, compare_table)
-"""What goes on by itself where a second model is there, and comes before what a key may ask for next."""
-TWO = (second_model.take_turns, compare_models)
-"""What goes on by itself there, and comes behind that."""
+LENS_STEPS = (dice.roll_on, judge_on, cursor.jump_on, look_through, judge_phrases)
+"""Run after each message while the prompt is seen through a lens."""
+VERDICT_STEPS = (judge,)
+"""The same, but after the search for answers, which the player waits for."""
+COMPARISON_STEPS = (compare_on, compare)
+"""Run while something is compared."""
+FURTHER_LOOKAHEAD_STEPS = (look_further_ahead,)
+"""Run last: it requests only what nothing else needs the engine for."""
+SEARCH_STEPS = (fan_out.go_on, critical.go_on)
+"""Run where answers or critical tokens were looked for."""
+SECOND_MODEL_FIRST_STEPS = (second_model.watch, compare_table)
+"""Run where there is a second model, before lookahead."""
+SECOND_MODEL_STEPS = (second_model.take_turns, compare_models)
+"""The same, after lookahead and walks."""
 
 
 def update(session: Session, message: Message) -> Outcome:
-    """The session after a message, and what is to be done."""
-    if isinstance(message, InternalError):  # before all that may have failed
+    """Handles a message: the next session, and the effects to carry out."""
+    if isinstance(message, InternalError):  # first: any step below may be what failed
         return replace(session, notice=INTERNAL_ERROR), []
     before = session
     if isinstance(message, PLAYERS):
         if session.under_way.jumping:
-            # Who goes on meanwhile does not wait for it.
+            # Any input ends a jump that still waits.
             session = replace(session, under_way=replace(session.under_way, jumping=0))
         session, effects = act(session, message)
     else:
@@ -72,14 +72,30 @@ def update(session: Session, message: Message) -> Outcome:
     session = remember(before, session, asked=isinstance(message, PLAYERS))
     if session.game.prompts:
         session = versus.follow(before, visited(before, session))
-    through, judged = (THROUGH, JUDGED) if session.game.pressed.rolling or session.lens is not RAW else ((), ())
-    beside = () if session.game.versus is ALONE else BESIDE
-    first, two = (TWO_FIRST, TWO) if session.paired is not UNPAIRED else ((), ())
-    ahead = FURTHER_AHEAD if session.game.settings.lookahead_tokens else ()
-    fanned = FANNED if session.game.results.fans else ()
-    for more in (*through, *fanned, *judged, *first, look_ahead, walk, *two, *beside, check, *ahead, downloads.begin):
-        session, further = more(session)
-        effects = effects + further
+    lens_steps, verdict_steps = (
+        (LENS_STEPS, VERDICT_STEPS) if session.game.pressed.rolling or session.lens is not RAW else ((), ())
+    )
+    comparison_steps = () if session.game.versus is ALONE else COMPARISON_STEPS
+    second_first, second_steps = (
+        (SECOND_MODEL_FIRST_STEPS, SECOND_MODEL_STEPS) if session.paired is not UNPAIRED else ((), ())
+    )
+    lookahead_steps = FURTHER_LOOKAHEAD_STEPS if session.game.settings.lookahead_tokens else ()
+    search_steps = SEARCH_STEPS if session.game.results.fans else ()
+    for step in (
+        *lens_steps,
+        *search_steps,
+        *verdict_steps,
+        *second_first,
+        look_ahead,
+        walk,
+        *second_steps,
+        *comparison_steps,
+        check,
+        *lookahead_steps,
+        downloads.begin,
+    ):
+        session, step_effects = step(session)
+        effects = effects + step_effects
     if session.standing and session.notice:
         session = replace(session, standing=None)
-    return seen(session), effects
+    return _with_view_shown(session), effects

@@ -173,7 +173,7 @@ def _parameter_lines(
     off = "" if parameter.off is None else f"; {parameter.text(parameter.off)} is off"
     scope = f"{parameter.text(parameter.least)} to {parameter.text(parameter.most)}{off}"
     lines.append(fit([("class:key", f" {parameter.flag}"), ("class:dim", f"  {scope}")], width))
-    if (alone := rules.alone(session)) is not None:
+    if (alone := rules.cuts_alone(session)) is not None:
         token, cut = alone
         name = label(glimpse(session.game.piece(token).data))
         lines += _wrapped(f"By itself it would {'cut' if cut else 'not cut'} “{name}”.", "class:dim", width)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 from tokex_gguf.play import screens
 from tokex_gguf.play.rules import list_search
-from tokex_gguf.play.rules.chain import told_of_value
-from tokex_gguf.play.rules.insertion import told as told_of_insertion
+from tokex_gguf.play.rules.chain import value_hint
+from tokex_gguf.play.rules.insertion import place_hint
 from tokex_gguf.play.rules.text_entry import price
 from tokex_gguf.play.rules.tree import selected_end
 from tokex_gguf.play.screens import Screen
@@ -103,7 +103,7 @@ PANES: dict[type[Screen], Pane] = {
     screens.Play: Pane(),
     screens.SearchScreen: Pane(label="search", note=price),
     screens.Input: Pane(score_lines, _no_rows, label="go on with"),
-    screens.Insert: Pane(label="put in", note=told_of_insertion),
+    screens.Insert: Pane(label="put in", note=place_hint),
     screens.Find: Pane(label="find in the prompt"),
     screens.Name: Pane(label="name of this session"),
     screens.Ban: Pane(label="ban the text"),
@@ -135,7 +135,7 @@ PANES: dict[type[Screen], Pane] = {
     ),
     screens.Samplers: Pane(chain_lines, chain_entries, table=True),
     screens.SamplersToAdd: Pane(missing_lines, missing_entries, table=True),
-    screens.SamplerValue: Pane(chain_lines, _no_rows, label="value", note=told_of_value, table=True),
+    screens.SamplerValue: Pane(chain_lines, _no_rows, label="value", note=value_hint, table=True),
     screens.SamplerText: Pane(chain_lines, _no_rows, label="flags or JSON", table=True),
     screens.Commands: Pane(command_lines, command_entries, label="command"),
     screens.Help: Pane(label="find in the help"),

@@ -37,9 +37,21 @@ def help_row(entries: HelpOf) -> ScreenRow:
             Command(Action.PAGE_UP, None, ("pageup",), "Help", "page", "One page up.", footer=60),
             Command(Action.PAGE_DOWN, None, ("pagedown",), "Help", "page", "One page down.", footer=60),
             Command(
-                Action.TOP, help_screen.scroll(-prompt.ALL, entries), ("home",), "Help", "top", "To the beginning."
+                Action.TOP,
+                help_screen.scroll(-prompt.ALL_ROWS, entries),
+                ("home",),
+                "Help",
+                "top",
+                "To the beginning.",
             ),
-            Command(Action.BOTTOM, help_screen.scroll(prompt.ALL, entries), ("end",), "Help", "end", "To the end."),
+            Command(
+                Action.BOTTOM,
+                help_screen.scroll(prompt.ALL_ROWS, entries),
+                ("end",),
+                "Help",
+                "end",
+                "To the end.",
+            ),
             Command(
                 Action.ENTER, help_screen.run(entries), ("enter",), "Help", "do it", "Do what is selected.", footer=90
             ),

@@ -178,8 +178,8 @@ def rows(
         Command(Action.DOWN, move(1), down, topic, "row", f"Select the {one} below.", footer=70, disabled=disabled),
         Command(Action.PAGE_UP, move(-prompt.PAGE), ("pageup",), topic, "page up", f"Select ten {several} up."),
         Command(Action.PAGE_DOWN, move(prompt.PAGE), ("pagedown",), topic, "page down", f"Select ten {several} down."),
-        Command(Action.TOP, move(-prompt.ALL), ("home", "g"), topic, "top", f"Select the first {one}."),
-        Command(Action.BOTTOM, move(prompt.ALL), ("end", "G"), topic, "bottom", f"Select the last {one}."),
+        Command(Action.TOP, move(-prompt.ALL_ROWS), ("home", "g"), topic, "top", f"Select the first {one}."),
+        Command(Action.BOTTOM, move(prompt.ALL_ROWS), ("end", "G"), topic, "bottom", f"Select the last {one}."),
     )
     return commands if letters else commands[:4]
 

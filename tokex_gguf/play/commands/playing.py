@@ -62,9 +62,14 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(Action.PAGE_UP, prompt.select(-prompt.PAGE), ("pageup",), "Table", "page up", "Select ten rows up."),
     Command(Action.PAGE_DOWN, prompt.select(prompt.PAGE), ("pagedown",), "Table", "page down", "Select ten rows down."),
-    Command(Action.TOP, prompt.select(-prompt.ALL), ("home", "g"), "Table", "top", "Select the first row."),
+    Command(Action.TOP, prompt.select(-prompt.ALL_ROWS), ("home", "g"), "Table", "top", "Select the first row."),
     Command(
-        Action.BOTTOM, prompt.select(prompt.ALL), ("end", "G"), "Table", "bottom", "Select the last token of the table."
+        Action.BOTTOM,
+        prompt.select(prompt.ALL_ROWS),
+        ("end", "G"),
+        "Table",
+        "bottom",
+        "Select the last token of the table.",
     ),
     Command(
         Action.APPEND,

@@ -1,4 +1,4 @@
-"""How the prompt most likely goes on: showing it, and taking it up."""
+"""The column of continuations and the ghost text: showing them, and appending words of the latter."""
 
 import unicodedata
 from dataclasses import replace
@@ -16,27 +16,27 @@ CUT = "the selected token is cut: what follows it is not looked into"
 
 def column(session: Session) -> Outcome:
     """Shows or hides where each row leads to."""
-    told = "hidden" if session.options.shows_ahead else "shown from 100 columns on, as far as it is known"
+    state = "hidden" if session.options.shows_ahead else "shown from 100 columns on, as far as it is known"
     return replace(
         session,
         options=replace(session.options, shows_ahead=not session.options.shows_ahead),
-        notice=f"where each row leads to is {told}",
+        notice=f"where each row leads to is {state}",
     ), []
 
 
 def ghost(session: Session) -> Outcome:
-    """Shows or hides how the prompt most likely goes on, behind its end."""
-    takes = "tab takes it up, word by word" if session.game.versus is ALONE else "while you compare, tab goes to B"
-    told = "hidden" if session.options.ghost else f"shown: {takes}"
+    """Shows or hides the ghost text."""
+    tab_hint = "tab takes it up, word by word" if session.game.versus is ALONE else "while you compare, tab goes to B"
+    state = "hidden" if session.options.ghost else f"shown: {tab_hint}"
     return replace(
         session,
         options=replace(session.options, ghost=not session.options.ghost),
-        notice=f"how the prompt most likely goes on is {told}",
+        notice=f"how the prompt most likely goes on is {state}",
     ), []
 
 
 def cannot_take(session: Session) -> str:
-    """Why there is nothing to take up."""
+    """Why no word can be appended; empty where one can."""
     if not session.options.ghost:
         return OFF
     if continuation(session):
@@ -47,39 +47,39 @@ def cannot_take(session: Session) -> str:
 
 
 def take_word(session: Session) -> Outcome:
-    """Appends what the prompt most likely goes on with, to the end of the word."""
+    """Appends the ghost text up to the end of its first word."""
     tokens = continuation(session)
     count = word([session.game.piece(token) for token in tokens])
     prompt = session.game.prompt
     node = prompt.tip
     for token in tokens[:count]:
-        session.game.known.lookahead.recall(node)  # what it says of the next one comes along
+        session.game.known.lookahead.recall(node)  # copies its distribution into the tree
         node = node.child(token).play()
     return show(with_prompt(session, Prompt(node, begins=prompt.begins)))
 
 
 def word(pieces: list[Piece]) -> int:
-    r"""How many of some tokens the first word has, with the blanks before it.
+    r"""How many tokens the first word has, with the blanks before it.
 
     >>> word([Piece(b" cli"), Piece(b"ps"), Piece(b" in")]), word([Piece(b"\n"), Piece(b"a")])
     (2, 1)
     """
     text = b""
     for count, piece in enumerate(pieces):
-        if text and _parts(text, piece.data):
+        if text and _word_ends_between(text, piece.data):
             return count
         text += piece.data
     return len(pieces)
 
 
-def _parts(before: bytes, after: bytes) -> bool:
-    """Whether a word ends between two texts. Inside a character none does."""
+def _word_ends_between(before: bytes, after: bytes) -> bool:
+    """Whether a word ends between two texts; never inside a character."""
     try:
-        text, more = before.decode(), after.decode()
+        text, following = before.decode(), after.decode()
     except UnicodeDecodeError:
         return False
-    left, right = text[-1:], more[:1]
-    if not text.strip():  # blanks go with the word behind them, line breaks stand alone
+    left, right = text[-1:], following[:1]
+    if not text.strip():  # blanks belong to the word after them, line breaks stand alone
         return "\n" in text
     if not right or left.isspace() or right.isspace():
         return bool(right)

@@ -16,13 +16,13 @@ from tokex_gguf.values.samplers import Chain
 from tokex_gguf.values.tokens import glimpse, label, meant, visible
 
 STEPS = (-math.inf, -8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0, 8.0)
-"""What + and - go through: added to a token's logit; the first bans it."""
+"""The biases that + and - step through, added to a token's logit; the first bans the token."""
 NAMED = 5
-"""Tokens that a notice names."""
+"""The most tokens that a notice names."""
 
 
 def cannot_sample(session: Session) -> str:
-    """Why nothing can be made of the model's probabilities; empty where something can."""
+    """Why samplers cannot be used; empty where they can."""
     return session.game.cannot(Capability.SAMPLERS)
 
 
@@ -43,14 +43,16 @@ def step(direction: int) -> Callable[[Session], Outcome]:
         token = rows[selected_row(session, place)].token
         chain = session.game.sampling.chain
         amount = chain.biases.get(token, 0.0)
-        further = [one for one in STEPS if (one > amount if direction > 0 else one < amount)]
+        steps = [
+            step_amount for step_amount in STEPS if (step_amount > amount if direction > 0 else step_amount < amount)
+        ]
         name = label(glimpse(session.game.piece(token).data))
-        if not further:
+        if not steps:
             end = "the most that + adds" if direction > 0 else "banned already"
             return replace(session, notice=f"{name} {bias_text(amount)}: this is {end}"), []
-        amount = further[0] if direction > 0 else further[-1]
+        amount = steps[0] if direction > 0 else steps[-1]
         session = _with(session, chain.biased(token, amount))
-        # The token stays selected where the order changes, also when it was only the first one.
+        # Select the token explicitly: it stays selected if the order changes.
         session = with_prompt(session, chosen(session.game.prompt, token))
         return replace(session, notice=f"{name} {bias_text(amount) or 'has no bias any more'}"), []
 
@@ -68,7 +70,7 @@ def ban(session: Session) -> Outcome:
 
 
 def enter(session: Session) -> Outcome:
-    """Asks which tokens spell the text that is typed."""
+    """Requests the tokens that spell the typed text."""
     screen = session.on(Ban)
     assert screen is not None
     text = meant(screen.line.text[:MOST_CHARACTERS])
@@ -76,8 +78,8 @@ def enter(session: Session) -> Outcome:
     if not text:
         return replace(session, notice="nothing was typed, nothing is banned"), []
     if session.game.engine is not EngineStatus.READY:
-        told = f"{session.game.stopped}: Esc, then {session.game.comes_back}"
-        return replace(session, screen=screen, notice=told), []
+        notice = f"{session.game.stopped}: Esc, then {session.game.comes_back}"
+        return replace(session, screen=screen, notice=notice), []
     return request(session, ForBan(text), lambda number: Spell(number, text))
 
 
@@ -100,13 +102,13 @@ def unban(session: Session) -> Outcome:
     """Lifts all bans."""
     chain = session.game.sampling.chain
     bans = [token for token, amount in chain.bias if amount == -math.inf]
-    chain = replace(chain, bias=tuple(one for one in chain.bias if one[1] != -math.inf))
+    chain = replace(chain, bias=tuple(item for item in chain.bias if item[1] != -math.inf))
     count = "1 ban is" if len(bans) == 1 else f"{len(bans)} bans are"
     return replace(_with(session, chain), notice=f"{count} lifted" if bans else "no token is banned"), []
 
 
 def order(session: Session) -> Outcome:
-    """Sorts the table by what the samplers leave, or by the model's own probabilities."""
+    """Sorts the table by final probabilities, or by the model's own."""
     by_final = not session.options.by_final
     notice = "sorted by final: what can be drawn comes first" if by_final else "sorted by raw"
     return replace(session, options=replace(session.options, by_final=by_final), notice=notice), []

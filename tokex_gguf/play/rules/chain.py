@@ -22,7 +22,7 @@ FAR_STEPS = 10
 MOST_CHARACTERS = 30
 """Characters of a number: what is pasted may be longer."""
 MOST_KEPT = 9
-"""Chains of the player's own that stay among the presets."""
+"""The most chains of the player's own that stay among the presets."""
 OFFERED = "llama.cpp"
 """The preset that an empty chain is offered."""
 
@@ -31,26 +31,28 @@ class ChainLine(NamedTuple):
     """A line of the chain."""
 
     stage: str
-    """What cuts there, as `Sampled.stages` names it."""
+    """The name of what cuts there, as in `Sampled.stages`."""
     kind: Kind | None = None
-    """The sampler; None: it is the constraint, or the tokens with a bias, yours and the model's own."""
+    """The sampler; None: the line of the constraint, or of biased tokens, yours and the model's own."""
     parameter: int = 0
-    """Which of the sampler's parameters."""
+    """The index of the sampler's parameter."""
 
 
 def lines(game: Game) -> list[ChainLine]:
-    """The lines of a game's chain, in the order in which they are applied: one for each parameter."""
+    """The lines of a game's chain in the order of application, one for each parameter."""
     sampling = game.sampling
     constraint = [ChainLine(GRAMMAR)] if sampling.constraint else []
     bias = [ChainLine(LOGIT_BIAS)] if biased(game) else []
     samplers = [
-        ChainLine(one.row.title, one.kind, index) for one in sampling.chain.samplers for index in range(len(one.values))
+        ChainLine(sampler.row.title, sampler.kind, index)
+        for sampler in sampling.chain.samplers
+        for index in range(len(sampler.values))
     ]
     return [*constraint, *bias, *samplers]
 
 
 def biased(game: Game) -> int:
-    """How many tokens have a bias; where anything acts, with those that the model's file bans."""
+    """How many tokens have a bias; where anything acts, including those that the model's file bans."""
     sampling = game.sampling
     own = game.suppressed if sampling.constraint or sampling.chain.acting != NO_CHAIN else ()
     return len(sampling.chain.bias) + sum(token not in sampling.chain.biases for token in own)
@@ -64,12 +66,12 @@ def length(session: Session) -> int:
 def selected(session: Session) -> ChainLine | None:
     """The selected line; None where there is none."""
     screen = session.on(Samplers) or session.on(SamplerValue)
-    there = lines(session.game)
-    return there[min(screen.row, len(there) - 1)] if screen and there else None
+    chain_lines = lines(session.game)
+    return chain_lines[min(screen.row, len(chain_lines) - 1)] if screen and chain_lines else None
 
 
 def what_it_did(session: Session) -> dict[str, tuple[Stage, Stage]]:
-    """What each stage found and left in the shown table, by its name; empty until that is known."""
+    """The state of the shown table before and after each stage, by the stage's name; empty until known."""
     lens, node = session.lens, session.game.prompt.place.tip
     screen = session.on(Samplers)
     if session.view is None and screen and not isinstance(lens, Raw):
@@ -83,10 +85,10 @@ def what_it_did(session: Session) -> dict[str, tuple[Stage, Stage]]:
     return dict(zip(lens.stages, zip((first, *view.stages), view.stages, strict=False), strict=False))
 
 
-def alone(session: Session) -> tuple[int, bool] | None:
-    """The token that is selected in the table, and whether the selected sampler would cut it if it were the only one.
+def cuts_alone(session: Session) -> tuple[int, bool] | None:
+    """The token selected in the table, and whether the selected sampler would cut it if it were the only sampler.
 
-    None for a sampler that cuts nothing, and where what is kept of the table does not decide it.
+    None for a sampler that cuts nothing, and where the kept candidates do not decide it.
     """
     line, place = selected(session), session.game.prompt.place
     before, rows = place.tip.distribution, table(session, place)
@@ -96,51 +98,51 @@ def alone(session: Session) -> tuple[int, bool] | None:
     lens, row = lens_of(Chain((sampler,))), rows[selected_row(session, place)]
     if isinstance(lens, Raw) or not decidable(lens):
         return None
-    # Samplers see the first answer, whatever the row shows while something is compared.
-    said = place.tip.said(row.token)
-    cut = None if said is None else cut_by(lens, before, said)
-    return None if cut is None else (row.token, cut != NOT_CUT)
+    # Samplers see the first answer, even where a comparison shows a strict one.
+    numbers = place.tip.said(row.token)
+    cut_stage = None if numbers is None else cut_by(lens, before, numbers)
+    return None if cut_stage is None else (row.token, cut_stage != NOT_CUT)
 
 
 # --- the screen
 
 
 def open_chain(session: Session) -> Outcome:
-    """Shows the chain; selected is the line that was left the last time, at first that of a sampler that acts."""
+    """Shows the chain. Selected is the line from the last time, at first one of a sampler that acts."""
     places = [(line.stage, line.parameter) for line in lines(session.game)]
-    left = session.sampler
-    row = places.index(left) if left in places else _first(session.game)
+    last_line = session.sampler
+    row = places.index(last_line) if last_line in places else _first(session.game)
     return replace(session, screen=Samplers(row=row, told=session.lens)), []
 
 
 def close(session: Session) -> Outcome:
     """Back to the table."""
-    return replace(_left(session), screen=PLAY), []
+    return replace(_with_line_kept(session), screen=PLAY), []
 
 
-def _left(session: Session) -> Session:
-    """The session that knows the selected line, for when the chain is shown again."""
+def _with_line_kept(session: Session) -> Session:
+    """Stores the selected line, for when the chain is shown again."""
     line = selected(session)
     return replace(session, sampler=(line.stage, line.parameter)) if line else session
 
 
 def _first(game: Game) -> int:
     """The line of the first sampler that acts."""
-    acting = {one.kind for one in game.sampling.chain.acting.samplers}
+    acting = {sampler.kind for sampler in game.sampling.chain.acting.samplers}
     return next((index for index, line in enumerate(lines(game)) if line.kind in acting), 0)
 
 
 def _with_chain(session: Session, chain: Chain, notice: str = "", keep: ChainLine | None = None) -> Outcome:
-    """The session with another chain; a line that it still has stays selected."""
+    """Sets another chain. The selected line, or `keep`, stays selected if the chain still has it."""
     screen = session.on(Samplers)
-    told = session.lens if screen is None or session.view or isinstance(session.lens, Raw) else screen.told
+    shown_lens = session.lens if screen is None or session.view or isinstance(session.lens, Raw) else screen.told
     keep = keep or selected(session)
     game = replace(session.game, sampling=replace(session.game.sampling, chain=chain))
-    there = lines(game)
-    row = max(0, min(_row(session), len(there) - 1)) if keep else _first(game)
-    row = there.index(keep) if keep in there else row
+    chain_lines = lines(game)
+    row = max(0, min(_row(session), len(chain_lines) - 1)) if keep else _first(game)
+    row = chain_lines.index(keep) if keep in chain_lines else row
     session = replace(session, game=game, notice=notice)
-    return session.turned(Samplers(row=row, told=told)), []
+    return session.turned(Samplers(row=row, told=shown_lens)), []
 
 
 def _row(session: Session) -> int:
@@ -149,7 +151,7 @@ def _row(session: Session) -> int:
 
 
 def _or_play(session: Session, screen: Screen) -> Screen:
-    """A screen; where the engine is gone, which closes every list, none."""
+    """The screen, or the table where the engine is gone, which closes every list."""
     return PLAY if session.game.engine is EngineStatus.DEAD else screen
 
 
@@ -176,8 +178,8 @@ def no_value(session: Session) -> str:
         own = session.game.suppressed
         if not own:
             return "biased tokens: + and - on a row of the table change them, Del takes all away"
-        told = f"the model's file bans {len(own)}, as in llama.cpp's programs"
-        return f"biased tokens: {told}; + and - on a row of the table make more, Del takes those away"
+        bans = f"the model's file bans {len(own)}, as in llama.cpp's programs"
+        return f"biased tokens: {bans}; + and - on a row of the table make more, Del takes those away"
     return "" if line.kind else "the constraint comes before all samplers: C changes it, back at the table"
 
 
@@ -218,13 +220,13 @@ def _range(parameter: Parameter) -> str:
 
 
 def _set(session: Session, sampler: Sampler) -> Outcome:
-    """The chain with a sampler of another value; where it does nothing all the same, the player is told."""
-    told = "" if sampler.on else f"{sampler.row.title} is switched off: space switches it on"
-    return _with_chain(session, session.game.sampling.chain.with_sampler(sampler), told)
+    """Sets a sampler's value; the notice says if the sampler is off."""
+    notice = "" if sampler.on else f"{sampler.row.title} is switched off: space switches it on"
+    return _with_chain(session, session.game.sampling.chain.with_sampler(sampler), notice)
 
 
 def begin_number(session: Session) -> Outcome:
-    """Begins to type a value in place of the selected one; in an empty chain, takes what is offered."""
+    """Begins to type a value in place of the selected one; in an empty chain, inserts the offered preset."""
     if selected(session) is None:
         return _with_chain(session, replace(DEFAULT, bias=session.game.sampling.chain.bias))
     if reason := no_value(session):
@@ -235,7 +237,7 @@ def begin_number(session: Session) -> Outcome:
 
 
 def typed(session: Session, text: str) -> Outcome:
-    """A digit, which begins a number, or what is pasted: a number, or a chain of other programs."""
+    """Handles a digit, which begins a number, or pasted text: a number, or another program's chain."""
     if not _begins_number(text):
         return _read(session, text)
     if reason := no_value(session):
@@ -249,7 +251,7 @@ def _begins_number(text: str) -> bool:
 
 
 def set_number(session: Session) -> Outcome:
-    """Sets the value that is typed."""
+    """Sets the typed value."""
     screen = session.on(SamplerValue)
     assert screen is not None
     text = screen.line.text.strip()[:MOST_CHARACTERS]
@@ -267,13 +269,13 @@ def set_number(session: Session) -> Outcome:
 
 
 def leave_number(session: Session) -> Outcome:
-    """Back to the chain; the value stays as it was."""
+    """Returns to the chain; the value stays as it was."""
     back = Samplers(row=_row(session), told=session.lens)
     return replace(session, screen=_or_play(session, back)), []
 
 
-def told_of_value(session: Session) -> str:
-    """What the value that is typed may be."""
+def value_hint(session: Session) -> str:
+    """The range of the value that is being typed."""
     if no_value(session):
         return ""
     line, sampler, parameter = _parameter(session)
@@ -289,25 +291,25 @@ def switch(session: Session) -> Outcome:
     if reason := no_value(session):
         return replace(session, notice=reason), []
     line, sampler, _ = _parameter(session)
-    if sampler.on and not sampler.acts:  # switching it off would not be seen
+    if sampler.on and not sampler.acts:  # switching it off would change nothing
         return replace(session, notice=_idle(sampler, line.parameter)), []
     sampler = sampler.switched()
-    told = _idle(sampler, line.parameter) if sampler.on else ""
-    return _with_chain(session, session.game.sampling.chain.with_sampler(sampler), told)
+    notice = _idle(sampler, line.parameter) if sampler.on else ""
+    return _with_chain(session, session.game.sampling.chain.with_sampler(sampler), notice)
 
 
 def _idle(sampler: Sampler, selected: int = 0) -> str:
-    """That a sampler does nothing at its values, where that is so, and what makes it act."""
+    """A line saying that a sampler does nothing at its values, and what makes it act; empty where it acts."""
     if sampler.acts:
         return ""
-    by = sampler.awakening
-    if by is None:
+    awakening = sampler.awakening
+    if awakening is None:
         return f"{sampler.row.title} does nothing at these values: ← and → change them"
-    index, step = by
+    index, step = awakening
     parameter, value = sampler.row.parameters[index], sampler.values[index]
-    name, there = parameter.label, parameter.text(parameter.step(value, step))
-    way = f"{'→' if step > 0 else '←'} {there}" if index == selected else f"{there} there"
-    return f"{sampler.row.title} does nothing at {name} {parameter.text(value)}: {way} switches it on"
+    name, target = parameter.label, parameter.text(parameter.step(value, step))
+    hint = f"{'→' if step > 0 else '←'} {target}" if index == selected else f"{target} there"
+    return f"{sampler.row.title} does nothing at {name} {parameter.text(value)}: {hint} switches it on"
 
 
 def move(step: int) -> Callable[[Session], Outcome]:
@@ -318,12 +320,12 @@ def move(step: int) -> Callable[[Session], Outcome]:
             return replace(session, notice=reason), []
         chain = session.game.sampling.chain
         line, sampler, _ = _parameter(session)
-        there = chain.samplers.index(sampler) + step
-        if not 0 <= there < len(chain.samplers):
+        index = chain.samplers.index(sampler) + step
+        if not 0 <= index < len(chain.samplers):
             return replace(session, notice=f"this is the {'first' if step < 0 else 'last'} sampler"), []
-        for one in (sampler, chain.samplers[there]):
-            if one.row.chooses:
-                return replace(session, notice=f"{one.row.title} chooses the token itself: it stays last"), []
+        for moved in (sampler, chain.samplers[index]):
+            if moved.row.chooses:
+                return replace(session, notice=f"{moved.row.title} chooses the token itself: it stays last"), []
         return _with_chain(session, chain.moved(sampler.kind, step), keep=line)
 
     return go
@@ -346,7 +348,7 @@ def missing(session: Session) -> list[Kind]:
 
 
 def missing_length(session: Session) -> int:
-    """How many those are."""
+    """How many samplers the chain lacks."""
     return len(missing(session))
 
 
@@ -354,11 +356,11 @@ def list_missing(session: Session) -> Outcome:
     """Lists the samplers that the chain lacks."""
     if not missing(session):
         return replace(session, notice="the chain has all samplers"), []
-    return replace(_left(session), screen=SamplersToAdd()), []
+    return replace(_with_line_kept(session), screen=SamplersToAdd()), []
 
 
 def add(session: Session) -> Outcome:
-    """Adds the selected one, where llama.cpp's order has it, with llama.cpp's values."""
+    """Adds the selected sampler at its place in llama.cpp's order, with llama.cpp's values."""
     screen, kinds = session.on(SamplersToAdd), missing(session)
     if screen is None or not kinds:
         return leave_missing(session)
@@ -368,7 +370,7 @@ def add(session: Session) -> Outcome:
 
 
 def leave_missing(session: Session) -> Outcome:
-    """Back to the chain; nothing is added."""
+    """Returns to the chain; nothing is added."""
     return open_chain(session)
 
 
@@ -376,68 +378,68 @@ def leave_missing(session: Session) -> Outcome:
 
 
 def _unbiased(chain: Chain) -> Chain:
-    """What a preset is compared by: a bias is of single tokens, and stays with any of them."""
+    """A chain without biases, as presets are compared: biases stay with any preset."""
     return replace(chain, bias=())
 
 
 def presets(game: Game) -> dict[str, Chain]:
     """All presets by their names: those built in, the model's own, the configuration's, and the player's own."""
     model = _unbiased(chain_of_metadata(game.model.sampling)) if game.model else NO_CHAIN
-    mine = game.sampling.own
+    own = game.sampling.own
     named = [
         *PRESETS.items(),
         ("the model's own", model),
         *((name, _unbiased(chain)) for name, chain in game.settings.presets),
-        *(("yours" if len(mine) == 1 else f"yours {number}", chain) for number, chain in enumerate(mine, 1)),
+        *(("yours" if len(own) == 1 else f"yours {number}", chain) for number, chain in enumerate(own, 1)),
     ]
-    found: dict[str, Chain] = {}
+    by_name: dict[str, Chain] = {}
     for name, chain in named:
-        if chain in found.values():  # the same once more would be the end of the way through them
+        if chain in by_name.values():  # a duplicate would end the cycle through the presets
             continue
-        others = (f"{name} ({number})" for number in count(2))
-        found[next(one for one in (name, *islice(others, len(named))) if one not in found)] = chain
-    return found
+        numbered = (f"{name} ({number})" for number in count(2))
+        by_name[next(free for free in (name, *islice(numbered, len(named))) if free not in by_name)] = chain
+    return by_name
 
 
-def _kept(sampling: Sampling, game: Game) -> Sampling:
-    """What is drawn by, with the chain among the presets: it can be left for another."""
+def _with_chain_kept(sampling: Sampling, game: Game) -> Sampling:
+    """Adds the chain to the presets, so that it can be replaced and found again."""
     chain = _unbiased(sampling.chain)
     return sampling if chain in presets(game).values() else replace(sampling, own=(*sampling.own, chain)[-MOST_KEPT:])
 
 
 def preset(session: Session) -> Outcome:
-    """To the next preset. A chain that is none becomes one, so that the keys lead back to it."""
-    sampling = _kept(session.game.sampling, session.game)
+    """Sets the next preset. The present chain becomes a preset first, so that the key leads back to it."""
+    sampling = _with_chain_kept(session.game.sampling, session.game)
     session = replace(session, game=replace(session.game, sampling=sampling))
-    there = list(presets(session.game).items())
-    present = [chain for _, chain in there].index(_unbiased(sampling.chain))
-    place = (present + 1) % len(there)
-    name, chain = there[place]
-    told = f"preset {place + 1} of {len(there)}: {name}"
-    return _with_chain(session, replace(chain, bias=sampling.chain.bias), told)
+    named_chains = list(presets(session.game).items())
+    index = [chain for _, chain in named_chains].index(_unbiased(sampling.chain))
+    following = (index + 1) % len(named_chains)
+    name, chain = named_chains[following]
+    notice = f"preset {following + 1} of {len(named_chains)}: {name}"
+    return _with_chain(session, replace(chain, bias=sampling.chain.bias), notice)
 
 
 # --- other programs
 
 
 def copy_out(session: Session) -> Outcome:
-    """Gives the chain to the clipboard as flags, and to a file as flags and as JSON."""
+    """Copies the chain to the clipboard as flags, and writes it to a file as flags and JSON."""
     chain = session.game.sampling.chain
     flags = flags_of(chain)
     return replace(session, notice="copying"), [CopyOut(flags, f"{flags}\n\n{json_of(chain)}\n")]
 
 
 def read_in(session: Session) -> Outcome:
-    """Begins to type flags or JSON, with what was left the last time."""
-    session = _left(session)
+    """Begins to type flags or JSON, with the unfinished text from the last time."""
+    session = _with_line_kept(session)
     before = history(session, SamplerText)
-    told = "the text typed before is back: ctrl+u clears it" if before.unfinished else ""
+    notice = "the text typed before is back: ctrl+u clears it" if before.unfinished else ""
     session = with_history(session, SamplerText, replace(before, unfinished=""))
-    return replace(session, screen=SamplerText(line=EMPTY.typed(before.unfinished)), notice=told), []
+    return replace(session, screen=SamplerText(line=EMPTY.typed(before.unfinished)), notice=notice), []
 
 
 def take_in(session: Session) -> Outcome:
-    """Reads what is typed."""
+    """Reads the typed text."""
     screen = session.on(SamplerText)
     assert screen is not None
     if not screen.line.text.strip():
@@ -446,7 +448,7 @@ def take_in(session: Session) -> Outcome:
 
 
 def _read(session: Session, text: str) -> Outcome:
-    """A chain of other programs in place of this one, which stays among the presets. What is none can be edited."""
+    """Replaces the chain, which stays among the presets, by another program's. Text that is no chain can be edited."""
     text = text.strip()
     try:
         reading = read_json(text) if text.startswith("{") else read_flags(text)
@@ -454,16 +456,16 @@ def _read(session: Session, text: str) -> Outcome:
         screen = session.on(SamplerText) or SamplerText(line=EMPTY.typed(text))
         return replace(session, screen=screen, notice=str(error)), []
     session = used_up(session) if session.on(SamplerText) else session
-    sampling = _kept(session.game.sampling, session.game)
+    sampling = _with_chain_kept(session.game.sampling, session.game)
     session = replace(session, game=replace(session.game, sampling=sampling))
     chain = reading.chain if reading.chain.bias else replace(reading.chain, bias=sampling.chain.bias)
-    told = "; ".join(["read", *reading.told, "p leads back to the chain before"])
-    session, effects = _with_chain(session, chain, told)
+    notice = "; ".join(["read", *reading.told, "p leads back to the chain before"])
+    session, effects = _with_chain(session, chain, notice)
     return replace(session, screen=_or_play(session, session.screen)), effects
 
 
 def leave_text(session: Session) -> Outcome:
-    """Back to the chain; the text comes back the next time."""
-    kept = "the text is kept: i brings it back" if session.line.text else ""
+    """Returns to the chain; the text comes back the next time."""
+    notice = "the text is kept: i brings it back" if session.line.text else ""
     session, effects = open_chain(put_aside(session))
-    return replace(session, screen=_or_play(session, session.screen), notice=kept), effects
+    return replace(session, screen=_or_play(session, session.screen), notice=notice), effects

@@ -9,10 +9,10 @@ from tokex_gguf.play.rules import cursor
 from tokex_gguf.play.screens import Commands, ListScreen, ListSearch, Screen
 from tokex_gguf.play.session import Session
 
-NOWHERE = 4
-"""The place of a command that has not all words."""
+NO_MATCH_RANK = 4
+"""The rank of a command that does not have all words."""
 MOST_CHARACTERS = 200
-"""Characters that are looked at: what is pasted may be longer."""
+"""Characters of the line that are searched for: a paste may be longer."""
 
 
 def open_commands(session: Session) -> Outcome:
@@ -21,13 +21,13 @@ def open_commands(session: Session) -> Outcome:
 
 
 def under(session: Session) -> Screen:
-    """The screen that commands are listed for, or whose lines are searched; else the one that is used."""
+    """The screen under a list of commands or a line search; else the screen in use."""
     current = session.current
     return current.over if isinstance(current, Commands | ListSearch) else current
 
 
 def with_under(session: Session, screen: Screen) -> Session:
-    """The session with another screen in that place. What is typed above it stays, if there is a list to search."""
+    """Replaces the screen that `under` gives. A search over it stays, if the new screen is a list."""
     current = session.current
     match current:
         case Commands():
@@ -39,29 +39,29 @@ def with_under(session: Session, screen: Screen) -> Session:
 
 
 def close(session: Session) -> Outcome:
-    """Back to the screen before, with nothing done."""
+    """Returns to the screen before; nothing is done."""
     return replace(session, screen=_screen(session).over), []
 
 
 def found(session: Session, rows: CommandsOf) -> list[Command]:
-    """The commands that have all words that are typed, those with such a name first, then those meant by the words."""
+    """The commands that have all typed words: matches of names first, then of search words, then of help texts."""
     screen = _screen(session)
     text = " ".join(screen.line.text[:MOST_CHARACTERS].casefold().split())
     words = set(text.split())
 
-    def place(command: Command) -> int:
-        """Where it has them: 0 as its name, 1 in its name, 2 in what it is looked for by, 3 in what is told of it."""
+    def rank(command: Command) -> int:
+        """0: the text is its name; the words are in its name: 1, in its search words: 2, in its help: 3."""
         if command.name == text:
             return 0
-        known = f"{command.name} {command.label}".casefold()
-        for place, more in enumerate(("", command.words, f"{command.topic} {command.help}"), 1):
-            known += f" {more}".casefold()
-            if all(word in known for word in words):
-                return place
-        return NOWHERE
+        searched = f"{command.name} {command.label}".casefold()
+        for match_rank, part in enumerate(("", command.words, f"{command.topic} {command.help}"), 1):
+            searched += f" {part}".casefold()
+            if all(word in searched for word in words):
+                return match_rank
+        return NO_MATCH_RANK
 
-    able = [command for command in rows(screen.over) if command.handler not in (None, open_commands)]
-    return sorted([command for command in able if place(command) < NOWHERE], key=place)
+    runnable = [command for command in rows(screen.over) if command.handler not in (None, open_commands)]
+    return sorted([command for command in runnable if rank(command) < NO_MATCH_RANK], key=rank)
 
 
 def select(step: int, rows: CommandsOf) -> Handler:
@@ -87,7 +87,7 @@ def pick(rows: CommandsOf) -> Callable[[Session, int], Outcome]:
 
 
 def run(rows: CommandsOf) -> Handler:
-    """Does the selected command on the screen that it belongs to."""
+    """Runs the selected command on its screen."""
 
     def go(session: Session) -> Outcome:
         screen, commands = _screen(session), found(session, rows)

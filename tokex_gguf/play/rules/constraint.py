@@ -26,13 +26,13 @@ ENDINGS = {
     ".lark": ConstraintKind.LARK,
     ".regex": ConstraintKind.REGEX,
 }
-"""In what a file is written, by the end of its name."""
+"""The kind of a constraint's file, by the end of its name."""
 NEXT = "space plays on, E shows its cost"
-"""What to do under a constraint."""
+"""A hint for playing under a constraint."""
 
 
 def cannot_constrain(session: Session) -> str:
-    """Why there can be no constraint now; empty where there can."""
+    """Why no constraint can be set now; empty where one can."""
     if reason := session.game.cannot(Capability.CONSTRAINTS):
         return reason
     if session.game.engine is not EngineStatus.READY:
@@ -41,7 +41,7 @@ def cannot_constrain(session: Session) -> str:
 
 
 def open_constraint(session: Session) -> Outcome:
-    """Begins to type a constraint, with the present one in the line, or what was left there."""
+    """Begins to type a constraint, with the unfinished text or the present one in the line."""
     before, present = history(session, Constraining), session.game.sampling.constraint
     text = before.unfinished or (present.text if present else "")
     kind = present.kind if present and text == present.text else session.typed.kinds.get(text, _kind_of(text))
@@ -50,7 +50,7 @@ def open_constraint(session: Session) -> Outcome:
 
 
 def _kind_of(text: str) -> ConstraintKind:
-    """In what a text is written that was never typed here, as far as that can be seen."""
+    """A guess at the kind of a constraint from its text."""
     begins = text.lstrip()
     if begins.startswith("{"):
         return ConstraintKind.JSON_SCHEMA
@@ -60,28 +60,28 @@ def _kind_of(text: str) -> ConstraintKind:
 
 
 def _with_kind(session: Session) -> Session:
-    """The session that knows in what the text in the line is written, for when that comes back."""
+    """Stores the kind of the text in the line, for when the text comes back from the history."""
     screen = _screen(session)
     if not screen.line.text:
         return session
     others = {text: kind for text, kind in session.typed.kinds.items() if text != screen.line.text}
-    kept = list(others.items())[-MOST_TEXTS:]
-    return replace(session, typed=replace(session.typed, kinds={**dict(kept), screen.line.text: screen.kind}))
+    recent = list(others.items())[-MOST_TEXTS:]
+    return replace(session, typed=replace(session.typed, kinds={**dict(recent), screen.line.text: screen.kind}))
 
 
 def next_kind(session: Session) -> Outcome:
-    """To the next way to write a constraint; the text stays."""
+    """Selects the next kind of constraint; the text stays."""
     screen = _screen(session)
     kinds = list(ConstraintKind)
     following = kinds[(kinds.index(screen.kind) + 1) % len(kinds)]
-    return _awaited_no_more(session.turned(replace(screen, kind=following))), []
+    return _with_reading_ended(session.turned(replace(screen, kind=following))), []
 
 
 def walk(step: int) -> Callable[[Session], Outcome]:
-    """To an earlier (-1) or a later (1) constraint that was typed, in what it was written then."""
+    """Goes to an earlier (-1) or a later (1) typed constraint, with its kind."""
 
     def go(session: Session) -> Outcome:
-        session, effects = text_entry.walk(step)(_awaited_no_more(_with_kind(session)))
+        session, effects = text_entry.walk(step)(_with_reading_ended(_with_kind(session)))
         screen = _screen(session)
         return session.turned(replace(screen, kind=session.typed.kinds.get(screen.line.text, screen.kind))), effects
 
@@ -89,72 +89,72 @@ def walk(step: int) -> Callable[[Session], Outcome]:
 
 
 def right(session: Session) -> Outcome:
-    """One character right; in an empty line, the example comes."""
+    """Moves right by a character; in an empty line, inserts the example."""
     screen = _screen(session)
     line = screen.line.moved(1) if screen.line.text else EMPTY.typed(EXAMPLES[screen.kind])
     return session.turned(replace(screen, line=line)), []
 
 
 def close(session: Session) -> Outcome:
-    """Leaves the constraint as it was, also while what was typed is being read."""
-    return text_entry.close(_awaited_no_more(_with_kind(session)))
+    """Leaves the constraint as it was, also while the typed one is being read."""
+    return text_entry.close(_with_reading_ended(_with_kind(session)))
 
 
-def _awaited_no_more(session: Session) -> Session:
-    """The session in which no constraint is being read, nor the file of one."""
+def _with_reading_ended(session: Session) -> Session:
+    """Ends the reading of a constraint or its file."""
     return without(session, ForConstraint).turned(replace(_screen(session), file=""))
 
 
 def enter(session: Session) -> Outcome:
-    """Sets what was typed as the constraint from the place on that is looked at; an empty line lifts it.
+    """Sets the typed constraint from the cursor on; an empty line lifts it.
 
-    A file's name behind an @ is read first.
+    After an @ comes the name of a file to read.
     """
-    session = _awaited_no_more(_with_kind(session))
+    session = _with_reading_ended(_with_kind(session))
     screen = _screen(session)
     text = screen.line.text
     if not text.strip():
-        return _lifted(session)
+        return _lift(session)
     if text.startswith("@"):
         name = text[1:].strip()
         if not name:
             return replace(session, notice="after the @ comes a file's name, as @schema.json"), []
         return replace(session.turned(replace(screen, file=name)), notice=f"reading {name}"), [ReadText(name)]
-    return _asked(session, screen.kind, text)
+    return _request_constraint(session, screen.kind, text)
 
 
-def _lifted(session: Session) -> Outcome:
-    told = "there is no constraint any more" if session.game.sampling.constraint else ""
+def _lift(session: Session) -> Outcome:
+    notice = "there is no constraint any more" if session.game.sampling.constraint else ""
     sampling = replace(session.game.sampling, constraint=None)
     session = used_up(session)
     session = replace(
         session, game=replace(session.game, sampling=sampling), options=replace(session.options, by_final=False)
     )
-    return ask(replace(session, notice=told))
+    return ask(replace(session, notice=notice))
 
 
 def file_read(session: Session, name: str, text: str) -> Outcome:
-    """The file of a constraint is read: its name may say in what it is written."""
+    """Handles a constraint's file: its name may give the kind."""
     screen = session.on(Constraining)
     if screen is None or screen.file != name:
-        return session, []  # whoever went on meanwhile does not want it
+        return session, []  # the player has moved on meanwhile
     kind = next((kind for ending, kind in ENDINGS.items() if name.lower().endswith(ending)), screen.kind)
     text = text.removesuffix("\n").removesuffix("\r")
     if not text.strip():
         return file_not_read(session, name, "empty")
-    return _asked(_with_kind(session.turned(replace(screen, file="", kind=kind))), kind, text)
+    return _request_constraint(_with_kind(session.turned(replace(screen, file="", kind=kind))), kind, text)
 
 
 def file_not_read(session: Session, name: str, reason: str) -> Outcome:
-    """The file of a constraint cannot be had: what was typed stays."""
+    """A constraint's file cannot be read: the typed text stays."""
     screen = session.on(Constraining)
     if screen is None or screen.file != name:
         return session, []
     return replace(session.turned(replace(screen, file="")), notice=f"{name}: {reason}"), []
 
 
-def _asked(session: Session, kind: ConstraintKind, text: str) -> Outcome:
-    """Asks the engine whether it understands a constraint."""
+def _request_constraint(session: Session, kind: ConstraintKind, text: str) -> Outcome:
+    """Sends a constraint to the engine, which says whether it accepts it."""
     if reason := cannot_constrain(session):
         return replace(session, notice=reason), []
     place, tip = session.game.prompt.place.tip, session.game.prompt.tip
@@ -173,11 +173,11 @@ def _asked(session: Session, kind: ConstraintKind, text: str) -> Outcome:
 
 
 def constrained(session: Session, purpose: ForConstraint, message: Constrained) -> Outcome:
-    """The engine has understood a constraint: it holds from now on."""
+    """Sets a constraint that the engine has accepted."""
     if session.on(Constraining):
         session = used_up(session)
     sampling = replace(session.game.sampling, constraint=purpose.constraint)
-    # What is legal may be far below what is likely: it comes first now, and → takes the best of it.
+    # Legal tokens may be unlikely: sort them first, so that → takes the best of them.
     session = replace(
         session, game=replace(session.game, sampling=sampling), options=replace(session.options, by_final=True)
     )
@@ -186,17 +186,17 @@ def constrained(session: Session, purpose: ForConstraint, message: Constrained) 
         return replace(session, notice=f"{purpose.constraint.title}: C changes it"), []
     begins = purpose.place.depth
     if message.broken < 0:
-        told = "the text so far can go on" if begins < prompt.tip.depth else "it holds from here on"
+        effect_text = "the text so far can go on" if begins < prompt.tip.depth else "it holds from here on"
         session = with_prompt(session, replace(prompt, begins=begins, selected=None, cursor=None, chosen=None))
-        return replace(session, notice=f"{purpose.constraint.title}: {told}; {NEXT}"), []
+        return replace(session, notice=f"{purpose.constraint.title}: {effect_text}; {NEXT}"), []
     first = prompt.tip.ancestor(message.broken + 1)
     session = with_prompt(session, replace(prompt, begins=begins, cursor=first, chosen=None, sought=None))
-    told = f"token {first.depth}, {label(session.game.piece(first.token).data)}, is the first that is not legal"
-    return replace(session, notice=f"{purpose.constraint.title}: {told}"), []
+    effect_text = f"token {first.depth}, {label(session.game.piece(first.token).data)}, is the first that is not legal"
+    return replace(session, notice=f"{purpose.constraint.title}: {effect_text}"), []
 
 
 def force(session: Session) -> Outcome:
-    """Goes on through all that the constraint leaves no choice in."""
+    """Appends the tokens that the constraint forces."""
     prompt, lens = session.game.prompt, session.lens
     if isinstance(lens, Raw) or lens.constraint is None:
         return replace(session, notice="there is no constraint: C sets one"), []
@@ -213,18 +213,18 @@ def _not_forced(session: Session) -> str:
 
 
 def forced(session: Session, purpose: ForForced, tokens: list[int], *, more: bool) -> Outcome:
-    """What is forced is there, or a part of it."""
+    """Appends forced tokens, or a part of them."""
     prompt = session.game.prompt
     if prompt.tip is not purpose.node or prompt.cursor is not None:
-        return session, []  # who went elsewhere meanwhile does not want it
+        return session, []  # the player has moved on meanwhile
     if not tokens:
         return replace(session, notice=_not_forced(session)), []
     tip = prompt.tip
     for token in tokens:
         tip = tip.child(token).play()
     session, effects = show(with_prompt(session, Prompt(tip, begins=prompt.begins)))
-    further = "; F again goes on" if more else ""
-    return replace(session, notice=f"{counted(len(tokens), 'token')} forced by the constraint{further}"), effects
+    hint = "; F again goes on" if more else ""
+    return replace(session, notice=f"{counted(len(tokens), 'token')} forced by the constraint{hint}"), effects
 
 
 def _screen(session: Session) -> Constraining:

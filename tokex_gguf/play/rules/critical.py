@@ -8,7 +8,7 @@ from tokex_gguf.play.critical import FURTHEST, CriticalState, CriticalTokens
 from tokex_gguf.play.fan import KEPT_FAN_OUTS
 from tokex_gguf.play.messages import FanFurther, Outcome
 from tokex_gguf.play.purposes import ForCritical
-from tokex_gguf.play.requests import kept, request
+from tokex_gguf.play.requests import candidates_at_tip, request
 from tokex_gguf.play.rules import fan_out
 from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
 from tokex_gguf.play.screens import PLAY, AnswerList, CriticalLead, CriticalList
@@ -19,37 +19,37 @@ from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import label, meant
 from tokex_gguf.values.tree import Node
 
-LOOKED_AT = 100
-"""Places that are looked at with one message."""
-GONE_ON = 40
-"""Tokens of what is known that are gone on by with one message."""
+PLACES_AT_ONCE = 100
+"""Places that one message examines."""
+TOKENS_AT_ONCE = 40
+"""Known tokens that one message appends to second choices."""
 PLACE_COUNTS = (4, 8, 16, 32, MOST_PLACES)
-"""Numbers of places that keys go through."""
+"""Numbers of places that keys choose from."""
 
 
 def of(session: Session, base: Node) -> CriticalTokens | None:
-    """The critical tokens of a path, as far as they were looked for."""
-    return next((one for one in reversed(session.game.results.criticals) if one.found.base is base), None)
+    """The search for a path's critical tokens; None where there was none."""
+    return next((search for search in reversed(session.game.results.criticals) if search.found.base is base), None)
 
 
 def shown(session: Session) -> CriticalTokens | None:
-    """Those that are listed."""
+    """The search that is listed."""
     screen = session.on(CriticalList) or session.on(CriticalLead)
     return None if screen is None else of(session, screen.base)
 
 
 def _shown(session: Session) -> CriticalTokens:
-    one = shown(session)
-    assert one is not None
-    return one
+    search = shown(session)
+    assert search is not None
+    return search
 
 
-def _with(session: Session, one: CriticalTokens) -> Session:
-    """The session with these in place of those of the same path; they are the latest."""
-    others = tuple(other for other in session.game.results.criticals if other.found.base is not one.found.base)
+def _with(session: Session, search: CriticalTokens) -> Session:
+    """Stores a search as the latest, in place of one from the same path."""
+    others = tuple(other for other in session.game.results.criticals if other.found.base is not search.found.base)
     return replace(
         session,
-        game=replace(session.game, results=replace(session.game.results, criticals=(*others, one)[-KEPT_FAN_OUTS:])),
+        game=replace(session.game, results=replace(session.game.results, criticals=(*others, search)[-KEPT_FAN_OUTS:])),
     )
 
 
@@ -59,117 +59,118 @@ def _fresh(session: Session, base: Node, rule: Rule) -> Critical:
 
 
 def open_list(session: Session) -> Outcome:
-    """Lists the critical tokens of the path whose answers are listed; what was found before stays."""
+    """Lists the critical tokens of the path whose answers are listed; results from before stay."""
     fan = fan_out.shown(session)
     assert fan is not None
-    base, before, settings = fan.out.base, of(session, fan.out.base), session.game.settings
-    lead = before.found.rule.lead if before else lead_of(base, session.game.piece)
+    base, search, settings = fan.out.base, of(session, fan.out.base), session.game.settings
+    lead = search.found.rule.lead if search else lead_of(base, session.game.piece)
     rule = Rule(lead, fan.out.stop, fan.pattern)
-    if before is None:
-        before = CriticalTokens(_fresh(session, base, rule), settings.critical, settings.critical_tokens)
-    elif before.found.rule != rule:
-        before = replace(before, found=_fresh(session, base, rule), paused=False)
-    return replace(_with(session, replace(before, fault="", due=False)), screen=CriticalList(base=base)), []
+    if search is None:
+        search = CriticalTokens(_fresh(session, base, rule), settings.critical, settings.critical_tokens)
+    elif search.found.rule != rule:
+        search = replace(search, found=_fresh(session, base, rule), paused=False)
+    return replace(_with(session, replace(search, fault="", due=False)), screen=CriticalList(base=base)), []
 
 
 def close(session: Session) -> Outcome:
-    """Back to the list of answers. What was found is kept, and no more is looked for."""
+    """Returns to the list of answers. Results are kept; the search stops."""
     base = _shown(session).found.base
-    there = fan_out.fan_of(session, base) is not None
-    return replace(session, screen=AnswerList(base=base) if there else PLAY), []
+    has_answers = fan_out.fan_of(session, base) is not None
+    return replace(session, screen=AnswerList(base=base) if has_answers else PLAY), []
 
 
 # --- asking
 
 
 def go_on(session: Session) -> Outcome:
-    """While their list is shown, looks at places, goes on through what is known, and asks for what is not."""
-    if not session.game.results.criticals or (one := shown(session)) is None:
+    """While their list is shown, examines places, continues second choices, and requests what is not known."""
+    if not session.game.results.criticals or (search := shown(session)) is None:
         return session, []
-    game, found = session.game, one.found
-    if found.lacking:  # numbers of a prompt that is walked come late: the list may have to go on
-        found.look_on(0)
-    if game.pending is not None or game.pressed.autoplay or one.state is not CriticalState.RUNNING:
+    game, critical = session.game, search.found
+    if critical.lacking:  # a walked prompt's numbers come late: the list may have to change
+        critical.look_on(0)
+    if game.pending is not None or game.pressed.autoplay or search.state is not CriticalState.RUNNING:
         return session, []
-    if any(isinstance(asked, ForCritical) and asked.awaited for asked in game.asked.values()):
+    if any(isinstance(purpose, ForCritical) and purpose.awaited for purpose in game.asked.values()):
         return session, []
-    work, wanted = GONE_ON, None
-    if found.look_on(LOOKED_AT):
-        while (work := found.advance(one.places, one.each, work)) > 0:
-            wanted = found.wanted(one.places)
+    work, wanted = TOKENS_AT_ONCE, None
+    if critical.look_on(PLACES_AT_ONCE):
+        while (work := critical.advance(search.places, search.each, work)) > 0:
+            wanted = critical.wanted(search.places)
             if wanted is None:
-                return session, []  # all is there
+                return session, []  # complete
             game.known.lookahead.recall(wanted)
             if wanted.distribution is None:
                 return _ask(session, wanted) if game.engine is EngineStatus.READY else (session, [])
-    if one.due or one.state is not CriticalState.RUNNING:
+    if search.due or search.state is not CriticalState.RUNNING:
         return session, []
-    return _with(session, replace(one, due=True)), [FanFurther()]
+    return _with(session, replace(search, due=True)), [FanFurther()]
 
 
 def _ask(session: Session, node: Node) -> Outcome:
     assert node.parent is not None
-    path, branches, top = node.parent.path(), [[node.token]], kept(session)
+    path, branches, top = node.parent.path(), [[node.token]], candidates_at_tip(session)
     return request(session, ForCritical(node), lambda number: Lookahead(number, path, branches, top, waited=True))
 
 
 def further(session: Session) -> Session:
-    """The session when the message came by which more is looked at."""
-    criticals = tuple(replace(one, due=False) if one.due else one for one in session.game.results.criticals)
+    """Handles `FanFurther`: another one may be sent."""
+    criticals = tuple(replace(search, due=False) if search.due else search for search in session.game.results.criticals)
     return replace(session, game=replace(session.game, results=replace(session.game.results, criticals=criticals)))
 
 
 def refused(session: Session, node: Node, reason: str) -> Session:
-    """The session in which the engine is not asked any more where it was asked for what follows a path."""
+    """Notes that the engine refused the distribution after a path in the searches that wait for it."""
     criticals = tuple(
-        replace(one, fault=reason) if _waits_for(one, node) else one for one in session.game.results.criticals
+        replace(search, fault=reason) if _waits_for(search, node) else search
+        for search in session.game.results.criticals
     )
     return replace(session, game=replace(session.game, results=replace(session.game.results, criticals=criticals)))
 
 
-def _waits_for(one: CriticalTokens, node: Node) -> bool:
-    run = one.found.running(one.places)
+def _waits_for(search: CriticalTokens, node: Node) -> bool:
+    run = search.found.running(search.places)
     return run is not None and run.node is node
 
 
 def pause(session: Session) -> Outcome:
-    """Looks no further, or goes on: where some did not end, with twice as many tokens for each."""
-    one = _shown(session)
-    match one.state:
+    """Pauses or resumes the search; where some answers did not end, doubles the tokens for each."""
+    search = _shown(session)
+    match search.state:
         case CriticalState.RUNNING:
-            return _with(session, replace(one, paused=True)), []
+            return _with(session, replace(search, paused=True)), []
         case CriticalState.PAUSED:
-            return _with(session, replace(one, paused=False)), []
+            return _with(session, replace(search, paused=False)), []
         case CriticalState.LONG | CriticalState.LONGEST:
-            return _longer(session, one)
+            return _longer(session, search)
         case CriticalState.DONE:
             return replace(session, notice="these are all: + looks at more places"), []
         case CriticalState.FAULT:
-            return _with(session, replace(one, fault="")), []
+            return _with(session, replace(search, fault="")), []
 
 
-def _longer(session: Session, one: CriticalTokens) -> Outcome:
-    if one.each >= FURTHEST:
+def _longer(session: Session, search: CriticalTokens) -> Outcome:
+    if search.each >= FURTHEST:
         return replace(session, notice=f"no more than {FURTHEST:,} tokens from each place"), []
-    each = min(2 * one.each, FURTHEST)
-    one.found.resume()
-    told = f"goes on to {each:,} tokens from each place"
-    return replace(_with(session, replace(one, each=each, paused=False)), notice=told), []
+    each = min(2 * search.each, FURTHEST)
+    search.found.resume()
+    notice = f"goes on to {each:,} tokens from each place"
+    return replace(_with(session, replace(search, each=each, paused=False)), notice=notice), []
 
 
 def more(step: int) -> Callable[[Session], Outcome]:
-    """Looks at more places, or at fewer."""
+    """Examines more places, or fewer."""
 
     def go(session: Session) -> Outcome:
-        one = _shown(session)
-        there = [count for count in PLACE_COUNTS if (count - one.places) * step > 0]
-        if not there:
-            least = min(one.places, PLACE_COUNTS[0])  # the configuration may want fewer
-            told = f"no more than {MOST_PLACES} places" if step > 0 else f"no fewer than {counted(least, 'place')}"
-            return replace(session, notice=told), []
-        places = min(there) if step > 0 else max(there)
-        told = f"looks at the {places} most doubtful places"
-        return replace(_with(session, replace(one, places=places)), notice=told), []
+        search = _shown(session)
+        counts = [count for count in PLACE_COUNTS if (count - search.places) * step > 0]
+        if not counts:
+            fewest = min(search.places, PLACE_COUNTS[0])  # the configuration may set fewer
+            notice = f"no more than {MOST_PLACES} places" if step > 0 else f"no fewer than {counted(fewest, 'place')}"
+            return replace(session, notice=notice), []
+        places = min(counts) if step > 0 else max(counts)
+        notice = f"looks at the {places} most doubtful places"
+        return replace(_with(session, replace(search, places=places)), notice=notice), []
 
     return go
 
@@ -191,31 +192,31 @@ def pick(session: Session, row: int) -> Outcome:
     return _select(session, row) if row >= 0 else (session, [])
 
 
-def _select(session: Session, wanted: int) -> Outcome:
-    one = _shown(session)
-    there, before = one.trials, one.selected
-    if not there:
+def _select(session: Session, target: int) -> Outcome:
+    search = _shown(session)
+    trials, before = search.trials, search.selected
+    if not trials:
         return replace(session, notice="no place was found yet"), []
-    row = max(0, min(len(there) - 1, wanted))
-    if row == before and wanted != row:
-        return replace(session, notice=f"this is the {'first' if wanted < row else 'last'} line"), []
-    return _with(session, replace(one, at=there[row].place.node)), []
+    row = max(0, min(len(trials) - 1, target))
+    if row == before and target != row:
+        return replace(session, notice=f"this is the {'first' if target < row else 'last'} line"), []
+    return _with(session, replace(search, at=trials[row].place.node)), []
 
 
 def append(session: Session) -> Outcome:
-    """Lets the prompt go on with the second choice, as far as that was gone on from."""
+    """Continues the prompt with the second choice, as far as that was continued."""
     trial, end, reason = _end(session)
     if trial is None or end is None:
         return replace(session, notice=reason), []
     begin = _play(trial, end)
     prompt = Prompt(end, begins=min(session.game.prompt.begins, begin))
     session, effects = show(with_prompt(replace(session, screen=PLAY), prompt))
-    told = f"the prompt goes another way from token {begin + 1} on: u takes that back"
-    return replace(session, notice=session.notice or told), effects
+    notice = f"the prompt goes another way from token {begin + 1} on: u takes that back"
+    return replace(session, notice=session.notice or notice), effects
 
 
 def open_new(session: Session) -> Outcome:
-    """Opens that as a new prompt."""
+    """Opens the path with the second choice as a new prompt."""
     trial, end, reason = _end(session)
     reason = reason or no_room(session)
     if trial is None or end is None or reason:
@@ -227,7 +228,7 @@ def open_new(session: Session) -> Outcome:
 
 
 def _play(trial: Trial, end: Node) -> int:
-    """Notes that a prompt is about to come there; returns how many tokens it has from before."""
+    """Marks the new tokens as played; returns how many tokens come before them."""
     begin = trial.place.node.depth - 1
     for node in end.nodes(begin):
         node.play()
@@ -235,11 +236,11 @@ def _play(trial: Trial, end: Node) -> int:
 
 
 def _end(session: Session) -> tuple[Trial | None, Node | None, str]:
-    """The selected line, and the path that has its answer; or why that is not opened."""
-    one = _shown(session)
-    if not one.trials:
+    """The selected line, and the path with its answer; or why that is not opened."""
+    search = _shown(session)
+    if not search.trials:
         return None, None, "no place was found yet"
-    trial = one.trials[one.selected]
+    trial = search.trials[search.selected]
     place = trial.place
     if trial.run.last.depth >= place.node.depth:
         return trial, trial.run.last, ""
@@ -247,7 +248,7 @@ def _end(session: Session) -> tuple[Trial | None, Node | None, str]:
     if piece.ends:
         return trial, None, f"nothing follows: the second choice, {label(piece.data)}, ends the text"
     assert place.node.parent is not None
-    end = place.node.parent.child(place.second)  # nothing but that belongs to it
+    end = place.node.parent.child(place.second)  # only the second choice is known
     return trial, end, ""
 
 
@@ -256,26 +257,26 @@ def _end(session: Session) -> tuple[Trial | None, Node | None, str]:
 
 def type_lead(session: Session) -> Outcome:
     """Begins to type what stands before an answer; typing replaces the present one."""
-    one = _shown(session)
-    text = one.found.rule.lead.decode("utf-8", "replace").replace("\n", "⏎")
+    search = _shown(session)
+    text = search.found.rule.lead.decode("utf-8", "replace").replace("\n", "⏎")
     line = replace(EMPTY.typed(text), selected=True)
     about = "what stands before an answer, such as “Answer:”; empty: nothing"
-    return replace(session, screen=CriticalLead(base=one.found.base, line=line), notice=about), []
+    return replace(session, screen=CriticalLead(base=search.found.base, line=line), notice=about), []
 
 
 def enter_lead(session: Session) -> Outcome:
-    """Looks for answers behind what is typed. What the tree knows is not computed again."""
-    one, text = _shown(session), meant(session.line.text)
+    """Looks for answers after the typed lead. What the tree knows is not computed again."""
+    search, text = _shown(session), meant(session.line.text)
     if len(text) > LONGEST_LEAD:
         return replace(session, notice=f"what stands before an answer has {LONGEST_LEAD} characters at the most"), []
-    rule = replace(one.found.rule, lead=text.encode("utf-8", "replace"))
-    session = replace(session, screen=CriticalList(base=one.found.base))
-    if rule == one.found.rule:
+    rule = replace(search.found.rule, lead=text.encode("utf-8", "replace"))
+    session = replace(session, screen=CriticalList(base=search.found.base))
+    if rule == search.found.rule:
         return session, []
-    return _with(session, replace(one, found=_fresh(session, one.found.base, rule), paused=False, fault="")), []
+    return _with(session, replace(search, found=_fresh(session, search.found.base, rule), paused=False, fault="")), []
 
 
 def leave_typing(session: Session) -> Outcome:
-    """Back to the list; nothing is changed. Where the engine is gone, which closes every list, to the prompt."""
+    """Returns to the list, or to the table where the engine is gone, which closes every list."""
     dead = session.game.engine is EngineStatus.DEAD
     return replace(session, screen=PLAY if dead else CriticalList(base=_shown(session).found.base)), []

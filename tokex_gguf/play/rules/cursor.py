@@ -21,31 +21,31 @@ FAR_TOKENS = 10
 
 
 def look(session: Session, cursor: Node | None, sought: Layer | None = None, nth: int = 0) -> Outcome:
-    """Looks at a token of the active prompt; None: at its end."""
+    """Moves the cursor to a token of the active prompt; None: to the tip."""
     return with_prompt(session, replace(session.game.prompt, cursor=cursor, chosen=None, sought=sought, nth=nth)), []
 
 
 def step(tokens: int) -> Callable[[Session], Outcome]:
-    """Looks so many tokens further; from the last token on, at the tip."""
+    """Moves the cursor by some tokens; after the last token comes the tip."""
 
     def go(session: Session) -> Outcome:
         prompt = session.game.prompt
-        # The tip is the place behind the last token.
-        here = prompt.tip.depth if prompt.cursor is None else prompt.cursor.depth - 1
-        if here == 0 and tokens < 0:
+        # The tip counts as the position after the last token.
+        position = prompt.tip.depth if prompt.cursor is None else prompt.cursor.depth - 1
+        if position == 0 and tokens < 0:
             return replace(session, notice="this is the first token"), []
-        there = max(0, here + tokens)
-        if there >= prompt.tip.depth:
+        target = max(0, position + tokens)
+        if target >= prompt.tip.depth:
             if prompt.cursor is None:
                 return replace(session, notice="this is the prompt's end: → appends"), []
             return look(session, None)
-        return look(session, prompt.tip.ancestor(there + 1))
+        return look(session, prompt.tip.ancestor(target + 1))
 
     return go
 
 
 def first(session: Session) -> Outcome:
-    """Looks at the first token."""
+    """Moves the cursor to the first token."""
     node = session.game.prompt.tip.ancestor(1)
     if node is session.game.prompt.cursor:
         return replace(session, notice="this is the first token"), []
@@ -53,24 +53,24 @@ def first(session: Session) -> Outcome:
 
 
 def back_to_tip(session: Session) -> Outcome:
-    """Looks at the tip again."""
+    """Moves the cursor back to the tip."""
     if session.game.prompt.cursor is None:
         return replace(session, notice="this is the prompt's end: ? shows the keys, ctrl+q quits"), []
     return look(session, None)
 
 
 def point(session: Session, position: int) -> Outcome:
-    """Looks at the token at a position."""
+    """Moves the cursor to the token at a position."""
     tip = session.game.prompt.tip
     return look(session, tip.ancestor(position + 1) if position < tip.depth else None)
 
 
 QUANTITIES: Mapping[Layer, Callable[[Node], Ranking]] = {SURPRISAL: surprisals, ENTROPY: entropies}
-"""What can be sought."""
+"""The quantities to jump by."""
 
 
 def most(quantity: Layer) -> Callable[[Session], Outcome]:
-    """Looks at the token with the highest value; when that has led here, at the one with the next lower."""
+    """Jumps to the token with the highest value; from there, to the next lower one."""
 
     def go(session: Session) -> Outcome:
         prompt = session.game.prompt
@@ -87,12 +87,12 @@ def most(quantity: Layer) -> Callable[[Session], Outcome]:
 
 
 def _so_far(prompt: Prompt) -> str:
-    """That numbers of tokens are still to come, where they are."""
+    """A line saying that numbers of tokens are still missing; empty where none are."""
     return "the highest of what is known so far" if prompt.tip.logprob is None else ""
 
 
 def jump(quantity: Layer, direction: int, threshold: Callable[[Session], float]) -> Callable[[Session], Outcome]:
-    """Looks at the next notable token in a direction; behind the last comes the first."""
+    """Jumps to the next notable token in a direction; after the last comes the first."""
 
     def go(session: Session) -> Outcome:
         notable = QUANTITIES[quantity](session.game.prompt.tip).notable(threshold(session))
@@ -102,7 +102,7 @@ def jump(quantity: Layer, direction: int, threshold: Callable[[Session], float])
 
 
 def jump_by_layer(direction: int) -> Callable[[Session], Outcome]:
-    """Looks at the next token that the layer of a lens is about; with other layers, of high surprisal."""
+    """Jumps to the next token that a lens layer marks; with other layers, to one of high surprisal."""
     surprising = jump(SURPRISAL, direction, lambda session: session.game.settings.surprise)
 
     def go(session: Session) -> Outcome:
@@ -111,7 +111,7 @@ def jump_by_layer(direction: int) -> Callable[[Session], Outcome]:
             return surprising(session)
         if not isinstance(lens, Sampled) or layer.lacking(lens):
             return replace(session, notice=layer.lacking(lens)), []
-        if session.under_way.judging:  # a moment: which one is the nearest, or among the dearest, is not known yet
+        if session.under_way.judging:  # wait until the nearest or dearest one is known
             return replace(session, under_way=replace(session.under_way, jumping=direction)), []
         if layer is COST:
             return _to_costly(session, lens, direction)
@@ -121,19 +121,19 @@ def jump_by_layer(direction: int) -> Callable[[Session], Outcome]:
 
 
 def jump_on(session: Session) -> Outcome:
-    """Makes a jump that has waited, once all of the prompt is judged."""
+    """Makes a waiting jump once all of the prompt is judged."""
     if not session.under_way.jumping or session.under_way.judging:
         return session, []
     return jump_by_layer(session.under_way.jumping)(replace(session, under_way=replace(session.under_way, jumping=0)))
 
 
 def _to_costly(session: Session, lens: Sampled, direction: int) -> Outcome:
-    """Looks at a token where the constraint cost much; from the prompt's end, at the one where it cost most."""
+    """Jumps to a token where the constraint cost much; from the tip, to the one where it cost most."""
     prompt, answers = session.game.prompt, session.game.known.answers
     judged = answers.judged(lens, prompt.tip)
-    most = judged.costliest(prompt.tip)
-    if prompt.cursor is None and most is not None:
-        session, effects = look(session, prompt.tip.ancestor(most))
+    costliest = judged.costliest(prompt.tip)
+    if prompt.cursor is None and costliest is not None:
+        session, effects = look(session, prompt.tip.ancestor(costliest))
     else:
         session, effects = _to_next(session, judged.dear(prompt.tip), direction, NO_SUCH_TOKEN)
     node = session.game.prompt.cursor
@@ -141,29 +141,29 @@ def _to_costly(session: Session, lens: Sampled, direction: int) -> Outcome:
     if node is None or verdict is None:
         return session, effects
     place, total = judged.place(prompt.tip, verdict.cost_bits), answers.cost(lens, prompt.tip)
-    of = "" if total is None else f" of {short_text(total)}"
+    total_text = "" if total is None else f" of {short_text(total)}"
     rank = "most of all" if place == 1 else f"#{place}"
     name = label(glimpse(session.game.piece(node.token).data))
-    told = f"{name} cost {short_text(verdict.cost_bits)}{of} bits, {rank}"
-    return replace(session, notice=f"{told}; {session.notice}" if session.notice else told), effects
+    notice = f"{name} cost {short_text(verdict.cost_bits)}{total_text} bits, {rank}"
+    return replace(session, notice=f"{notice}; {session.notice}" if session.notice else notice), effects
 
 
 def _to_next(
-    session: Session, there: Notable | Marked, direction: int, none: str, sought: Layer | None = None
+    session: Session, marked: Notable | Marked, direction: int, none: str, sought: Layer | None = None
 ) -> Outcome:
-    """Looks at the next one of some tokens of the prompt in a direction; `none` says that there are none."""
+    """Jumps to the next of the marked tokens in a direction. `none`: the notice if there are none."""
     prompt = session.game.prompt
     end = prompt.tip.depth + 1
-    here = end if prompt.cursor is None else prompt.cursor.depth
-    near = there.next(here) if direction > 0 else there.previous(here)
-    found = near or (there.next(0) if direction > 0 else there.previous(end))
-    if found is None:
+    position = end if prompt.cursor is None else prompt.cursor.depth
+    ahead = marked.next(position) if direction > 0 else marked.previous(position)
+    depth = ahead or (marked.next(0) if direction > 0 else marked.previous(end))
+    if depth is None:
         return replace(session, notice=none), []
-    node = prompt.tip.ancestor(found)
+    node = prompt.tip.ancestor(depth)
     if node is prompt.cursor:
         return replace(session, notice="this is the only such token"), []
     session, effects = look(session, node, sought)
-    told = _so_far(prompt) if sought else ""
-    if not near and prompt.cursor is not None:
-        told = f"from the other end again: {counted(len(there), 'such token')}"
-    return replace(session, notice=told), effects
+    notice = _so_far(prompt) if sought else ""
+    if not ahead and prompt.cursor is not None:
+        notice = f"from the other end again: {counted(len(marked), 'such token')}"
+    return replace(session, notice=notice), effects

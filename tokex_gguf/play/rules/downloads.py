@@ -10,39 +10,39 @@ from tokex_gguf.values.download import Coming, Here, Wanted, title
 
 
 def begin(session: Session) -> Outcome:
-    """Asks for the download, once the first table is there: until then the start has the machine for itself."""
-    wanted = session.download
-    if not isinstance(wanted, Wanted) or not session.game.prompts or session.game.waiting:
+    """Starts the download once the first table is there: until then, starting up has the machine for itself."""
+    download = session.download
+    if not isinstance(download, Wanted) or not session.game.prompts or session.game.waiting:
         return session, []
-    standing = session.standing or Meanwhile(wanted.name)
-    return replace(session, download=Coming(wanted.name), standing=standing), [Download(wanted.name)]
+    standing = session.standing or Meanwhile(download.name)
+    return replace(session, download=Coming(download.name), standing=standing), [Download(download.name)]
 
 
-def came(session: Session, percent: int) -> Session:
-    """So much of it is here."""
-    coming = session.download
-    return replace(session, download=replace(coming, percent=percent)) if isinstance(coming, Coming) else session
+def progressed(session: Session, percent: int) -> Session:
+    """Shows the progress of the download."""
+    download = session.download
+    return replace(session, download=replace(download, percent=percent)) if isinstance(download, Coming) else session
 
 
 def arrived(session: Session, path: str) -> Outcome:
-    """All of it is here: the list of models has it, and selects it."""
+    """The download is complete: the list of models has the model, and selects it."""
     if not isinstance(session.download, Coming):
         return session, []
     name = session.download.name
-    told = f"{title(name)} is here: o, then Enter, plays with it; your prompts come along"
-    session = replace(_told(session, told), download=Here(name, path))
+    notice = f"{title(name)} is here: o, then Enter, plays with it; your prompts come along"
+    session = replace(_with_notice_added(session, notice), download=Here(name, path))
     return session, [ListModels()] if isinstance(under(session), Models) else []
 
 
 def failed(session: Session, reason: str) -> Session:
-    """It cannot be had: the next start tries again."""
+    """The download has failed: the next start tries again."""
     if not isinstance(session.download, Coming):
         return session
     name = session.download.name
-    told = f"{title(name)} is not downloaded, the next start tries again: {reason}"
-    return replace(_told(session, told), download=None)
+    notice = f"{title(name)} is not downloaded, the next start tries again: {reason}"
+    return replace(_with_notice_added(session, notice), download=None)
 
 
-def _told(session: Session, line: str) -> Session:
-    """With a line for the player, behind what is told already of other things."""
+def _with_notice_added(session: Session, line: str) -> Session:
+    """Adds a line to the notice, after what is there."""
     return replace(session, notice=f"{session.notice}; {line}" if session.notice else line)

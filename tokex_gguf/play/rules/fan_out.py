@@ -7,7 +7,7 @@ from tokex_gguf.engine.protocol import Capability, Lookahead
 from tokex_gguf.play.fan import KEPT_FAN_OUTS, TOKEN_BUDGETS, Fan, FanLine, FanState, read_on, rows, selected
 from tokex_gguf.play.messages import Effect, FanFurther, Outcome
 from tokex_gguf.play.purposes import ForFanOut
-from tokex_gguf.play.requests import kept, request
+from tokex_gguf.play.requests import candidates_at_tip, request
 from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
 from tokex_gguf.play.screens import PLAY, AnswerList, AnswerPattern, AnswerStop
 from tokex_gguf.play.session import EngineStatus, Prompt, Session
@@ -19,19 +19,19 @@ from tokex_gguf.values.tokens import label, meant
 from tokex_gguf.values.tree import Node
 
 BATCH = 8
-"""Paths that are asked for together: of more, the last ones would be no likely ones, and a key would wait longer."""
+"""Paths of one request. With more, the last ones would be unlikely, and a key would wait longer."""
 PATHS_AHEAD = 16
-"""Paths that are asked for at once: while one batch is answered, the engine has the next."""
+"""Requested paths at one time: while one batch is answered, the engine has the next."""
 FIRST_PATHS = 16
-"""Paths to look at before a second batch is asked for: until then the likeliest ones are not known yet."""
+"""Paths to expand before a second batch is requested: until then the likeliest ones are not known."""
 PATHS_AT_ONCE = 12
-"""Paths that are looked at with one message, of a hundred candidates each: 2 ms."""
+"""Paths, of a hundred candidates each, that one message expands: 2 ms."""
 NO_TABLE = "the engine gave no table here"
 COVERAGES = (0.5, 0.9, 0.99, 0.999, 1.0)
 
 
 def cannot_fan_out(session: Session) -> str:
-    """Why it cannot be looked for answers now; empty where it can."""
+    """Why answers cannot be looked for now; empty where they can."""
     game = session.game
     if not game.can(Capability.BATCHES):
         return "this server computes one path at a time: looking at many would take too long"
@@ -41,7 +41,7 @@ def cannot_fan_out(session: Session) -> str:
 
 
 def fan_of(session: Session, base: Node) -> Fan | None:
-    """The fan-out from a path that was looked at last."""
+    """The latest fan-out from a path."""
     return next((fan for fan in reversed(session.game.results.fans) if fan.out.base is base), None)
 
 
@@ -60,8 +60,8 @@ def _shown(session: Session) -> Fan:
 
 
 def _with(session: Session, fan: Fan) -> Session:
-    """The session with a fan-out in the place of the one that has its answers, or as one more; it is the latest."""
-    others = tuple(one for one in session.game.results.fans if one.out is not fan.out)
+    """Stores a fan-out as the latest, in place of the one with the same answers if there is one."""
+    others = tuple(other for other in session.game.results.fans if other.out is not fan.out)
     return replace(
         session, game=replace(session.game, results=replace(session.game.results, fans=(*others, fan)[-KEPT_FAN_OUTS:]))
     )
@@ -73,7 +73,7 @@ def _fresh(session: Session, base: Node, stop: StopRule) -> FanOut:
 
 
 def open_list(session: Session) -> Outcome:
-    """Lists the answers that may follow the place that is looked at; those that were found there before stay."""
+    """Lists the answers that may follow the path before the cursor; answers found there before stay."""
     base = session.game.prompt.place.tip
     fan = fan_of(session, base)
     if fan is None:
@@ -83,7 +83,7 @@ def open_list(session: Session) -> Outcome:
 
 
 def close(session: Session) -> Outcome:
-    """Back to the table. What was found is kept, and no more is looked for."""
+    """Returns to the table. Found answers are kept; the search stops."""
     return replace(session, screen=PLAY), []
 
 
@@ -91,20 +91,25 @@ def close(session: Session) -> Outcome:
 
 
 def go_on(session: Session) -> Outcome:
-    """While its list is shown, looks at what is known, asks for the likeliest paths that are not, and reads answers."""
+    """While its list is shown, expands known paths, requests the likeliest unknown ones, and reads answers."""
     if not session.game.results.fans or (fan := shown(session)) is None:
         return session, []
-    session, effects, is_more = _look_on(session, fan)
-    if (not read_on(fan) or is_more) and not fan.due:
+    session, effects, work_left = _expand(session, fan)
+    if (not read_on(fan) or work_left) and not fan.due:
         return _with(session, replace(fan, due=True)), [*effects, FanFurther()]
     return session, effects
 
 
-def _look_on(session: Session, fan: Fan) -> tuple[Session, list[Effect], bool]:
-    """Looks at what is known, and asks for what is not; returns whether there is more to look at with a message."""
+def _expand(session: Session, fan: Fan) -> tuple[Session, list[Effect], bool]:
+    """Expands known paths and requests others; the last value says whether more work is left for a message."""
     game, out = session.game, fan.out
-    going = {node for one in game.asked.values() if isinstance(one, ForFanOut) and one.going for node in one.nodes}
-    out.give_back(node for node in out.asked() if node not in going and node.distribution is None)
+    requested = {
+        node
+        for purpose in game.asked.values()
+        if isinstance(purpose, ForFanOut) and purpose.going
+        for node in purpose.nodes
+    }
+    out.give_back(node for node in out.asked() if node not in requested and node.distribution is None)
     if game.pending is not None or game.pressed.autoplay or fan.state is FanState.FAULT:
         return session, [], False
     if out.base.distribution is None and game.engine is EngineStatus.READY and not game.walking:
@@ -118,17 +123,17 @@ def _look_on(session: Session, fan: Fan) -> tuple[Session, list[Effect], bool]:
         if not wanted or not asking:
             out.give_back(wanted)
             break
-        session, asked = _ask(session, out, wanted)
-        effects += asked
+        session, ask_effects = _ask(session, out, wanted)
+        effects += ask_effects
         if out.taken - before < BATCH:
             break
     return session, effects, work <= 0
 
 
 def _wanted(session: Session, fan: Fan, work: int) -> tuple[list[Node], int]:
-    """The likeliest paths that are not known, a batch at the most, and what is left of `work`.
+    """The likeliest unknown paths, a batch at the most, and what is left of `work`.
 
-    What is known on the way is looked at.
+    Known paths on the way are expanded.
     """
     out, wanted = fan.out, list[Node]()
     while work > 0 and len(wanted) < BATCH and fan.state is FanState.RUNNING:
@@ -144,24 +149,24 @@ def _wanted(session: Session, fan: Fan, work: int) -> tuple[list[Node], int]:
 
 def _ask(session: Session, out: FanOut, nodes: list[Node]) -> Outcome:
     path, branches = out.base.path(), [[node.token for node in one.nodes(out.base.depth)] for one in nodes]
-    purpose, top = ForFanOut(out, tuple(nodes)), kept(session)
+    purpose, top = ForFanOut(out, tuple(nodes)), candidates_at_tip(session)
     return request(session, purpose, lambda number: Lookahead(number, path, branches, top, waited=True))
 
 
 def further(session: Session) -> Session:
-    """The session when the message came by which more is looked at."""
+    """Handles `FanFurther`: another one may be sent."""
     fans = tuple(replace(fan, due=False) if fan.due else fan for fan in session.game.results.fans)
     return replace(session, game=replace(session.game, results=replace(session.game.results, fans=fans)))
 
 
 def refused(session: Session, out: FanOut, reason: str) -> Session:
-    """The session in which the engine is not asked for these paths any more."""
+    """Notes that the engine refused a fan-out's paths: no more are requested."""
     fans = tuple(replace(fan, fault=reason) if fan.out is out else fan for fan in session.game.results.fans)
     return replace(session, game=replace(session.game, results=replace(session.game.results, fans=fans)))
 
 
 def pause(session: Session) -> Outcome:
-    """Looks no further, or goes on: where the budget is spent, with more of it."""
+    """Pauses or resumes the search; where the budget is spent, enlarges it."""
     fan = _shown(session)
     match fan.state:
         case FanState.RUNNING:
@@ -182,34 +187,34 @@ def pause(session: Session) -> Outcome:
 
 
 def _covering(session: Session, fan: Fan) -> Outcome:
-    """Goes on to the next coverage that is not reached."""
-    further = next((one for one in COVERAGES if one > max(fan.out.seen, fan.budget.coverage)), 1.0)
-    told = f"goes on to {further:.4g} of the mass" if further < 1 else "goes on until nothing is left"
-    return replace(_with(session, replace(fan, budget=replace(fan.budget, coverage=further))), notice=told), []
+    """Goes on to the next coverage that was not reached."""
+    target = next((coverage for coverage in COVERAGES if coverage > max(fan.out.seen, fan.budget.coverage)), 1.0)
+    notice = f"goes on to {target:.4g} of the mass" if target < 1 else "goes on until nothing is left"
+    return replace(_with(session, replace(fan, budget=replace(fan.budget, coverage=target))), notice=notice), []
 
 
 def coverage(session: Session) -> Outcome:
-    """Wants another coverage."""
+    """Sets the next coverage to reach."""
     fan = _shown(session)
-    wanted = next((one for one in COVERAGES if one > fan.budget.coverage), COVERAGES[0])
-    told = f"looks until {wanted:.1%} of the mass is seen"
-    return replace(_with(session, replace(fan, budget=replace(fan.budget, coverage=wanted))), notice=told), []
+    target = next((value for value in COVERAGES if value > fan.budget.coverage), COVERAGES[0])
+    notice = f"looks until {target:.1%} of the mass is seen"
+    return replace(_with(session, replace(fan, budget=replace(fan.budget, coverage=target))), notice=notice), []
 
 
 def more(step: int) -> Callable[[Session], Outcome]:
-    """Gives it a larger budget of tokens, or a smaller one."""
+    """Enlarges or reduces the budget of tokens."""
 
     def go(session: Session) -> Outcome:
         fan = _shown(session)
-        now = fan.budget.tokens
-        further = [one for one in TOKEN_BUDGETS if one > max(now, fan.out.looked)] if step > 0 else []
-        less = [one for one in TOKEN_BUDGETS if one < now]
-        wanted = further[0] if further else less[-1] if step < 0 and less else now
-        if wanted == now:
-            # The configuration may want more than the most of these, or less than the least.
-            most, least = max(now, TOKEN_BUDGETS[-1]), min(now, TOKEN_BUDGETS[0])
-            told = f"no more than {most:,} tokens" if step > 0 else f"no less than {least:,} tokens"
-            return replace(session, notice=told), []
+        present = fan.budget.tokens
+        larger = [count for count in TOKEN_BUDGETS if count > max(present, fan.out.looked)] if step > 0 else []
+        smaller = [count for count in TOKEN_BUDGETS if count < present]
+        wanted = larger[0] if larger else smaller[-1] if step < 0 and smaller else present
+        if wanted == present:
+            # The configuration may set more than the largest of these, or less than the smallest.
+            largest, smallest = max(present, TOKEN_BUDGETS[-1]), min(present, TOKEN_BUDGETS[0])
+            notice = f"no more than {largest:,} tokens" if step > 0 else f"no less than {smallest:,} tokens"
+            return replace(session, notice=notice), []
         return _with(session, replace(fan, budget=replace(fan.budget, tokens=wanted))), []
 
     return go
@@ -232,27 +237,27 @@ def pick(session: Session, row: int) -> Outcome:
     return _select(session, row) if row >= 0 else (session, [])
 
 
-def _select(session: Session, wanted: int) -> Outcome:
+def _select(session: Session, target: int) -> Outcome:
     fan = _shown(session)
-    there, before = rows(fan).lines, selected(fan)
-    if not there:
+    lines, before = rows(fan).lines, selected(fan)
+    if not lines:
         return replace(session, notice="no answer was found yet"), []
-    row = max(0, min(len(there) - 1, wanted))
-    if row == before and wanted != row:
-        if wanted > row and not fan.grouped and len(there) < fan.out.answers:
-            return replace(session, notice=f"the {len(there):,} likeliest are listed, and no more"), []
-        return replace(session, notice=f"this is the {'first' if wanted < row else 'last'} line"), []
-    # Whoever never left the first line stays there, whichever answer that has by now.
-    return _with(session, replace(fan, at=there[row].key)), []
+    row = max(0, min(len(lines) - 1, target))
+    if row == before and target != row:
+        if target > row and not fan.grouped and len(lines) < fan.out.answers:
+            return replace(session, notice=f"the {len(lines):,} likeliest are listed, and no more"), []
+        return replace(session, notice=f"this is the {'first' if target < row else 'last'} line"), []
+    # A selection that never left the first line stays there, whichever answer that has by now.
+    return _with(session, replace(fan, at=lines[row].key)), []
 
 
 def _line(fan: Fan) -> FanLine | None:
-    there = rows(fan).lines
-    return there[selected(fan)] if there else None
+    lines = rows(fan).lines
+    return lines[selected(fan)] if lines else None
 
 
 def append(session: Session) -> Outcome:
-    """Appends the selected answer to the prompt; inside the prompt, opens a new one that goes on with it."""
+    """Appends the selected answer to the prompt; inside the prompt, opens a new one that ends with it."""
     fan = _shown(session)
     if session.game.prompt.cursor is not None or session.game.prompt.tip is not fan.out.base:
         return open_new(session)
@@ -266,7 +271,7 @@ def append(session: Session) -> Outcome:
 
 
 def open_new(session: Session) -> Outcome:
-    """Opens the prompt with the selected answer as a new one."""
+    """Opens a new prompt that ends with the selected answer."""
     fan = _shown(session)
     end, reason = _end(session, fan)
     if end is None:
@@ -281,7 +286,7 @@ def open_new(session: Session) -> Outcome:
 
 
 def _end(session: Session, fan: Fan) -> tuple[Node | None, str]:
-    """Where the selected answer ends; or why it is not opened."""
+    """The path that ends with the selected answer; or why it is not opened."""
     line = _line(fan)
     if line is None:
         return None, "no answer was found yet"
@@ -292,25 +297,25 @@ def _end(session: Session, fan: Fan) -> tuple[Node | None, str]:
 
 
 def sort(session: Session) -> Outcome:
-    """Sorts answers by the first token and groups by what was found, or all by probability alone."""
+    """Sorts answers by their first token and groups by the match, or all by probability."""
     fan = _shown(session)
     if fan.by_text:
-        told = "the likeliest is at the top"
+        notice = "the likeliest is at the top"
     elif fan.grouped:
-        told = "groups stand in the order of what was found: numbers by their size"
+        notice = "groups stand in the order of what was found: numbers by their size"
     else:
-        told = "those that begin with the same token stand together"
-    return replace(_with(session, replace(fan, by_text=not fan.by_text, at=None)), notice=told), []
+        notice = "those that begin with the same token stand together"
+    return replace(_with(session, replace(fan, by_text=not fan.by_text, at=None)), notice=notice), []
 
 
 def group(session: Session) -> Outcome:
-    """Groups the answers by what the pattern finds in them, or lists them one by one again."""
+    """Groups the answers by the pattern's match, or lists them one by one again."""
     fan = _shown(session)
     return _with(session, replace(fan, grouped=not fan.grouped, by_text=False, at=None)), []
 
 
 def next_stop(session: Session) -> Outcome:
-    """Looks for answers that end elsewhere. What the tree knows is not computed again."""
+    """Looks for answers with the next stop. What the tree knows is not computed again."""
     fan = _shown(session)
     stops = PLAIN_STOPS if fan.out.stop in PLAIN_STOPS else (fan.out.stop, *PLAIN_STOPS)
     return _stopping(session, fan, stops[(stops.index(fan.out.stop) + 1) % len(stops)])
@@ -324,7 +329,9 @@ def _stopping(session: Session, fan: Fan, stop: StopRule) -> Outcome:
         session,
         game=replace(
             session.game,
-            results=replace(session.game.results, fans=tuple(o for o in session.game.results.fans if o is not fan)),
+            results=replace(
+                session.game.results, fans=tuple(other for other in session.game.results.fans if other is not fan)
+            ),
         ),
     )
     fresh = replace(fan, out=out, paused=False, fault="", due=False, at=None)
@@ -343,7 +350,7 @@ def type_stop(session: Session) -> Outcome:
 
 
 def enter_stop(session: Session) -> Outcome:
-    """Looks for answers that end there."""
+    """Looks for answers with the typed stop."""
     fan = _shown(session)
     try:
         stop = stop_of(meant(session.line.text))
@@ -353,14 +360,14 @@ def enter_stop(session: Session) -> Outcome:
 
 
 def type_pattern(session: Session) -> Outcome:
-    """Begins to type by what to group; typing replaces the present pattern."""
+    """Begins to type the pattern to group by; typing replaces the present one."""
     fan = _shown(session)
     line = replace(EMPTY.typed(fan.pattern), selected=True)
     return replace(session, screen=AnswerPattern(base=fan.out.base, line=line)), []
 
 
 def enter_pattern(session: Session) -> Outcome:
-    """Groups the answers by what is typed."""
+    """Groups the answers by the typed pattern."""
     fan, text = _shown(session), session.line.text
     try:
         pattern_of(text)
@@ -374,5 +381,5 @@ def _back(session: Session) -> Session:
 
 
 def leave_typing(session: Session) -> Outcome:
-    """Back to the list; nothing is changed. Where the engine is gone, which closes every list, to the prompt."""
+    """Returns to the list, or to the table where the engine is gone, which closes every list."""
     return (replace(session, screen=PLAY) if session.game.engine is EngineStatus.DEAD else _back(session)), []

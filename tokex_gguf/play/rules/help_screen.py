@@ -13,10 +13,10 @@ from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.text_field import TextField
 
 MOST_CHARACTERS = 40
-"""Characters that can be filtered by: a longer text is one that was meant for somewhere else."""
+"""The longest filter, in characters: a longer text was meant for another place."""
 
 HelpOf: TypeAlias = Callable[[Screen], Sequence[HelpEntry]]
-"""All that the help tells of a screen."""
+"""A function to a screen's help entries."""
 
 
 def open_help(session: Session) -> Outcome:
@@ -25,18 +25,18 @@ def open_help(session: Session) -> Outcome:
 
 
 def close(session: Session) -> Outcome:
-    """Back to where the help was asked for, whatever is typed: who then presses ? again sees all of it."""
+    """Closes the help. The filter is forgotten: ? shows all entries again."""
     return replace(session, screen=_screen(session).over), []
 
 
 def found(screen: Help, entries: HelpOf) -> list[HelpEntry]:
-    """The entries that have all words that are typed."""
+    """The entries that have all typed words."""
     words = screen.line.text.casefold().split()
     return [entry for entry in entries(screen.over) if all(word in entry.whole for word in words)]
 
 
 def typed(entries: HelpOf) -> Callable[[Session, str], Outcome]:
-    """Text from the keyboard: what is told of has it. A key or a command's name selects what that does."""
+    """Adds typed text to the filter. The key or name of a command selects its entry."""
 
     def go(session: Session, text: str) -> Outcome:
         screen = _screen(session)
@@ -50,16 +50,16 @@ def typed(entries: HelpOf) -> Callable[[Session, str], Outcome]:
 
 
 def edit_line(change: Callable[[TextField], TextField], entries: HelpOf) -> Handler:
-    """A key that changes what is typed."""
+    """Changes the filter by a key."""
     return lambda session: _changed(session, change(_screen(session).line), entries)
 
 
 def _changed(session: Session, line: TextField, entries: HelpOf) -> Outcome:
     screen = replace(_screen(session), line=line, entry=0)
     commands = [(index, entry.command) for index, entry in enumerate(found(screen, entries)) if entry.command]
-    by_key = (index for index, one in commands if line.text in map(shown, one.keys))
+    by_key = (index for index, command in commands if line.text in map(shown, command.keys))
     text = line.text.casefold().strip()
-    by_name = (index for index, one in commands if text in (one.name, one.label))
+    by_name = (index for index, command in commands if text in (command.name, command.label))
     entry = next(by_key, next(by_name, 0))
     return replace(session, screen=replace(screen, entry=entry)), []
 
@@ -74,7 +74,7 @@ def scroll(rows: int, entries: HelpOf) -> Handler:
 
 
 def pick(entries: HelpOf) -> Callable[[Session, int], Outcome]:
-    """Selects an entry. How many of them make a page, only the screen knows."""
+    """Selects an entry."""
 
     def go(session: Session, entry: int) -> Outcome:
         screen = _screen(session)
@@ -85,7 +85,7 @@ def pick(entries: HelpOf) -> Callable[[Session, int], Outcome]:
 
 
 def run(entries: HelpOf) -> Handler:
-    """Does what is selected, on the screen that it belongs to."""
+    """Runs the selected command on its screen."""
 
     def go(session: Session) -> Outcome:
         screen = _screen(session)

@@ -1,4 +1,4 @@
-"""What is typed stays until it was used: the histories of the input line, by screen."""
+"""The histories of the input line, by screen. Typed text stays until it is used."""
 
 from dataclasses import replace
 
@@ -29,50 +29,50 @@ BRINGS_BACK: dict[type[TypingScreen], str] = {
     NewPrompt: "n in the list of prompts",
     SamplerText: "i in the sampler chain",
 }
-"""The key that begins each screen for typing whose text is kept."""
+"""The key that opens each screen whose typed text is kept."""
 
 
 def history(session: Session, kind: type[TypingScreen]) -> History:
-    """What was typed on a screen before."""
+    """A screen's history."""
     return session.typed.histories.get(kind, History())
 
 
 def with_history(session: Session, kind: type[TypingScreen], changed: History) -> Session:
-    """The session with another history of a screen."""
+    """Replaces a screen's history."""
     return replace(session, typed=replace(session.typed, histories={**session.typed.histories, kind: changed}))
 
 
 def put_aside(session: Session) -> Session:
-    """The session in which nothing is typed; the text in the line comes back the next time."""
+    """Ends typing; the text in the line comes back the next time."""
     typing = session.on(TypingScreen)
     if typing is None or type(typing) not in BRINGS_BACK:
         return session
     kind, text = type(typing), typing.line.text
     if kind is Name and text == session.name:
-        text = ""  # it stood there already
+        text = ""  # unchanged
     if isinstance(typing, Insert) and text == typing.taken:
-        text = ""  # it stands in the prompt
-    return _nothing_typed(with_history(session, kind, history(session, kind).leave(text)))
+        text = ""  # unchanged text of the prompt
+    return _typing_ended(with_history(session, kind, history(session, kind).leave(text)))
 
 
 def used_up(session: Session) -> Session:
-    """The session in which nothing is typed, as the text in the line was used."""
+    """Ends typing after the text in the line was used."""
     typing = session.on(TypingScreen)
     if typing is None:
         return session
     kind = type(typing)
-    return _nothing_typed(with_history(session, kind, history(session, kind).use(typing.line.text)))
+    return _typing_ended(with_history(session, kind, history(session, kind).use(typing.line.text)))
 
 
 def keep_pasted(session: Session, text: str, reason: str) -> Session:
     """Keeps a text that cannot be typed now, and says why not."""
     before = history(session, Input)
     if session.on(Input):
-        kept, way = before.change().remember(text), "↑ brings it back"
+        changed, hint = before.change().remember(text), "↑ brings it back"
     else:
-        kept, way = replace(before.remember(before.unfinished), unfinished=text), "i brings it back"
-    return replace(with_history(session, Input, kept), notice=f"{reason}; the text is kept: {way}")
+        changed, hint = replace(before.remember(before.unfinished), unfinished=text), "i brings it back"
+    return replace(with_history(session, Input, changed), notice=f"{reason}; the text is kept: {hint}")
 
 
-def _nothing_typed(session: Session) -> Session:
+def _typing_ended(session: Session) -> Session:
     return replace(without(session, ForSearch, ForContinuation, ForInsertion), screen=PLAY)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForInsertion
 from tokex_gguf.play.requests import tokenize
-from tokex_gguf.play.rules.editing import begins_after_text, edited, no_cursor, opened_beside
+from tokex_gguf.play.rules.editing import begins_after_text, edited, no_cursor, open_edited
 from tokex_gguf.play.rules.histories import used_up
 from tokex_gguf.play.rules.prompt import no_room
 from tokex_gguf.play.rules.text_entry import again, close, stopped
@@ -17,13 +17,13 @@ from tokex_gguf.values.splice import Splice
 from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import glimpse, label
 
-PUTTING = "putting it in …"
+INSERTING = "putting it in …"
 CHARACTER_BYTES = 4
-"""The most of a character, and so the most tokens that make one."""
+"""The most bytes of a character, and so the most tokens that make one."""
 
 
 def cannot_insert(session: Session) -> str:
-    """Why no text can be typed into the middle."""
+    """Why no text can be inserted at the cursor; empty where it can."""
     prompt, game = session.game.prompt, session.game
     if reason := no_cursor(session, "I types before the token that is looked at: , looks back, i types at the end"):
         return reason
@@ -43,15 +43,15 @@ def open_insert(session: Session) -> Outcome:
 
 
 def take_in(step: int) -> Callable[[Session], Outcome]:
-    """Takes in the next token (1), or gives the last one back (-1): the text takes the place of those taken in.
+    """Takes in the next token (1), or gives the last one back (-1): the typed text replaces those taken in.
 
-    While nothing else is typed, their text stands in the line. A character that several tokens make is taken whole.
+    While nothing else is typed, the line shows their text. A character of several tokens is taken whole.
     """
 
     def go(session: Session) -> Outcome:
         screen = _screen(session)
         if session.game.newest(ForInsertion):
-            return replace(session, notice=PUTTING), []
+            return replace(session, notice=INSERTING), []
         nearest = range(screen.over + step, screen.over + (CHARACTER_BYTES + 1) * step, step)
         for over in nearest:
             if not 0 <= over <= screen.tip.depth - screen.start:
@@ -61,15 +61,15 @@ def take_in(step: int) -> Callable[[Session], Outcome]:
                 return session.turned(replace(screen, over=over, taken=text, line=line)), []
         if step < 0:
             return replace(session, notice="no token is taken in"), []
-        ends = screen.start + screen.over == screen.tip.depth
-        told = "the prompt ends here" if ends else "the next token is no whole character: Del deletes it"
-        return replace(session, notice=told), []
+        at_end = screen.start + screen.over == screen.tip.depth
+        notice = "the prompt ends here" if at_end else "the next token is no whole character: Del deletes it"
+        return replace(session, notice=notice), []
 
     return go
 
 
 def _text(session: Session, screen: Insert, over: int) -> str | None:
-    """The text of so many tokens from the place on; None where it is none by itself."""
+    """The text of `over` tokens from the start on; None where they are no whole characters."""
     nodes = screen.tip.ancestor(screen.start + over).nodes(screen.start)
     try:
         return b"".join(session.game.piece(node.token).data for node in nodes).decode()
@@ -77,8 +77,8 @@ def _text(session: Session, screen: Insert, over: int) -> str | None:
         return None
 
 
-def told(session: Session) -> str:
-    """Where the text goes."""
+def place_hint(session: Session) -> str:
+    """Where the text will be inserted."""
     screen = _screen(session)
     if not screen.over:
         token = screen.tip.ancestor(screen.start + 1).token
@@ -87,13 +87,13 @@ def told(session: Session) -> str:
 
 
 def enter(session: Session) -> Outcome:
-    """Puts the text into the prompt."""
+    """Inserts the text."""
     screen, text = _screen(session), session.line.text
     if text == screen.taken:
         session, effects = close(session)
         return replace(session, notice="nothing was changed" if text else "nothing was typed"), effects
     if session.game.newest(ForInsertion):
-        return replace(session, notice=PUTTING), []
+        return replace(session, notice=INSERTING), []
     if session.game.prompt.tip is not screen.tip:
         return replace(session, notice="the prompt is another one now: Esc keeps the text"), []
     if reason := no_room(session):
@@ -102,11 +102,11 @@ def enter(session: Session) -> Outcome:
         return inserted(session, [])
     if session.game.engine is not EngineStatus.READY:
         return replace(session, notice=stopped(session)), []
-    return tokenize(replace(session, notice=PUTTING), text, ForInsertion(), continues=screen.start > 0)
+    return tokenize(replace(session, notice=INSERTING), text, ForInsertion(), continues=screen.start > 0)
 
 
 def inserted(session: Session, tokens: list[int]) -> Outcome:
-    """The tokens of what is typed are there: they stand in the prompt."""
+    """Handles the tokens of the typed text: opens the prompt with them inserted."""
     screen, prompt = session.on(Insert), session.game.prompt
     if screen is None or prompt.tip is not screen.tip:
         return session, []
@@ -116,11 +116,11 @@ def inserted(session: Session, tokens: list[int]) -> Outcome:
     if no_room(session):
         return replace(session, notice=no_room(session)), []
     changed = edited(prompt, splice, begins_after_text(session, prompt.begins, splice))
-    return opened_beside(used_up(session), changed, splice, _done(session, screen, len(tokens)))
+    return open_edited(used_up(session), changed, splice, _done(session, screen, len(tokens)))
 
 
 def _done(session: Session, screen: Insert, count: int) -> str:
-    """What putting so many tokens in has done."""
+    """A line saying what the insertion of `count` tokens did."""
     if not screen.over:
         return f"{counted(count, 'token')} put in"
     if count:

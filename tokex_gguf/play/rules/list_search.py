@@ -23,12 +23,12 @@ from tokex_gguf.values.outline import Outline, searchable
 from tokex_gguf.values.samplers import KINDS
 
 
-class Searched(NamedTuple):
-    """A list whose lines can be found."""
+class SearchableList(NamedTuple):
+    """A list that can be searched."""
 
     length: Callable[[Session], int]
     texts: Callable[[Session], Iterator[str]]
-    """What each line says."""
+    """The searchable text of each line."""
 
 
 def prompts_length(session: Session) -> int:
@@ -50,7 +50,7 @@ def _prompts(session: Session) -> Iterator[str]:
 
 
 def _text(session: Session, visited: Outline, prompt: Prompt) -> str:
-    """A prompt's text, made of those of the tree's branches: what many prompts begin with is read once."""
+    """A prompt's text, joined from the tree's branches: a common prefix of many prompts is read once."""
     branch = visited.by_end.get(prompt.tip)
     if branch is None:
         return text_of(session.game, prompt.tip).decode("utf-8", "replace")
@@ -73,23 +73,23 @@ def _samplers(session: Session) -> Iterator[str]:
         yield f"{row.title} {row.help} {' '.join(parameter.flag for parameter in row.parameters)}"
 
 
-LISTS: dict[type[ListScreen], Searched] = {
-    Prompts: Searched(prompts_length, _prompts),
-    Models: Searched(models_length, _models),
-    SecondModels: Searched(models_length, _models),
-    SamplersToAdd: Searched(chain.missing_length, _samplers),
+LISTS: dict[type[ListScreen], SearchableList] = {
+    Prompts: SearchableList(prompts_length, _prompts),
+    Models: SearchableList(models_length, _models),
+    SecondModels: SearchableList(models_length, _models),
+    SamplersToAdd: SearchableList(chain.missing_length, _samplers),
 }
 
 
 def selected(session: Session) -> int:
-    """The selected line of the list that is used, or searched."""
+    """The selected line of the list in use, also while it is searched."""
     search = session.on(ListSearch)
     screen = search.over if search else session.on(ListScreen)
     return screen.row if screen else 0
 
 
 def rows(session: Session, length: int) -> Sequence[int]:
-    """The lines of a list of a length that are shown: where it is searched, those that have what is typed."""
+    """The shown lines of a list of `length` lines: all, or the matches of a search."""
     search = session.on(ListSearch)
     if search is None or not search.line.text:
         return range(length)
@@ -97,19 +97,19 @@ def rows(session: Session, length: int) -> Sequence[int]:
 
 
 def found(session: Session) -> Sequence[int]:
-    """The lines of the list that is searched that have what is typed."""
+    """The lines of the searched list that match."""
     return rows(session, LISTS[type(_screen(session).over)].length(session))
 
 
 def search(session: Session) -> Outcome:
-    """Begins to type what a line has."""
+    """Begins to search the list."""
     screen = session.on(ListScreen)
     assert screen is not None
     return replace(session, screen=ListSearch(over=screen, before=screen.row)), []
 
 
 def typed(session: Session) -> Session:
-    """The text in the line is another one: the first line that has it is selected."""
+    """Handles a changed query: selects the first match."""
     session = renewed(session)
     screen = _screen(session)
     row = screen.found[0] if screen.found else screen.before
@@ -117,39 +117,39 @@ def typed(session: Session) -> Session:
 
 
 def renewed(session: Session) -> Session:
-    """The session that knows which lines have what is typed, where a list is searched: it may have others by now."""
+    """Finds the matches of a list search again, as the list may have changed."""
     screen = session.on(ListSearch)
     if screen is None:
         return session
-    wanted, texts = searchable(screen.line.text[:MOST_CHARACTERS]), LISTS[type(screen.over)].texts
-    there = (row for row, text in enumerate(texts(session)) if wanted in searchable(text)) if wanted else ()
-    return session.turned(replace(screen, found=tuple(there)))
+    query, texts = searchable(screen.line.text[:MOST_CHARACTERS]), LISTS[type(screen.over)].texts
+    matches = (row for row, text in enumerate(texts(session)) if query in searchable(text)) if query else ()
+    return session.turned(replace(screen, found=tuple(matches)))
 
 
 def select(lines: int) -> Callable[[Session], Outcome]:
-    """Moves the selection among the lines that were found."""
+    """Moves the selection among the matches."""
 
     def go(session: Session) -> Outcome:
-        there, row = found(session), selected(session)
-        if not there:
+        matches, row = found(session), selected(session)
+        if not matches:
             return replace(session, notice=NO_LINE), []
-        place = there.index(row) if row in there else 0
-        further = max(0, min(len(there) - 1, place + lines))
-        if further == place:
+        place = matches.index(row) if row in matches else 0
+        target = max(0, min(len(matches) - 1, place + lines))
+        if target == place:
             return replace(session, notice=f"this is the {'first' if lines < 0 else 'last'} line"), []
-        return pick(session, there[further])
+        return pick(session, matches[target])
 
     return go
 
 
 def pick(session: Session, row: int) -> Outcome:
-    """Selects a line that was found."""
+    """Selects a match."""
     screen = _screen(session)
     return session.turned(replace(screen, over=replace(screen.over, row=row))), []
 
 
 def choose(commands: CommandsOf) -> Callable[[Session], Outcome]:
-    """Does what Enter does in the list, with the line that was found."""
+    """Runs the list's command for Enter on the selected match."""
 
     def go(session: Session) -> Outcome:
         screen = _screen(session)
@@ -168,9 +168,9 @@ NO_LINE = "no line has this text"
 
 
 def leave(session: Session) -> Outcome:
-    """Back to the whole list, with the line selected that was found; what was typed is not kept."""
+    """Returns to the whole list, with the match selected; the query is not kept."""
     screen = _screen(session)
-    if session.game.engine is EngineStatus.DEAD:  # which closes every list
+    if session.game.engine is EngineStatus.DEAD:  # this closes every list
         return replace(session, screen=PLAY), []
     row = screen.over.row if screen.line.text and found(session) else screen.before
     return replace(session, screen=replace(screen.over, row=row)), []

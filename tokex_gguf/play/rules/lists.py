@@ -16,12 +16,12 @@ from tokex_gguf.values.text_field import EMPTY
 
 
 def close(session: Session) -> Outcome:
-    """Back to the table, with nothing changed."""
+    """Returns to the table; nothing is changed."""
     return replace(session, screen=PLAY), []
 
 
 def move(rows: int, length: Callable[[Session], int]) -> Callable[[Session], Outcome]:
-    """Moves the selection in a list of a length."""
+    """Moves the selection in a list. `length`: how many lines it has."""
 
     def go(session: Session) -> Outcome:
         return _select(session, lambda row: row + rows, length)
@@ -30,7 +30,7 @@ def move(rows: int, length: Callable[[Session], int]) -> Callable[[Session], Out
 
 
 def pick(length: Callable[[Session], int]) -> Callable[[Session, int], Outcome]:
-    """Selects a line of a list of a length."""
+    """Selects a line of a list. `length`: how many lines it has."""
 
     def go(session: Session, row: int) -> Outcome:
         return _select(session, lambda _: row, length)
@@ -38,12 +38,12 @@ def pick(length: Callable[[Session], int]) -> Callable[[Session, int], Outcome]:
     return go
 
 
-def _select(session: Session, wanted: Callable[[int], int], length: Callable[[Session], int]) -> Outcome:
+def _select(session: Session, target: Callable[[int], int], length: Callable[[Session], int]) -> Outcome:
     screen = session.on(ListScreen)
     assert screen is not None
-    row = max(0, min(length(session) - 1, wanted(screen.row)))
-    if row == screen.row and wanted(row) != row:
-        return replace(session, notice=f"this is the {'first' if wanted(row) < row else 'last'} line"), []
+    row = max(0, min(length(session) - 1, target(screen.row)))
+    if row == screen.row and target(row) != row:
+        return replace(session, notice=f"this is the {'first' if target(row) < row else 'last'} line"), []
     return session.turned(replace(screen, row=row)), []
 
 
@@ -74,7 +74,7 @@ def _screen(session: Session) -> Prompts:
 
 
 def no_prompt(session: Session) -> str:
-    """Why nothing can be done to the selected prompt, where that is none."""
+    """Why the selected line is no prompt; empty where it is one."""
     screen = session.on(Prompts)
     text = screen is not None and screen.row >= len(session.game.prompts)
     return "this is a text to start with: Enter opens it" if text else ""
@@ -85,10 +85,10 @@ def move_prompt(step: int) -> Callable[[Session], Outcome]:
 
     def go(session: Session) -> Outcome:
         screen = _screen(session)
-        there = screen.row + step
-        if not 0 <= there < len(session.game.prompts):
+        target = screen.row + step
+        if not 0 <= target < len(session.game.prompts):
             return replace(session, notice=f"this is the {'first' if step < 0 else 'last'} prompt"), []
-        return prompt.move(session, screen.row, step).turned(Prompts(row=there)), []
+        return prompt.move(session, screen.row, step).turned(Prompts(row=target)), []
 
     return go
 
@@ -105,11 +105,11 @@ def remove(session: Session) -> Outcome:
 
 
 def bring_back(session: Session) -> Outcome:
-    """Brings the prompt back that was removed last, and selects it."""
+    """Restores the prompt that was removed last, and selects it."""
     before = len(session.game.prompts)
     session, effects = prompt.bring_back(session)
-    back = len(session.game.prompts) > before
-    return session.turned(Prompts(row=session.game.active)) if back else session, effects
+    restored = len(session.game.prompts) > before
+    return session.turned(Prompts(row=session.game.active)) if restored else session, effects
 
 
 # --- names of prompts
@@ -128,11 +128,11 @@ def _naming(session: Session) -> PromptName:
 
 
 LONGEST_NAME = 40
-"""Characters of a prompt's name."""
+"""The most characters of a prompt's name."""
 
 
 def keep_name(session: Session) -> Outcome:
-    """Gives the prompt the name that is typed; none where nothing is."""
+    """Gives the prompt the typed name; none if the line is empty."""
     screen = _naming(session)
     name = " ".join(screen.line.text.split())
     if len(name) > LONGEST_NAME:
@@ -145,13 +145,13 @@ def keep_name(session: Session) -> Outcome:
 
 
 def leave_name(session: Session) -> Outcome:
-    """Back to the list of prompts."""
+    """Returns to the list of prompts."""
     row = min(_naming(session).row, len(session.game.prompts) - 1)
     return replace(session, screen=_or_play(session, Prompts(row=row))), []
 
 
 def _or_play(session: Session, screen: Prompts) -> Screen:
-    """The list; where the engine is gone, which closes every list, none."""
+    """The list, or the table where the engine is gone, which closes every list."""
     return PLAY if session.game.engine is EngineStatus.DEAD else screen
 
 
@@ -159,20 +159,20 @@ def _or_play(session: Session, screen: Prompts) -> Screen:
 
 
 def new_prompt(session: Session) -> Outcome:
-    """Begins to type the text of a new prompt, with the one that was left the last time."""
+    """Begins to type the text of a new prompt, with the unfinished one from the last time."""
     if reason := no_room(session):
         return replace(session, notice=reason), []
     before = history(session, NewPrompt)
     opening = session.game.newest(ForNewPrompt)
-    if opening and opening[1].text == before.unfinished:  # it is on its way, and kept until it is a prompt
+    if opening and opening[1].text == before.unfinished:  # being opened, and kept until it is a prompt
         return replace(session, screen=NewPrompt()), []
-    told = "the text typed before is back: ctrl+u clears it" if before.unfinished else ""
+    notice = "the text typed before is back: ctrl+u clears it" if before.unfinished else ""
     session = with_history(session, NewPrompt, replace(before, unfinished=""))
-    return replace(session, screen=NewPrompt(line=EMPTY.typed(before.unfinished)), notice=told), []
+    return replace(session, screen=NewPrompt(line=EMPTY.typed(before.unfinished)), notice=notice), []
 
 
 def open_new(session: Session) -> Outcome:
-    """Opens what is typed as a new prompt. With no text it has the token alone with which the model's texts begin."""
+    """Opens the typed text as a new prompt. Without text, the prompt is the model's BOS token alone."""
     text, model = session.line.text, session.game.model
     if session.game.engine is not EngineStatus.READY:
         return replace(session, notice=stopped(session)), []
@@ -181,14 +181,14 @@ def open_new(session: Session) -> Outcome:
     if reason := no_room(session):
         return replace(session, notice=reason), []
     session = used_up(session)
-    # Until it is a prompt: the engine may refuse it, or die over it.
+    # Kept until it is a prompt: the engine may refuse it or die.
     session = with_history(session, NewPrompt, replace(history(session, NewPrompt), unfinished=text))
     return open_text(session, text)
 
 
 def leave_new(session: Session) -> Outcome:
-    """Back to the list of prompts; the text comes back the next time."""
-    kept = "the text is kept: n brings it back" if session.line.text else ""
+    """Returns to the list of prompts; the text comes back the next time."""
+    notice = "the text is kept: n brings it back" if session.line.text else ""
     session = put_aside(session)
     screen = _or_play(session, Prompts(row=session.game.active))
-    return replace(session, screen=screen, notice=kept), []
+    return replace(session, screen=screen, notice=notice), []

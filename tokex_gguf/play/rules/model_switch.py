@@ -15,10 +15,10 @@ from tokex_gguf.play.rules.command_line import under, with_under
 from tokex_gguf.play.rules.cursor import back_to_tip
 from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.rules.prompt import UNREAD, with_along
-from tokex_gguf.play.rules.view_options import asking_nothing, started_anew
+from tokex_gguf.play.rules.view_options import asking_nothing, with_engine_restarted
 from tokex_gguf.play.screens import PLAY, Models, Name, PromptName, Prompts, SecondModels, TypingScreen
 from tokex_gguf.play.session import (
-    ALL,
+    WHOLE_PROMPT,
     Carried,
     Cost,
     Editing,
@@ -128,7 +128,7 @@ def turned_to(session: Session, model: ModelRef, settings: Settings, notice: str
         if session.game.engine is not EngineStatus.DEAD:
             return replace(session, preparing="", notice="this is the model that is played"), []
         settings = replace(settings, model=session.game.settings.model)
-        return started_anew(replace(session, game=replace(session.game, settings=settings), preparing=""))
+        return with_engine_restarted(replace(session, game=replace(session.game, settings=settings), preparing=""))
     known = session.other_games.get(model.key)
     # One that was only beside this one has no prompts of its own: they all come along.
     there = known if known and known.prompts else _carried(session.game)
@@ -161,7 +161,7 @@ def _carried(game: Game) -> Game:
     others = tuple(Carried(index, text, name) for index, (text, name) in enumerate(told) if index != active)
     text, name = told[active]
     # What is all under the constraint stays so; the place inside a text is one of this model's tokens.
-    begins = 0 if game.prompt.begins == 0 else ALL
+    begins = 0 if game.prompt.begins == 0 else WHOLE_PROMPT
     settings = replace(game.settings, text=text, name=name, chat="", begins=begins)
     return Game(settings, sampling=sampling, carried=others)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from tokex_gguf.engine.protocol import GOES_ON, NOTHING_LEFT, Capability, Continue
 from tokex_gguf.play.messages import Effect, Outcome
 from tokex_gguf.play.purposes import ForAutoplay
-from tokex_gguf.play.requests import ask, kept, request, stop
+from tokex_gguf.play.requests import ask, candidates_at_tip, request, stop
 from tokex_gguf.play.session import Cost, Game, Prompt, Session, selected_row, table
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import label
@@ -15,16 +15,16 @@ from tokex_gguf.values.view import NOT_CUT, Standing
 
 PAGE = 10
 """Rows that page up and page down move by."""
-ALL = 1_000_000
+ALL_ROWS = 1_000_000
 """More rows than any table has."""
 UNREAD = "the starting prompt is not read yet"
-"""Why something cannot be done, where that ends by itself."""
+"""Why something cannot be done yet."""
 
 
 def with_prompt(session: Session, prompt: Prompt) -> Session:
-    """The session with another active prompt in the same place.
+    """Replaces the active prompt.
 
-    It goes on under the name of the one before, and was made from what that was made from, unless it says otherwise.
+    The new one keeps the old one's name, and also its parent unless it has its own.
     """
     before = session.game.prompt
     prompt = replace(prompt, name=before.name, parent=prompt.parent or before.parent, along=before.along)
@@ -32,14 +32,14 @@ def with_prompt(session: Session, prompt: Prompt) -> Session:
     return replace(session, game=replace(session.game, prompts=prompts))
 
 
-def with_along(game: Game, place: int | None) -> Game:
-    """A game whose prompt at a place goes along to the second model and back, and no other; None: none does."""
-    marks = [replace(prompt, along=index == place) for index, prompt in enumerate(game.prompts)]
-    return replace(game, prompts=tuple(marks))
+def with_along(game: Game, carried: int | None) -> Game:
+    """Marks the prompt at an index, and no other, as carried to the second model and back; None: marks none."""
+    prompts = [replace(prompt, along=index == carried) for index, prompt in enumerate(game.prompts)]
+    return replace(game, prompts=tuple(prompts))
 
 
 def show(session: Session) -> Outcome:
-    """Turns to the active prompt: forgets what was asked ahead, and asks for what it lacks."""
+    """Turns to the active prompt: drops waiting key presses, and requests what it lacks."""
     session = replace(
         session,
         game=replace(
@@ -52,7 +52,7 @@ def show(session: Session) -> Outcome:
 
 
 def turned(session: Session, rows: int) -> Prompt:
-    """The active prompt with the selection so many rows further down; it stops at either end."""
+    """The active prompt with the selection moved down by `rows`; it stops at either end."""
     prompt = session.game.prompt
     candidates = table(session, prompt.place)
     if not candidates:
@@ -67,28 +67,28 @@ def chosen(prompt: Prompt, token: int) -> Prompt:
 
 
 def _without_table(session: Session) -> Outcome:
-    """Why nothing can be chosen."""
+    """Says why nothing can be chosen."""
     first = session.game.prompt.place.tip.depth == 0
-    told = "nothing comes before the first token: nothing to choose" if first else "this table is not there yet"
+    notice = "nothing comes before the first token: nothing to choose" if first else "this table is not there yet"
     if session.game.full is not None and not first:
-        told = f"there is no table: {session.game.full} tokens fit into the context; ← makes room"
-    return replace(session, notice=told), []
+        notice = f"there is no table: {session.game.full} tokens fit into the context; ← makes room"
+    return replace(session, notice=notice), []
 
 
 def select(rows: int) -> Callable[[Session], Outcome]:
-    """Moves the selection by so many rows."""
+    """Moves the selection by some rows."""
 
     def go(session: Session) -> Outcome:
-        there = table(session, session.game.prompt.place)
-        if not there:
+        candidates = table(session, session.game.prompt.place)
+        if not candidates:
             return _without_table(session)
-        last = 0 if rows < 0 else len(there) - 1
+        last = 0 if rows < 0 else len(candidates) - 1
         if selected_row(session, session.game.prompt.place) == last:
-            further = "/ finds" if session.game.can(Capability.VOCABULARY_SEARCH) else "i types"
-            # Sorted by what can be drawn, or by Δ, another token may be the first one.
-            first = "this is the most likely token" if there[0].rank == 1 else "this is the first row"
-            told = first if rows < 0 else f"the table ends here: {further} every other token"
-            return replace(session, notice=told), []
+            key_hint = "/ finds" if session.game.can(Capability.VOCABULARY_SEARCH) else "i types"
+            # Sorted by final probability, or by Δ, the first row may be another token.
+            first = "this is the most likely token" if candidates[0].rank == 1 else "this is the first row"
+            notice = first if rows < 0 else f"the table ends here: {key_hint} every other token"
+            return replace(session, notice=notice), []
         return with_prompt(session, turned(session, rows)), []
 
     return go
@@ -104,22 +104,22 @@ def no_room(session: Session) -> str:
     limit = session.game.settings.max_prompts
     if len(session.game.prompts) < limit:
         return ""
-    further = "a removes one" if len(session.game.prompts) > 1 else "the configuration's max_prompts"
-    return f"no more than {limit} can be open: {further}"
+    remedy = "a removes one" if len(session.game.prompts) > 1 else "the configuration's max_prompts"
+    return f"no more than {limit} can be open: {remedy}"
 
 
 def insert(session: Session, prompt: Prompt) -> Outcome:
-    """Opens a prompt behind the active one and goes to it."""
+    """Opens a prompt after the active one and goes to it."""
     if reason := no_room(session):
         return replace(session, notice=reason), []
-    place = session.game.active + 1
+    index = session.game.active + 1
     prompt = replace(prompt, along=False)
-    prompts = (*session.game.prompts[:place], prompt, *session.game.prompts[place:])
-    return show(replace(session, game=replace(session.game, prompts=prompts, active=place)))
+    prompts = (*session.game.prompts[:index], prompt, *session.game.prompts[index:])
+    return show(replace(session, game=replace(session.game, prompts=prompts, active=index)))
 
 
 def append(session: Session) -> Outcome:
-    """Appends the selected token; inside the prompt, opens a new one that goes on with it from there."""
+    """Appends the selected token; inside the prompt, opens a new prompt that ends with it."""
     if session.game.prompt.cursor is not None:
         return _branch(session)
     if session.game.full is not None:
@@ -128,24 +128,24 @@ def append(session: Session) -> Outcome:
         return ask(session)  # the last attempt failed
     rows = table(session, session.game.prompt)
     if session.game.prompt.tip.distribution is None or not rows:
-        # Two quick presses append two tokens: the one whose table is awaited counts. With more, a held key would
+        # Two quick presses append two tokens, counting the one whose table is awaited. With more, a held key would
         # run on after its release.
-        waits = session.game.pending is not None or session.order_awaited
-        most = 0 if not waits else 1 if session.game.pressed.appending else 2
+        awaited = session.game.pending is not None or session.order_awaited
+        limit = 0 if not awaited else 1 if session.game.pressed.appending else 2
         return replace(
             session,
             game=replace(
-                session.game, pressed=replace(session.game.pressed, ahead=min(session.game.pressed.ahead + 1, most))
+                session.game, pressed=replace(session.game.pressed, ahead=min(session.game.pressed.ahead + 1, limit))
             ),
         ), []
     token = rows[selected_row(session, session.game.prompt)].token
-    told = would_cut(session, token)
+    notice = would_cut(session, token)
     session, effects = take(session, token)
-    return (replace(session, notice=told) if told else session), effects
+    return (replace(session, notice=notice) if notice else session), effects
 
 
 def would_cut(session: Session, token: int) -> str:
-    """What would have cut a token that is taken all the same; empty where nothing would."""
+    """A line saying what would have cut a token that is taken nevertheless; empty where nothing would."""
     verdict = session.view.verdicts.get(token) if session.view else None
     if verdict is None or verdict.cut_by == NOT_CUT or not isinstance(session.lens, Sampled):
         return ""
@@ -153,7 +153,7 @@ def would_cut(session: Session, token: int) -> str:
 
 
 def take(session: Session, token: int) -> Outcome:
-    """Appends a token; inside the prompt, opens a new one that goes on with it from there."""
+    """Appends a token; inside the prompt, opens a new prompt that ends with it."""
     place = session.game.prompt.place
     if session.game.prompt.cursor is not None:
         if token == session.game.prompt.cursor.token:
@@ -203,9 +203,9 @@ def autoplay(session: Session) -> Outcome:
 
 
 def play_step(session: Session, node: Node, end: int = GOES_ON) -> Outcome:
-    """Autoplay has come to a token whose table is known: there it is, or ends where nothing can follow.
+    """Moves the prompt to a token of autoplay whose table is known; ends autoplay where nothing can follow.
 
-    `end`: as `Continued` has it.
+    `end`: as in `Continued`.
     """
     for played in node.nodes(session.game.prompt.tip.depth):
         played.play()
@@ -218,15 +218,15 @@ def play_step(session: Session, node: Node, end: int = GOES_ON) -> Outcome:
 
 
 def _end_of_play(session: Session, end: int) -> str:
-    """Why autoplay cannot go on from a known tip."""
+    """Why autoplay cannot go on from a tip with a known table; empty where it can."""
     tip = session.game.prompt.tip
     assert tip.distribution is not None
     assert session.game.model is not None
     if end == NOTHING_LEFT:
         return nothing_left(session)
     if end != GOES_ON:
-        further = "; E shows what the constraint cost" if session.game.sampling.constraint else ""
-        return f"the model ends here: {label(session.game.piece(end).data)} was drawn{further}"
+        cost_hint = "; E shows what the constraint cost" if session.game.sampling.constraint else ""
+        return f"the model ends here: {label(session.game.piece(end).data)} was drawn{cost_hint}"
     piece = session.game.piece(tip.distribution.most_likely)
     if piece.ends and isinstance(session.lens, Raw):
         return f"the model ends here: {label(piece.data)} is the most likely token"
@@ -236,7 +236,7 @@ def _end_of_play(session: Session, end: int) -> str:
 
 
 def nothing_legal(session: Session) -> str:
-    """Why the constraint allows no token here, and what helps; empty where it does, or that is not known."""
+    """Why the constraint allows no token here, and what helps; empty where it allows one, or is not known."""
     view = session.view
     if view is None or view.standing not in (Standing.BROKEN, Standing.STUCK):
         return ""
@@ -251,39 +251,39 @@ def nothing_left(session: Session) -> str:
 
 
 def play_on(session: Session) -> Outcome:
-    """Autoplay from a known tip: through what is known, then on with the engine.
+    """Continues autoplay from a tip with a known table: through known nodes, then by the engine.
 
     A token is shown once its table is there, so that stopping takes nothing back.
     """
     effects: list[Effect] = []
-    following, lens = session.game.prompt.tip, session.lens
-    if isinstance(lens, Sampled):  # what comes next is drawn by the engine, which begins with the tip's own table
-        tip, seed, top = following, session.game.sampling.seed, kept(session)
+    node, lens = session.game.prompt.tip, session.lens
+    if isinstance(lens, Sampled):  # the engine draws the tokens, beginning with the tip's own table
+        tip, seed, top = node, session.game.sampling.seed, candidates_at_tip(session)
         assert tip.parent is not None
         return request(
             session,
             ForAutoplay(tip.parent, lens),
             lambda number: Continue(number, tip.path(), top, lens, seed),
         )
-    session.game.known.lookahead.recall(following)
-    while session.game.pressed.autoplay and following.distribution is not None:
-        session, effects = play_step(session, following)
-        following = following.child(following.distribution.most_likely)
-        session.game.known.lookahead.recall(following)
+    session.game.known.lookahead.recall(node)
+    while session.game.pressed.autoplay and node.distribution is not None:
+        session, effects = play_step(session, node)
+        node = node.child(node.distribution.most_likely)
+        session.game.known.lookahead.recall(node)
     if not session.game.pressed.autoplay:
         return session, effects
-    path, top = following.path(), kept(session)
+    path, top = node.path(), candidates_at_tip(session)
     purpose = ForAutoplay(session.game.prompt.tip)
     return request(session, purpose, lambda number: Continue(number, path, top))
 
 
 def stop_autoplay(session: Session) -> Outcome:
-    """Ends autoplay where it has come to."""
+    """Ends autoplay at the token it has reached."""
     return ask(replace(session, game=replace(session.game, pressed=replace(session.game.pressed, autoplay=False))))
 
 
 def cycle(step: int) -> Callable[[Session], Outcome]:
-    """To another open prompt, round and round."""
+    """Goes to another open prompt, in a cycle."""
 
     def go(session: Session) -> Outcome:
         if len(session.game.prompts) == 1:
@@ -298,13 +298,13 @@ def cycle(step: int) -> Callable[[Session], Outcome]:
 
 
 def copy(session: Session) -> Outcome:
-    """Opens a copy of the prompt, without its name. It looks the same: what tells them apart is said."""
+    """Opens a copy of the prompt, without its name. The notice says which is which."""
     if reason := no_room(session):
         return replace(session, notice=reason), []
-    here = session.game.active + 1
+    index = session.game.active + 1
     prompt = session.game.prompt
     session, effects = insert(session, replace(prompt, name="", parent=prompt.tip))
-    return replace(session, notice=f"this is prompt {here + 1}, a copy of prompt {here}: w and s switch"), effects
+    return replace(session, notice=f"this is prompt {index + 1}, a copy of prompt {index}: w and s switch"), effects
 
 
 def remove(session: Session) -> Outcome:
@@ -313,34 +313,34 @@ def remove(session: Session) -> Outcome:
 
 
 def remove_at(session: Session, index: int) -> Outcome:
-    """Removes a prompt. The active one stays active, unless it is this one."""
+    """Removes a prompt. The active one stays active, unless it is removed."""
     if len(session.game.prompts) == 1:
         return replace(session, notice="the only prompt stays"), []
     prompts, active = session.game.prompts, session.game.active
     removed = (*session.game.removed, (index, replace(prompts[index], along=False)))[-100:]
     prompts = prompts[:index] + prompts[index + 1 :]
-    there = min(active - (index < active), len(prompts) - 1)
-    game = replace(session.game, prompts=prompts, active=there, removed=removed)
+    new_active = min(active - (index < active), len(prompts) - 1)
+    game = replace(session.game, prompts=prompts, active=new_active, removed=removed)
     session = replace(session, game=game, notice=f"prompt {index + 1} is removed: A brings it back")
     return show(session) if index == active else (session, [])
 
 
 def bring_back(session: Session) -> Outcome:
-    """Brings the prompt back that was removed last, where it stood, and goes to it."""
+    """Restores the prompt that was removed last at its old index, and goes to it."""
     if not session.game.removed:
         return replace(session, notice="there is no removed prompt to bring back"), []
     if reason := no_room(session):
         return replace(session, notice=reason), []
-    place, prompt = session.game.removed[-1]
-    place = min(place, len(session.game.prompts))
-    prompts = (*session.game.prompts[:place], prompt, *session.game.prompts[place:])
+    index, prompt = session.game.removed[-1]
+    index = min(index, len(session.game.prompts))
+    prompts = (*session.game.prompts[:index], prompt, *session.game.prompts[index:])
     return show(
-        replace(session, game=replace(session.game, prompts=prompts, active=place, removed=session.game.removed[:-1]))
+        replace(session, game=replace(session.game, prompts=prompts, active=index, removed=session.game.removed[:-1]))
     )
 
 
 def move(session: Session, index: int, step: int) -> Session:
-    """The session with a prompt so many places further among the open ones."""
+    """Moves a prompt by `step` places among the open ones."""
     order = list(range(len(session.game.prompts)))
     order.insert(index + step, order.pop(index))
     prompts = tuple(session.game.prompts[place] for place in order)
@@ -348,7 +348,7 @@ def move(session: Session, index: int, step: int) -> Session:
 
 
 def go_to(session: Session, index: int) -> Outcome:
-    """To the open prompt of an index."""
+    """Goes to the open prompt of an index."""
     if index >= len(session.game.prompts):
         return replace(session, notice=f"there is no prompt {index + 1}"), []
     if index == session.game.active:

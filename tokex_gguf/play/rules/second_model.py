@@ -6,7 +6,16 @@ from tokex_gguf.engine.protocol import Capability, Continue, Continued, Loaded
 from tokex_gguf.play.beside import both_ready, export_all, in_front, lacks_of_a, one_vocabulary, resting
 from tokex_gguf.play.messages import Close, Effect, ListModels, MakeRows, Outcome, PrepareBeside, PreparedBeside
 from tokex_gguf.play.purposes import ForExport, ForParting
-from tokex_gguf.play.requests import answered, begin, comparable, end_comparing, kept, request, stop, without
+from tokex_gguf.play.requests import (
+    answered,
+    begin,
+    candidates_at_tip,
+    end_comparing,
+    refused_elsewhere,
+    request,
+    stop,
+    without,
+)
 from tokex_gguf.play.rules import versus
 from tokex_gguf.play.rules.model_switch import carry, first_other, parted
 from tokex_gguf.play.rules.prompt import no_room, show, with_along, with_prompt
@@ -37,18 +46,18 @@ from tokex_gguf.values.tree import Node
 OF_A_SERVER = "a server's numbers depend on what it did before: only models of this machine are compared"
 IN_TURN = "there is memory for one of the two models: they take turns"
 HOW = "n goes to the greatest change, :part shows where the two part"
-"""Flips are not told of here: that there are none, between other vocabularies, is known once both are loaded."""
+"""Flips are not mentioned: whether the vocabularies differ, which have none, is known once both are loaded."""
 SAME_FILE = "this is the same file"
 NO_DIFFERENCE = f"{SAME_FILE}: every difference is 0"
 
 
 def cannot_compare(session: Session) -> str:
-    """Why the model that is played is not compared with another; empty where it can be."""
+    """Why the current model cannot be compared with another; empty where it can."""
     return OF_A_SERVER if session.game.server or not session.game.can(Capability.COMPARISON) else ""
 
 
 def versus_model(session: Session) -> Outcome:
-    """Lists the models to compare with; ends the comparison with one."""
+    """Lists the models to compare with; ends a running comparison."""
     if isinstance(session.paired, Pair):
         return left(session)
     if isinstance(session.paired, Opening):
@@ -57,13 +66,13 @@ def versus_model(session: Session) -> Outcome:
 
 
 def left(session: Session) -> Outcome:
-    """Ends the comparison with another model, and that one's engine."""
+    """Ends the comparison with another model, and that model's engine."""
     session, effects = parted(versus.leave(session))
     return session, effects
 
 
 def choose(session: Session) -> Outcome:
-    """Asks for the selected model's file to be looked at."""
+    """Requests a check of the selected model's file."""
     screen = session.on(SecondModels)
     if screen is None or screen.row >= len(session.models):
         return session, []
@@ -80,7 +89,7 @@ def choose(session: Session) -> Outcome:
 
 
 def prepared(session: Session, message: PreparedBeside) -> Outcome:
-    """The chosen model's file is sound: starts an engine for it beside the present one."""
+    """Starts an engine for the chosen model, whose file is sound, beside the present one."""
     if session.paired != Opening(message.path):
         return session, []  # another one was chosen meanwhile, or none
     fit = message.fit
@@ -92,16 +101,19 @@ def prepared(session: Session, message: PreparedBeside) -> Outcome:
 
 
 def second_game(session: Session, settings: Settings) -> Game:
-    """The game of a model that is to be played beside another: what was played with it before, or a new one."""
-    known = session.other_games.get(settings.model.key)
-    if known is None:
+    """The game of a second model: its game from before, or a new one."""
+    earlier = session.other_games.get(settings.model.key)
+    if earlier is None:
         return Game(replace(settings, chat=""))
-    own = known.settings
-    return replace(known, settings=replace(settings, text=own.text, name=own.name, chat=own.chat))
+    earlier_settings = earlier.settings
+    return replace(
+        earlier,
+        settings=replace(settings, text=earlier_settings.text, name=earlier_settings.name, chat=earlier_settings.chat),
+    )
 
 
 def paired(session: Session, second: Game, notice: str, *, together: bool = True) -> Outcome:
-    """Compares with a game, whose engine is started if it has none."""
+    """Compares with a second game, and starts its engine if it has none."""
     return begun(
         replace(
             beside(session, second, together=together),
@@ -112,7 +124,7 @@ def paired(session: Session, second: Game, notice: str, *, together: bool = True
 
 
 def beside(session: Session, second: Game, *, together: bool = True) -> Session:
-    """The session with a game beside the one that is played; an engine is still to be started.
+    """Puts a game beside the current one; its engine is not started yet.
 
     `together`: there is memory for both models at once.
     """
@@ -123,20 +135,20 @@ def beside(session: Session, second: Game, *, together: bool = True) -> Session:
     pair = Pair(key, ByDistributions(comparison), Turn.BOTH if together or same else Turn.DUE)
     if not same:
         session = replace(
-            session, other_games={**session.other_games, key: replace(second, refused=comparable(second))}
+            session, other_games={**session.other_games, key: replace(second, refused=refused_elsewhere(second))}
         )
-    game = replace(session.game, versus=against, refused=comparable(session.game))
+    game = replace(session.game, versus=against, refused=refused_elsewhere(session.game))
     return replace(session, game=game, paired=pair)
 
 
 def layer_before(session: Session) -> Layer:
-    """The layer to come back to when nothing is compared any more."""
+    """The layer to return to after the comparison."""
     against = session.game.versus
     return session.options.layer if isinstance(against, Alone) else against.before
 
 
 def begun(session: Session) -> Outcome:
-    """Starts the second model's engine, and asks for the file through which the two compare."""
+    """Starts the second model's engine, and requests the file through which the two compare."""
     second = session.beside
     if second is None:
         return session, []
@@ -148,15 +160,15 @@ def begun(session: Session) -> Outcome:
 
 
 def with_rows(session: Session, file: str) -> Session:
-    """The file is there."""
+    """Handles the new file for rows."""
     pair = session.paired
-    # Rows that went into another file are not in this one.
-    anew = replace(pair.holding(None), file=file, fault="") if isinstance(pair, Pair) else pair
-    return replace(session, paired=anew)
+    # The new file has none of the old one's rows.
+    updated = replace(pair.holding(None), file=file, fault="") if isinstance(pair, Pair) else pair
+    return replace(session, paired=updated)
 
 
 def without_rows(session: Session, reason: str) -> Session:
-    """The file cannot be made. Other vocabularies need none."""
+    """The file cannot be made. Models of different vocabularies need none."""
     pair = session.paired
     if not isinstance(pair, Pair) or isinstance(pair.way, ByText):
         return session
@@ -164,7 +176,7 @@ def without_rows(session: Session, reason: str) -> Session:
 
 
 def loaded(session: Session, message: Loaded) -> Outcome:
-    """The second model is there."""
+    """Handles the loaded second model."""
     second = session.beside
     assert second is not None
     if second.model and not message.same(second.model):
@@ -187,7 +199,7 @@ def _with_second(session: Session, second: Game) -> Session:
 
 
 def died(session: Session, reason: str) -> Outcome:
-    """The second model's engine is gone: the other goes on."""
+    """Handles the death of the second model's engine: the first goes on."""
     pair, second = session.paired, session.beside
     assert isinstance(pair, Pair) and second is not None
     second = replace(
@@ -200,25 +212,25 @@ def died(session: Session, reason: str) -> Outcome:
 
 
 def restarted(session: Session) -> Outcome:
-    """Starts the second model's engine again, with a file of its own: the one before may still be written to.
+    """Restarts the second model's engine with a new file: the old one may still be written to.
 
-    It goes with the rows in it: who reads them would find none.
+    The rows in the old file are dropped, and with them all requests that read them.
     """
 
-    def anew(inside: Session) -> Outcome:
+    def restart_engine(inside: Session) -> Outcome:
         game = replace(asking_nothing(inside.game), engine=EngineStatus.LOADING)
         return begin(replace(inside, game=game), again=True)
 
     pair = session.paired
     assert isinstance(pair, Pair)
     pair = replace(pair.holding(None), file="", fault="")
-    session, ended = end_comparing(replace(session, paired=pair, standing=None))
-    session, effects = in_front(session, anew)
-    return session, [*ended, *effects, MakeRows()]
+    session, stop_effects = end_comparing(replace(session, paired=pair, standing=None))
+    session, effects = in_front(session, restart_engine)
+    return session, [*stop_effects, *effects, MakeRows()]
 
 
 def restart(session: Session) -> Outcome:
-    """Starts an engine again that has stopped or is silent: the one in front first."""
+    """Restarts an engine that has stopped or is silent: the one in front first."""
     second, pair = session.beside, session.paired
     if isinstance(pair, Pair) and pair.turn is Turn.B:
         return replace(session, notice=IN_TURN), []
@@ -237,7 +249,7 @@ def _is_well(game: Game) -> bool:
 
 
 def take_turns(session: Session) -> Outcome:
-    """Gives A's engine up until B has computed what is to be compared, where there is no memory for both."""
+    """Where memory is for one model only, ends A's engine until B has computed what is compared."""
     pair, second = session.paired, session.beside
     if not isinstance(pair, Pair) or second is None or pair.turn is Turn.BOTH or not pair.file:
         return session, []
@@ -245,13 +257,13 @@ def take_turns(session: Session) -> Outcome:
         return session, []
     if pair.turn is Turn.DUE:
         if lacks_of_a(session) is not None:
-            return session, []  # while B computes, nobody could tell A's numbers for the table
+            return session, []  # the table needs A's numbers first, which A cannot compute while B does
         pair = replace(pair, turn=Turn.A)
         return _to_b(session, pair) if _lacks(session, pair) else (replace(session, paired=pair), [])
     if second.engine is not EngineStatus.READY or second.newest(ForExport):
         return session, []
-    told = any(kind is ForExport for kind, *_ in second.refused)
-    if pair.held is not None or told or not _lacks(session, pair):
+    refused = any(kind is ForExport for kind, *_ in second.refused)
+    if pair.held is not None or refused or not _lacks(session, pair):
         return _to_a(session, pair)
     if one_vocabulary(session):
         return export_all(session, pair)
@@ -260,37 +272,37 @@ def take_turns(session: Session) -> Outcome:
 
 
 def _lacks(session: Session, pair: Pair) -> bool:
-    """Whether anything of the prompt is not compared yet."""
+    """Whether any token of the prompt is not compared yet."""
     way = pair.way
     return isinstance(way, ByDistributions) and way.comparison.first_lacking(session.game.prompt.tip) is not None
 
 
 def _to_b(session: Session, pair: Pair) -> Outcome:
-    """A's engine goes, and B's comes."""
-    closed = [Close(session.game.address)] if session.game.address else []
+    """Ends A's engine and starts B's."""
+    closing = [Close(session.game.address)] if session.game.address else []
     game = replace(asking_nothing(session.game), address=0, engine=EngineStatus.LOADING)
     session = replace(session, game=game, paired=replace(pair.holding(None), turn=Turn.B), notice=IN_TURN)
     session, effects = in_front(session, begin)
-    return session, [*closed, *effects]
+    return session, [*closing, *effects]
 
 
 def _to_a(session: Session, pair: Pair) -> Outcome:
-    """B's engine goes, and A's comes back."""
+    """Ends B's engine and starts A's."""
     second = session.beside
     assert second is not None
-    closed = [Close(second.address)] if second.address else []
+    closing = [Close(second.address)] if second.address else []
     second = replace(asking_nothing(second), address=0, engine=EngineStatus.LOADING)
     session = _with_second(session, second)
     session = replace(session, game=asking_nothing(session.game), paired=replace(pair, turn=Turn.A))
     session, effects = begin(session)
-    return session, [*closed, *effects]
+    return session, [*closing, *effects]
 
 
 # --- playing on with either
 
 
 def exchange(session: Session) -> Outcome:
-    """Brings the second model to the front, at the same place of the same text; the first one is B then."""
+    """Brings the second model to the front at the same place of the same text; the first one becomes B."""
     pair, second = session.paired, session.beside
     if not isinstance(pair, Pair) or second is None:
         return versus.swap(session)
@@ -298,32 +310,32 @@ def exchange(session: Session) -> Outcome:
         return replace(session, notice=NO_DIFFERENCE), []
     if pair.turn is not Turn.BOTH:
         return replace(session, notice=f"{IN_TURN}: o plays the other one"), []
-    there = _same_place(session, pair, second)
-    if isinstance(there, str):
-        return replace(session, notice=there), []
-    here = replace(
+    target = _same_place(session, pair, second)
+    if isinstance(target, str):
+        return replace(session, notice=target), []
+    first_game = replace(
         session.game, pressed=replace(session.game.pressed, ahead=0, rolling=0, appending=False, autoplay=False)
     )
-    others = {key: game for key, game in session.other_games.items() if key != pair.key}
-    own = here.settings.model.key
-    against = here.versus
-    here = replace(here, versus=ALONE)
+    other_games = {key: game for key, game in session.other_games.items() if key != pair.key}
+    first_key = first_game.settings.model.key
+    against = first_game.versus
+    first_game = replace(first_game, versus=ALONE)
     if isinstance(against, AgainstModel):
-        second = replace(second, versus=replace(against, key=own))
-    turned = replace(pair.holding(None), key=own, parting=None)
-    before = replace(session, game=second, other_games={**others, own: here}, paired=turned)
+        second = replace(second, versus=replace(against, key=first_key))
+    new_pair = replace(pair.holding(None), key=first_key, parting=None)
+    before = replace(session, game=second, other_games={**other_games, first_key: first_game}, paired=new_pair)
     if isinstance(pair.way, ByText):
-        before = _by_text(before, turned, pair.way.companion and pair.way.companion[::-1])
-    went = _at(before, there, together=here.prompt.along)
-    if isinstance(went, str):
-        return replace(session, notice=went), []
-    others = {**went.other_games, own: with_along(here, here.active)}
-    session = replace(went, game=with_along(went.game, went.game.active), other_games=others)
+        before = _by_text(before, new_pair, pair.way.companion and pair.way.companion[::-1])
+    moved = _at(before, target, together=first_game.prompt.along)
+    if isinstance(moved, str):
+        return replace(session, notice=moved), []
+    other_games = {**moved.other_games, first_key: with_along(first_game, first_game.active)}
+    session = replace(moved, game=with_along(moved.game, moved.game.active), other_games=other_games)
     if second.prompts:
         session = remember(before, session, asked=True)
     session, effects = show(session)
-    session, more = carry(session)  # texts that came along with the model before, and had no turn yet
-    name, _ = versus.titles(session.game, here)
+    session, more = carry(session)  # texts carried over earlier that had no turn yet
+    name, _ = versus.titles(session.game, first_game)
     return replace(session, notice=f"A is {name} now: tab goes back"), effects + more
 
 
@@ -345,30 +357,30 @@ def _same_place(session: Session, pair: Pair, second: Game) -> Prompt | str:
     return Prompt(companion, name=prompt.name, begins=companion.depth)
 
 
-def _at(session: Session, there: Prompt, *, together: bool) -> Session | str:
-    """The session with this prompt as the active one, or why that cannot be.
+def _at(session: Session, target: Prompt, *, together: bool) -> Session | str:
+    """Makes a prompt the active one; or why that cannot be.
 
-    `together`: it takes the place of the one that goes along.
+    `together`: it replaces the prompt that is carried between the models.
     """
     game = session.game
     if not game.prompts:
-        return replace(session, game=replace(game, prompts=(there,), active=0))
-    along = next((place for place, prompt in enumerate(game.prompts) if prompt.along), None)
-    open_already = next((place for place, prompt in enumerate(game.prompts) if prompt.tip is there.tip), None)
-    place = along if together and along is not None else open_already
-    if place is not None:
-        session, here = replace(session, game=replace(game, active=place)), game.prompts[place]
-        same = replace(here, cursor=there.cursor, chosen=None, sought=None)
-        return with_prompt(session, same if here.tip is there.tip else there)
+        return replace(session, game=replace(game, prompts=(target,), active=0))
+    along_index = next((index for index, prompt in enumerate(game.prompts) if prompt.along), None)
+    open_index = next((index for index, prompt in enumerate(game.prompts) if prompt.tip is target.tip), None)
+    index = along_index if together and along_index is not None else open_index
+    if index is not None:
+        session, present = replace(session, game=replace(game, active=index)), game.prompts[index]
+        same_tip = replace(present, cursor=target.cursor, chosen=None, sought=None)
+        return with_prompt(session, same_tip if present.tip is target.tip else target)
     if reason := no_room(session):
         return reason
-    place = game.active + 1
-    prompts = (*game.prompts[:place], there, *game.prompts[place:])
-    return replace(session, game=replace(game, prompts=prompts, active=place))
+    index = game.active + 1
+    prompts = (*game.prompts[:index], target, *game.prompts[index:])
+    return replace(session, game=replace(game, prompts=prompts, active=index))
 
 
 def accompanied(session: Session, target: Node, path: list[int]) -> Session:
-    """The second model's tokens for the text of a path are there. B is in front."""
+    """Handles the second model's tokens for the text of a path. B is in front."""
     pair = session.paired
     if not isinstance(pair, Pair) or not isinstance(pair.way, ByText):
         return session
@@ -378,14 +390,14 @@ def accompanied(session: Session, target: Node, path: list[int]) -> Session:
 
 # --- where two models part
 
-LIMIT = 64
-"""Tokens that both go on by, at the most."""
-FURTHER = 8
-"""Tokens that each goes on by behind the place where they part, so that one sees where that leads."""
+PARTING_LIMIT = 64
+"""The most tokens by which both models continue."""
+TOKENS_AFTER_PARTING = 8
+"""Tokens by which each continues after they part, to show where that leads."""
 
 
 def part(session: Session) -> Outcome:
-    """Lets both models go on by their most likely tokens until they part."""
+    """Lets both models continue by their most likely tokens until they part."""
     pair, second = session.paired, session.beside
     if not isinstance(pair, Pair) or second is None:
         return replace(session, notice="V chooses another model to compare with"), []
@@ -393,23 +405,23 @@ def part(session: Session) -> Outcome:
         return replace(session, notice=f"{SAME_FILE}: they do not part"), []
     if not both_ready(session) or not resting(session.game):
         return replace(session, notice="both models must be ready for that"), []
-    there = _same_place(session, pair, second)
-    if isinstance(there, str):
-        return replace(session, notice=there), []
+    second_prompt = _same_place(session, pair, second)
+    if isinstance(second_prompt, str):
+        return replace(session, notice=second_prompt), []
     tip = session.game.prompt.tip
-    firsts = first_tokens(pair, tip, there.tip)
+    firsts = first_tokens(pair, tip, second_prompt.tip)
     if firsts is None:
         return replace(session, notice="B's table is not there yet"), []
     pieces = session.game.known.pieces, second.known.pieces
-    parting = Parting(tip, there.tip, (tip.depth, there.tip.depth), pieces, one_vocabulary(session))
+    parting = Parting(tip, second_prompt.tip, (tip.depth, second_prompt.tip.depth), pieces, one_vocabulary(session))
     session = replace(session, paired=replace(pair, parting=parting), notice="looking where they part")
-    session, effects = _go_on(session, tip, firsts[0])
-    session, more = in_front(session, lambda inside: _go_on(inside, there.tip, firsts[1]))
+    session, effects = _continue_greedily(session, tip, firsts[0])
+    session, more = in_front(session, lambda inside: _continue_greedily(inside, second_prompt.tip, firsts[1]))
     return session, effects + more
 
 
 def first_tokens(pair: Pair, tip: Node, other: Node) -> tuple[int, int] | None:
-    """What each model makes most likely after a path; None until both have said it."""
+    """Each model's most likely token after a path; None until both are known."""
     if isinstance(pair.way, ByDistributions):
         difference = pair.way.comparison.after(tip)
         return None if difference is None else (difference.first_a, difference.first_b)
@@ -418,13 +430,13 @@ def first_tokens(pair: Pair, tip: Node, other: Node) -> tuple[int, int] | None:
     return tip.strict.most_likely, other.strict.most_likely
 
 
-def _go_on(session: Session, tip: Node, token: int) -> Outcome:
-    path, top = [*tip.path(), token], kept(session)  # what it says is kept in the tree
+def _continue_greedily(session: Session, tip: Node, token: int) -> Outcome:
+    path, top = [*tip.path(), token], candidates_at_tip(session)  # as many candidates as the tree keeps
     return request(session, ForParting(), lambda number: Continue(number, path, top))
 
 
-def went_on(session: Session, message: Continued) -> Outcome:
-    """One of the two models, which is in front, has come further."""
+def continued(session: Session, message: Continued) -> Outcome:
+    """Handles further tokens of one of the two models, which is in front."""
     pair = session.paired
     if not isinstance(pair, Pair) or pair.parting is None:
         session, effects = _end_parting(session)
@@ -440,33 +452,33 @@ def went_on(session: Session, message: Continued) -> Outcome:
     ended = last is not None and session.game.piece(last.most_likely).ends
     length = node.depth - parting.base[is_b]
     apart = parting.apart
-    if not ended and length < LIMIT and (apart is None or length < apart[is_b] + FURTHER):
+    if not ended and length < PARTING_LIMIT and (apart is None or length < apart[is_b] + TOKENS_AFTER_PARTING):
         return session, []
     session, effects = _end_parting(session)
-    return _came_to_its_end(answered(session, message.request), parting, is_b=is_b), effects
+    return _with_way_done(answered(session, message.request), parting, is_b=is_b), effects
 
 
 def _end_parting(session: Session) -> Outcome:
-    """Ends the way that the model in front goes on, unless a request behind it has: that would be ended as well."""
+    """Stops the continuation of the model in front, unless a later request did: the stop would end that as well."""
     going = session.game.newest(ForParting)
     return stop(session) if going and going[1].awaited else (session, [])
 
 
 def _not_parting(session: Session) -> Outcome:
-    """Without the way that the model in front goes on."""
+    """Stops and forgets the continuation of the model in front."""
     session, effects = _end_parting(session)
     return without(session, ForParting), effects
 
 
 def not_parted(session: Session) -> Session:
-    """One of the two models, which is in front, cannot go on."""
+    """Handles that one of the two models, which is in front, cannot continue."""
     pair = session.paired
     if not isinstance(pair, Pair) or pair.parting is None:
         return session
-    return _came_to_its_end(session, pair.parting, is_b=pair.key == session.game.settings.model.key)
+    return _with_way_done(session, pair.parting, is_b=pair.key == session.game.settings.model.key)
 
 
-def _came_to_its_end(session: Session, parting: Parting, *, is_b: bool) -> Session:
+def _with_way_done(session: Session, parting: Parting, *, is_b: bool) -> Session:
     pair = session.paired
     assert isinstance(pair, Pair)
     done = (parting.done[0], True) if is_b else (True, parting.done[1])
@@ -474,9 +486,9 @@ def _came_to_its_end(session: Session, parting: Parting, *, is_b: bool) -> Sessi
 
 
 def watch(session: Session) -> Outcome:
-    """Tells where two models part once both have come far enough; gives it up where something else is asked.
+    """Shows where two models part once both have come far enough; gives up if a request ended either continuation.
 
-    Where something else is compared by now, the second model goes.
+    Ends the second model's engine if something else is compared by now.
     """
     pair, second = session.paired, session.beside
     if isinstance(pair, Pair) and not isinstance(session.game.versus, AgainstModel):
@@ -491,20 +503,22 @@ def watch(session: Session) -> Outcome:
     if parting.told:
         return session, []
     if all(parting.done):
-        return _told(session, pair, parting), []
+        return _show_parting(session, pair, parting), []
     going = [game.newest(ForParting) for game in (session.game, second)]
-    if any(not done and not (one and one[1].awaited) for done, one in zip(parting.done, going, strict=True)):
+    if any(
+        not done and not (request and request[1].awaited) for done, request in zip(parting.done, going, strict=True)
+    ):
         return _given_up(session, pair, second)
     return session, []
 
 
 def _differ(session: Session) -> bool:
-    """Whether it is known that the two have different vocabularies."""
+    """Whether the models are known to have different vocabularies."""
     return both_ready(session) and not one_vocabulary(session)
 
 
 def _by_text(session: Session, pair: Pair, companion: tuple[Node, Node] | None) -> Session:
-    """The two are compared by the bytes of their text."""
+    """Switches to comparing by the bytes of the text."""
     against, comparison = session.game.versus, TextComparison()
     if isinstance(against, AgainstModel):
         session = replace(session, game=replace(session.game, versus=replace(against, comparison=comparison)))
@@ -512,14 +526,14 @@ def _by_text(session: Session, pair: Pair, companion: tuple[Node, Node] | None) 
 
 
 def _is_from(session: Session, parting: Parting) -> bool:
-    """Whether the active prompt still ends where both went on from."""
+    """Whether the active prompt still ends where both continuations begin."""
     tip = session.game.prompt.tip if session.game.prompts else session.game.known.root
     return tip.depth == parting.base[0] and parting.a.descends_from(tip)
 
 
 def _given_up(session: Session, pair: Pair, second: Game) -> Outcome:
-    """Without it; what both models were asked for is not wanted any more."""
-    told = pair.parting is not None and pair.parting.told
+    """Gives up the search for the parting, and stops both continuations."""
+    shown = pair.parting is not None and pair.parting.told
     session = replace(session, paired=replace(pair, parting=None))
     effects: list[Effect] = []
     if session.game.newest(ForParting):
@@ -527,23 +541,23 @@ def _given_up(session: Session, pair: Pair, second: Game) -> Outcome:
     if second.newest(ForParting):
         session, more = in_front(session, _not_parting)
         effects += more
-    return session if told else replace(session, notice="where they part is not looked for any more"), effects
+    return session if shown else replace(session, notice="where they part is not looked for any more"), effects
 
 
-def _told(session: Session, pair: Pair, parting: Parting) -> Session:
-    """Both ways are shown, and are paths of the tree that is in front."""
+def _show_parting(session: Session, pair: Pair, parting: Parting) -> Session:
+    """Shows both ways, and adds them to the tree in front."""
     apart, (a, b) = parting.apart, parting.ways
     parting.a.pass_through()
     if parting.one_vocabulary:
-        # B's tokens may be ones that A's engine has never told of.
+        # A's engine may not have sent the pieces of B's tokens.
         pieces = session.game.known.pieces
         pieces.update({node.token: parting.pieces[1][node.token] for node in b if node.token not in pieces})
         parting.a.ancestor(parting.base[0]).descend([node.token for node in b]).pass_through()
     ways = "both ways" if parting.one_vocabulary else "A's way"
     if apart is None:
-        told = f"they do not part in {counted(min(len(a), len(b)), 'token')}"
+        notice = f"they do not part in {counted(min(len(a), len(b)), 'token')}"
     elif apart[0] == 0:
-        told = f"they part at once; t shows {ways}"
+        notice = f"they part at once; t shows {ways}"
     else:
-        told = f"they part after {counted(apart[0], 'token')}; t shows {ways}"
-    return replace(session, paired=replace(pair, parting=replace(parting, told=True)), notice=told)
+        notice = f"they part after {counted(apart[0], 'token')}; t shows {ways}"
+    return replace(session, paired=replace(pair, parting=replace(parting, told=True)), notice=notice)

@@ -18,7 +18,7 @@ def open_list(session: Session) -> Outcome:
 
 
 def typed(session: Session) -> Session:
-    """The text in the line is another one: shows the sessions that have all words of it."""
+    """Handles a changed line: shows the sessions that have all its words."""
     return session.turned(_filtered(_screen(session)))
 
 
@@ -29,7 +29,7 @@ def _filtered(screen: Sessions) -> Sessions:
 
 
 def listed(session: Session, entries: tuple[SessionEntry, ...]) -> Session:
-    """The list is there, unless it was left."""
+    """Shows the list of sessions, unless the player has left it."""
     screen = session.on(Sessions)
     return session.turned(_filtered(replace(screen, entries=entries))) if screen else session
 
@@ -40,7 +40,7 @@ def not_listed(session: Session, reason: str) -> Session:
 
 
 def select(rows: int) -> Callable[[Session], Outcome]:
-    """Moves the selection by so many lines."""
+    """Moves the selection by some lines."""
 
     def go(session: Session) -> Outcome:
         return pick(session, _screen(session).row + rows)
@@ -52,20 +52,20 @@ def pick(session: Session, row: int) -> Outcome:
     """Selects a line."""
     screen = _screen(session)
     last = len(screen.found) - 1
-    there = max(0, min(last, row))
-    if there == screen.row and row != there:
-        return replace(session, notice=f"this is the {'first' if row < there else 'last'} line"), []
-    return session.turned(replace(screen, row=there)), []
+    target = max(0, min(last, row))
+    if target == screen.row and row != target:
+        return replace(session, notice=f"this is the {'first' if row < target else 'last'} line"), []
+    return session.turned(replace(screen, row=target)), []
 
 
 def choose(session: Session) -> Outcome:
-    """Asks for the selected session. The present one is played until it is there."""
+    """Requests the selected session. The present one is played until then."""
     screen = _screen(session)
     if screen.opening:
         return replace(session, notice="a session is being opened already"), []
     if screen.row >= len(screen.found):
-        told = "no session has this text" if screen.entries else "there is no session to go on with yet"
-        return replace(session, notice=told), []
+        notice = "no session has this text" if screen.entries else "there is no session to go on with yet"
+        return replace(session, notice=notice), []
     entry = screen.found[screen.row]
     if entry.held is PlayedBy.HERE:
         return replace(session, screen=PLAY, notice="this is the session that is played"), []
@@ -76,12 +76,12 @@ def choose(session: Session) -> Outcome:
 
 
 def resumed(session: Session, message: Resumed) -> Outcome:
-    """The chosen session is there: goes on with it, unless the list was left meanwhile."""
+    """Continues the chosen session, unless the player has left the list meanwhile."""
     screen = session.on(Sessions)
     if screen is None or screen.opening != message.name:
         return session, [GiveBack(message.name)]
     chosen = message.session
-    # What belongs to the program, and not to a session, stays.
+    # Keep what belongs to the program and not to a session.
     after = replace(
         chosen,
         game=replace(chosen.game, address=session.game.address),
@@ -102,8 +102,8 @@ def resumed(session: Session, message: Resumed) -> Outcome:
     after, effects = begin(lit(after, light=session.game.settings.light))
     after, more = second_model.begun(after)
     second = session.beside
-    ended = [Close(second.address)] if second and second.address not in (0, session.game.address) else []
-    return after, [GoOn(message.name), *ended, *effects, *more]
+    closing = [Close(second.address)] if second and second.address not in (0, session.game.address) else []
+    return after, [GoOn(message.name), *closing, *effects, *more]
 
 
 def _when(screen: Sessions, name: str) -> str:
@@ -111,7 +111,7 @@ def _when(screen: Sessions, name: str) -> str:
 
 
 def not_resumed(session: Session, message: NotResumed) -> Session:
-    """The chosen session cannot be gone on with: the present one stays, and the whole line is free to say why."""
+    """The chosen session cannot be continued: the present one stays. The list closes, so that the reason has room."""
     screen = session.on(Sessions)
     if screen is None or screen.opening != message.name:
         return session

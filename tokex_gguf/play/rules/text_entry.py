@@ -40,18 +40,18 @@ from tokex_gguf.values.names import valid_name
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tree import Node
 
-AT_EACH_KEY = 20_000
-"""Characters that are tokenised and evaluated anew at each key. A longer text waits for Enter or ctrl+p."""
+MAX_LIVE_CHARACTERS = 20_000
+"""Longest text, in characters, that each key tokenises and evaluates. Longer texts wait for Enter or ctrl+p."""
 
 
-def _place(session: Session) -> Node | None:
-    """The path to go on from: before the cursor's token, else the whole prompt; None before the first token."""
+def _base(session: Session) -> Node | None:
+    """The path to continue: before the cursor's token, else the whole prompt; None before the first token."""
     tip = session.game.prompt.place.tip
     return tip if tip.depth else None
 
 
 def stopped(session: Session) -> str:
-    """That nothing can be asked, what helps, and that what is typed is not lost."""
+    """A line saying that the engine is not there, what helps, and that the typed text is kept."""
     if session.game.engine is EngineStatus.LOADING:
         return f"{session.game.absent}: the text is kept"
     return f"{session.game.stopped}: Esc, then {session.game.comes_back}; the text is kept"
@@ -60,13 +60,13 @@ def stopped(session: Session) -> str:
 def _unavailable(session: Session) -> str:
     if reason := session.game.absent:
         return reason
-    if _place(session) is None:
+    if _base(session) is None:
         return "nothing comes before the first token"
     return ""
 
 
 def close(session: Session) -> Outcome:
-    """Leaves what is typed, for the next time; nothing else is changed."""
+    """Leaves the typed text for the next time; nothing else changes."""
     typing = session.on(TypingScreen)
     session, effects = ask(put_aside(find.back_to_origin(session)))
     if typing and history(session, type(typing)).unfinished:
@@ -75,19 +75,19 @@ def close(session: Session) -> Outcome:
 
 
 def go_on(session: Session, base: Node, tip: Node) -> Outcome:
-    """Lets the prompt go on to `tip`; where `base` is not its end, opens a new one that does."""
+    """Extends the prompt to `tip`; where `base` is not its tip, opens a new prompt there."""
     before, begins = session.game.prompt, _begins(session, base, tip)
     if before.cursor is None and base is before.tip:
         return show(with_prompt(used_up(session), Prompt(tip, begins=begins)))
     if reason := no_room(session):
-        return ask(replace(session, notice=reason))  # what is typed stays
+        return ask(replace(session, notice=reason))  # the typed text stays
     return insert(used_up(session), Prompt(tip, begins=begins, parent=before.tip))
 
 
 def _begins(session: Session, base: Node, tip: Node) -> int:
-    """Where the model's part begins after typed text: behind it, where there was none before it.
+    """Where the model's part begins after typed text: after that text, unless the model wrote tokens before it.
 
-    What a constraint governs stays so: text that is typed under it is checked.
+    Under a constraint it stays, so that the typed text is checked.
     """
     begins = min(session.game.prompt.begins, base.depth)
     return tip.depth if begins == base.depth and session.game.sampling.constraint is None else begins
@@ -98,21 +98,21 @@ def _begins(session: Session, base: Node, tip: Node) -> int:
 
 def typed(session: Session, text: str) -> Outcome:
     """Text from the keyboard."""
-    if waited := _still_read(session):
-        return waited, []
+    if waiting := _still_read(session):
+        return waiting, []
     tokens = session.game.newest(ForContinuation)
     if (tokens and tokens[1].entered) or session.game.newest(ForInsertion):
-        # What comes after Enter is not part of the text: keys are for the prompt that there will be.
+        # Keys after Enter are not part of the text: they are meant for the prompt to come.
         return (keep_pasted(session, text, "Enter was pressed before") if len(text) > 1 else session), []
     typing = _typing(session)
-    if typing.line.selected:  # it is replaced, and not lost
+    if typing.line.selected:  # the history keeps the replaced text
         kind = type(typing)
         session = with_history(session, kind, history(session, kind).remember(typing.line.text))
     return _edited(session, typing.line.typed(text))
 
 
 def _still_read(session: Session) -> Session | None:
-    """The session in which the player is told that the constraint in the line is being read; None where none is."""
+    """A notice that the constraint in the line is being read; None where none is."""
     typing = session.on(Constraining)
     if typing is None or not (typing.file or session.game.newest(ForConstraint)):
         return None
@@ -120,18 +120,18 @@ def _still_read(session: Session) -> Session | None:
 
 
 def line_break(session: Session) -> Outcome:
-    """A line break in what is typed."""
+    """Types a line break."""
     return typed(session, "\n")
 
 
 def edit_line(change: Callable[[TextField], TextField]) -> Callable[[Session], Outcome]:
-    """A key that changes the line, or moves in it."""
+    """Changes the line, or moves in it."""
 
     def go(session: Session) -> Outcome:
         typing = _typing(session)
         line = change(typing.line)
-        if line.text != typing.line.text and (waited := _still_read(session)):
-            return waited, []
+        if line.text != typing.line.text and (waiting := _still_read(session)):
+            return waiting, []
         if line.text == typing.line.text:
             return session.turned(replace(typing, line=line)), []
         return _edited(session, line)
@@ -140,7 +140,7 @@ def edit_line(change: Callable[[TextField], TextField]) -> Callable[[Session], O
 
 
 def walk(step: int) -> Callable[[Session], Outcome]:
-    """To an earlier (-1) or a later (1) text of the screen's history."""
+    """Goes to an earlier (-1) or a later (1) text of the screen's history."""
 
     def go(session: Session) -> Outcome:
         typing = _typing(session)
@@ -162,25 +162,25 @@ def _typing(session: Session) -> TypingScreen:
 
 
 def _edited(session: Session, line: TextField) -> Outcome:
-    """The player has changed the line."""
+    """Handles a change of the line by the player."""
     kind = type(_typing(session))
     return _changed(with_history(session, kind, history(session, kind).change()), line)
 
 
 def again(session: Session, typing: TypingScreen) -> Session:
-    """Begins to type, with the text that was left the last time."""
+    """Begins to type, with the unfinished text from the last time."""
     kind = type(typing)
     before = history(session, kind)
     session = with_history(session, kind, replace(before, unfinished=""))
-    line, told = EMPTY.typed(before.unfinished), ""
+    line, notice = EMPTY.typed(before.unfinished), ""
     if kind is Find and not line.text and before.texts:
         line = EMPTY.typed(before.texts[-1])
     if line.text and kind in (SearchScreen, Find):
-        # Another search is rarely the old one with more behind it.
-        line, told = replace(line, selected=True), "typing replaces it; ctrl+u clears it"
+        # A new search rarely extends the old one.
+        line, notice = replace(line, selected=True), "typing replaces it; ctrl+u clears it"
     elif line.text:
-        told = "the text typed before is back: ctrl+u clears it"
-    return replace(session, screen=replace(typing, line=line), notice=told)
+        notice = "the text typed before is back: ctrl+u clears it"
+    return replace(session, screen=replace(typing, line=line), notice=notice)
 
 
 def _changed(session: Session, line: TextField) -> Outcome:
@@ -218,29 +218,29 @@ def search(session: Session) -> Outcome:
     return (session, []) if _costs(session) else _search(session, searching)
 
 
-BYTES_A_TOKEN = 96
-"""Bytes that a server takes to tell of a token of its vocabulary, about."""
+BYTES_PER_TOKEN = 96
+"""About how many bytes a server sends for a token of its vocabulary."""
 
 
 def _costs(session: Session) -> bool:
-    """Whether a search reads the whole vocabulary from a server: it is begun by what is typed, and not before."""
+    """Whether a search reads the whole vocabulary from a server: it then starts with the first typed text only."""
     model = session.game.model
     return bool(session.game.server and model and model.candidates)
 
 
 def price(session: Session) -> str:
-    """What a search costs that was not begun yet; empty where that is nothing to speak of."""
+    """What a search will cost that was not begun yet; empty where it costs little."""
     searching, model = session.on(SearchScreen), session.game.model
     if not searching or searching.rows is not None or not _costs(session) or session.game.newest(ForSearch):
         return ""
-    size = model.vocab_size * BYTES_A_TOKEN / 1e6 if model else 0
-    told = f"about {max(1, round(size))} MB" if size else "some MB"
-    return f"needs the whole vocabulary from the server: {told} "
+    size = model.vocab_size * BYTES_PER_TOKEN / 1e6 if model else 0
+    size_text = f"about {max(1, round(size))} MB" if size else "some MB"
+    return f"needs the whole vocabulary from the server: {size_text} "
 
 
 def _search(session: Session, searching: SearchScreen) -> Outcome:
     if session.game.absent:
-        # What an older text found is not what this one has.
+        # Results for an older text are not this one's.
         session = session.turned(replace(searching, rows=None, total=0, row=0, fault=""))
         return replace(session, notice=stopped(session)), []
     path, query, top = searching.tip.path(), searching.line.text, max(100, session.game.settings.tokens_to_show)
@@ -248,7 +248,7 @@ def _search(session: Session, searching: SearchScreen) -> Outcome:
 
 
 def found(session: Session, message: Found) -> Outcome:
-    """Shows what a search found."""
+    """Shows the results of a search."""
     searching = session.on(SearchScreen)
     assert searching is not None
     rows = tuple(taken.row(token) for token, taken in zip(message.tokens, message.taken, strict=True))
@@ -256,22 +256,22 @@ def found(session: Session, message: Found) -> Outcome:
 
 
 def not_found(session: Session, reason: str) -> Session:
-    """Says why the engine could not search; what an earlier search found is no answer to this one."""
+    """Says why the engine could not search; results of an earlier search are cleared."""
     searching = session.on(SearchScreen)
     assert searching is not None
     return session.turned(replace(searching, rows=(), total=0, row=0, fault=reason))
 
 
 def select_found(rows: int) -> Callable[[Session], Outcome]:
-    """Moves the selection among what was found."""
+    """Moves the selection in the results."""
 
     def go(session: Session) -> Outcome:
         searching = session.on(SearchScreen)
         if searching is None or not searching.rows:
             return session, []
         before = history(session, SearchScreen)
-        new = searching.line.text != "" and before.place is None
-        if rows == -1 and searching.row == 0 and not new and before.earlier(searching.line.text):
+        new_text = searching.line.text != "" and before.place is None
+        if rows == -1 and searching.row == 0 and not new_text and before.earlier(searching.line.text):
             return walk(-1)(session)
         row = max(0, min(len(searching.rows) - 1, searching.row + rows))
         if row == searching.row and rows:
@@ -284,17 +284,17 @@ def select_found(rows: int) -> Callable[[Session], Outcome]:
 
 
 def pick_found(session: Session, row: int) -> Outcome:
-    """Selects a row of what was found."""
+    """Selects a row of the results."""
     searching = session.on(SearchScreen)
     return select_found(row - searching.row)(session) if searching else (session, [])
 
 
 def append_found(session: Session) -> Outcome:
-    """Goes on with the token selected among what was found."""
+    """Appends the selected result."""
     searching = session.on(SearchScreen)
     if searching is None or not searching.rows:
         if searching and searching.rows is None and not session.game.newest(ForSearch):
-            return _search(session, searching)  # it was not begun yet
+            return _search(session, searching)  # the search was not begun yet
         waiting = searching is not None and searching.rows is None
         nothing = (searching.fault if searching else "") or "no token has this text"
         return replace(session, notice="still searching" if waiting else nothing), []
@@ -307,7 +307,7 @@ def append_found(session: Session) -> Outcome:
 
 
 def cannot_replace_found(session: Session) -> str:
-    """Why nothing that was found can take the place of the token that is looked at."""
+    """Why no result can replace the token at the cursor; empty where one can."""
     if reason := no_cursor(session, "ctrl+k replaces the token that is looked at: this is the prompt's end"):
         return reason
     searching = session.on(SearchScreen)
@@ -320,7 +320,7 @@ def cannot_replace_found(session: Session) -> str:
 
 
 def replace_by_found(session: Session) -> Outcome:
-    """Puts the token selected among what was found in place of the one that is looked at, and keeps what follows."""
+    """Replaces the token at the cursor by the selected result, and keeps what follows."""
     searching = session.on(SearchScreen)
     assert searching is not None and searching.rows
     row = searching.rows[searching.row]
@@ -332,19 +332,19 @@ def replace_by_found(session: Session) -> Outcome:
 
 
 def find_text(session: Session) -> Outcome:
-    """Begins to look for text in the prompt; what was found last is there to be found again."""
+    """Begins to find text in the prompt, with the last query in the line."""
     return again(session, find.opened(session.game)), []
 
 
 def stay(session: Session) -> Outcome:
-    """Goes on looking where the match is."""
+    """Closes the find and keeps the cursor at the match."""
     screen = session.on(Find)
     assert screen is not None
     if not screen.query:
         return put_aside(session), []
     if screen.match is None:
         session, effects = find.step(1)(session)
-        if session.notice:  # it is nowhere
+        if session.notice:  # no match
             return session, effects
     return used_up(session), []
 
@@ -368,7 +368,7 @@ def _input(session: Session) -> Input:
 
 
 def paste(session: Session, text: str) -> Outcome:
-    """Pasted text is typed text. One that was left unfinished waits in the history."""
+    """Types the pasted text. An unfinished text goes to the history."""
     if reason := UNREAD if not session.game.prompts else _unavailable(session):
         return keep_pasted(session, text, reason), []
     before = history(session, Input)
@@ -378,53 +378,55 @@ def paste(session: Session, text: str) -> Outcome:
 
 
 def _continue(session: Session, typing: Input) -> Outcome:
-    fresh = session.turned(replace(typing, tip=typing.base))
+    cleared = session.turned(replace(typing, tip=typing.base))
     if not typing.line.text or session.game.engine is not EngineStatus.READY:
-        return ask(without(fresh, ForContinuation))
-    if len(typing.line.text) > AT_EACH_KEY:
-        told = f"{len(typing.line.text):,} characters: Enter appends them"
-        return ask(replace(without(fresh, ForContinuation), notice=told))
-    # What is computed for the text before is not wanted any more; what is finished of it, stays.
-    session, effects = ask(fresh)
+        return ask(without(cleared, ForContinuation))
+    if len(typing.line.text) > MAX_LIVE_CHARACTERS:
+        notice = f"{len(typing.line.text):,} characters: Enter appends them"
+        return ask(replace(without(cleared, ForContinuation), notice=notice))
+    # Results for the previous text are not wanted any more; finished ones stay in the tree.
+    session, effects = ask(cleared)
     session, more = tokenize(session, typing.line.text, ForContinuation(), continues=True)
     return session.turned(typing), effects + more
 
 
 def continuation_tokenized(session: Session, path: list[int], *, entered: bool) -> Outcome:
-    """The tokens of what is typed are there; where Enter was pressed, they are appended."""
+    """Handles the tokens of typed text; where Enter was pressed, they are appended."""
     typing = _input(session)
     session = session.turned(replace(typing, tip=typing.base.descend(path)))
     return enter(session) if entered else ask(session)
 
 
 def not_tokenized(session: Session) -> Outcome:
-    """What is typed has no tokens, as far as the engine can tell: those of an earlier text are not shown for it."""
+    """The engine could not tokenise the typed text: the tokens of an earlier text are cleared."""
     typing = _input(session)
     return ask(session.turned(replace(typing, tip=typing.base)))
 
 
 def scored(session: Session, base: Node, path: list[int]) -> Outcome:
-    """The tokens of a phrase that is to be scored are there."""
-    return _keep(session, Score(base, base.descend(path)))
+    """Handles the tokens of a phrase to score."""
+    return _with_score(session, Score(base, base.descend(path)))
 
 
-def _keep(session: Session, score: Score) -> Outcome:
-    # The one scored last is the last, also where it is scored again: its tokens are shown.
-    scores = (*(one for one in session.game.results.scores if one != score), score)[-50:]
-    spaced = {session.game.piece(one.nodes[0].token).data[:1].isspace() for one in scores if one.nodes}
-    told = "scored; type another phrase, or Esc"
+def _with_score(session: Session, score: Score) -> Outcome:
+    # The latest score is the last, also where a phrase is scored again: its tokens are shown.
+    scores = (*(other for other in session.game.results.scores if other != score), score)[-50:]
+    spaced = {session.game.piece(other.nodes[0].token).data[:1].isspace() for other in scores if other.nodes}
+    notice = "scored; type another phrase, or Esc"
     first = session.game.piece(score.nodes[0].token).data[:1] if score.nodes else b""
     if len(spaced) > 1:
-        told = "scored; mind that only some of the phrases begin with a space"
+        notice = "scored; mind that only some of the phrases begin with a space"
     elif first == b" " and session.game.piece(score.base.token).data.endswith(b" "):
-        told = "scored; mind that there was a space before it already"
+        notice = "scored; mind that there was a space before it already"
     return ask(
-        replace(session, game=replace(session.game, results=replace(session.game.results, scores=scores)), notice=told)
+        replace(
+            session, game=replace(session.game, results=replace(session.game.results, scores=scores)), notice=notice
+        )
     )
 
 
 def enter(session: Session) -> Outcome:
-    """Appends what is typed."""
+    """Appends the typed text."""
     typing = session.on(Input)
     if typing is None or not typing.line.text:
         session, effects = close(session)
@@ -434,13 +436,13 @@ def enter(session: Session) -> Outcome:
     if tokens := session.game.newest(ForContinuation):
         asked = {**session.game.asked, tokens[0]: ForContinuation(entered=True)}
         return replace(session, game=replace(session.game, asked=asked)), []
-    if typing.tip is typing.base:  # the engine has refused it: it may do better now, or says again why not
+    if typing.tip is typing.base:  # the engine refused it before: try again
         return tokenize(session, typing.line.text, ForContinuation(entered=True), continues=True)
     return go_on(session, typing.base, typing.tip)
 
 
 def score(session: Session) -> Outcome:
-    """Keeps what is typed as a phrase to compare, and makes room for the next."""
+    """Scores the typed text as a phrase, and clears the line for the next."""
     typing = session.on(Input)
     if typing is None or not typing.line.text:
         return replace(session, notice="type a phrase first"), []
@@ -455,7 +457,7 @@ def score(session: Session) -> Outcome:
         )
     if typing.tip is typing.base:  # as with Enter
         return tokenize(session, text, ForScore(typing.base), continues=True)
-    return _keep(session, Score(typing.base, typing.tip))
+    return _with_score(session, Score(typing.base, typing.tip))
 
 
 def clear_scores(session: Session) -> Outcome:
@@ -474,12 +476,12 @@ def name(session: Session) -> Outcome:
 
 
 def keep_session(session: Session) -> Outcome:
-    """Keeps the session under the name that is typed."""
-    wanted = session.line.text.strip()
-    if not valid_name(wanted):
+    """Keeps the session under the typed name."""
+    session_name = session.line.text.strip()
+    if not valid_name(session_name):
         return replace(session, notice="1 to 64 letters, digits, - _ . and blanks"), []
-    # Put aside, and not used up: it may not be possible to write it.
-    return replace(put_aside(session), notice="keeping"), [Keep(wanted)]
+    # Put aside, not used up: writing may fail.
+    return replace(put_aside(session), notice="keeping"), [Keep(session_name)]
 
 
 # --- the editor
@@ -489,10 +491,10 @@ OPENS_AGAIN = "ctrl+e opens the text again"
 
 
 def edit(session: Session) -> Outcome:
-    """Opens the prompt's text in an editor; one that came from there and is no prompt yet goes first."""
-    kept = session.game.editing
-    if kept is not None and kept.state is not EditState.OPEN:
-        return session, [Edit(kept.text)]
+    """Opens the prompt's text in an editor, or an edited text that is no prompt yet."""
+    editing = session.game.editing
+    if editing is not None and editing.state is not EditState.OPEN:
+        return session, [Edit(editing.text)]
     tip = session.game.prompt.tip
     try:
         text = text_of(session.game, tip).decode()
@@ -502,23 +504,23 @@ def edit(session: Session) -> Outcome:
 
 
 def edited(session: Session, text: str) -> Outcome:
-    """Makes what the editor left the prompt's text. What tokens it begins with as before, are known."""
-    here = session.game.editing
-    elsewhere = {} if here and here.state is EditState.OPEN else session.other_games
-    for file, other in elsewhere.items():  # another model was loaded meanwhile
-        given = other.editing if other.editing and other.editing.state is EditState.OPEN else None
-        if given and text.removesuffix("\n") == given.text.removesuffix("\n"):
-            others = {**session.other_games, file: replace(other, editing=None)}
+    """Makes the editor's text the prompt's text. Tokens of an unchanged beginning are known."""
+    editing = session.game.editing
+    other_games = {} if editing and editing.state is EditState.OPEN else session.other_games
+    for key, game in other_games.items():  # another model was loaded meanwhile
+        open_edit = game.editing if game.editing and game.editing.state is EditState.OPEN else None
+        if open_edit and text.removesuffix("\n") == open_edit.text.removesuffix("\n"):
+            others = {**session.other_games, key: replace(game, editing=None)}
             return replace(session, other_games=others, notice="the text is unchanged"), []
-    if not session.game.prompts:  # and has read nothing yet
+    if not session.game.prompts:  # the model has read nothing yet
         editing = Editing(session.game.known.root, text, EditState.WAITING)
-        told = "the edited text is opened once the model is there"
-        return replace(session, game=replace(session.game, editing=editing), notice=told), []
-    # From another game's prompt, where another model was loaded meanwhile: it takes no prompt's place here.
+        notice = "the edited text is opened once the model is there"
+        return replace(session, game=replace(session.game, editing=editing), notice=notice), []
+    # If another model was loaded meanwhile, the text replaces no prompt of this game.
     target = session.game.editing.target if session.game.editing else session.game.known.root
     before = text_of(session.game, target).decode("utf-8", "replace")
     if text.endswith("\n") and not before.endswith("\n"):
-        text = text[:-1]  # editors put it there
+        text = text[:-1]  # editors add it
     if text == before:
         return replace(session, game=replace(session.game, editing=None), notice="the text is unchanged"), []
     if not text:
@@ -536,7 +538,7 @@ def edited(session: Session, text: str) -> Outcome:
 
 
 def send_edited(session: Session) -> Outcome:
-    """Asks for the tokens of a text that came from the editor and waits for an engine."""
+    """Requests the tokens of an edited text that waits for an engine."""
     editing = session.game.editing
     if editing is None or editing.state is not EditState.WAITING:
         return session, []
@@ -558,48 +560,48 @@ def open_text(session: Session, text: str) -> Outcome:
 
 
 def opened(session: Session, path: list[int], text: str) -> Outcome:
-    """The tokens of a text that becomes a new prompt are there."""
+    """Handles the tokens of a text that becomes a new prompt."""
     if reason := no_room(session):
         return not_opened(session, reason, text), []
     before = history(session, NewPrompt)
-    if before.unfinished == text:  # it was kept until now
+    if before.unfinished == text:  # kept until its prompt exists
         session = with_history(session, NewPrompt, replace(before, unfinished=""))
     return insert(session, Prompt.at(session.game.known.root.descend(path)))
 
 
 def not_opened(session: Session, reason: str, text: str) -> Session:
-    """A text cannot become a new prompt; one that was typed is kept."""
+    """Says why a text cannot become a new prompt; typed text is kept."""
     kept = text and history(session, NewPrompt).unfinished == text
     return replace(session, notice=f"{reason}; the text is kept: n brings it back" if kept else reason)
 
 
 def edited_opened(session: Session, path: list[int], replacing: Node) -> Outcome:
-    """The tokens of an edited text are there; `replacing` is the end of the prompt whose place it takes."""
+    """Handles the tokens of an edited text; `replacing` is the tip of the prompt that it replaces."""
     if replacing.depth:
         session, prompt = from_editor(session, replacing, path)
-    else:  # it is of another model's game
+    else:  # from another model's game
         prompt = Prompt.at(session.game.known.root.descend(path))
-    places = [index for index, one in enumerate(session.game.prompts) if one.tip is replacing]
-    if places:
-        active = session.game.active if session.game.active in places else places[0]
+    indices = [index for index, open_prompt in enumerate(session.game.prompts) if open_prompt.tip is replacing]
+    if indices:
+        active = session.game.active if session.game.active in indices else indices[0]
         session = _edit_done(session, replacing, prompt.tip)
         session = replace(session, game=replace(session.game, active=active))
         return show(with_prompt(session, prompt))
-    # It is gone, or has gone on meanwhile: what was played since is not for the editor to take away.
+    # The prompt was removed or has changed meanwhile: keep what was played since, and open a new one.
     if reason := no_room(session):
         return replace(session, notice=f"{reason}; {OPENS_AGAIN}"), []
     return insert(_edit_done(session, replacing, prompt.tip), prompt)
 
 
 def _edit_done(session: Session, target: Node, tip: Node) -> Session:
-    """The session after an edited text became a prompt; a later edit of the same prompt replaces that one."""
+    """Notes that an edited text became a prompt; a later edit of the same prompt will replace the new one."""
     asked: dict[int, Purpose] = {
-        number: ForEdited(tip) if isinstance(one, ForEdited) and one.replacing is target else one
-        for number, one in session.game.asked.items()
+        number: ForEdited(tip) if isinstance(purpose, ForEdited) and purpose.replacing is target else purpose
+        for number, purpose in session.game.asked.items()
     }
-    later = any(isinstance(one, ForEdited) for one in asked.values())
+    edit_pending = any(isinstance(purpose, ForEdited) for purpose in asked.values())
     editing = session.game.editing
-    if editing is not None and editing.state is EditState.SENT and not later:
+    if editing is not None and editing.state is EditState.SENT and not edit_pending:
         editing = None
     elif editing is not None and editing.target is target:
         editing = replace(editing, target=tip)

@@ -16,7 +16,7 @@ from tokex_gguf.values.lens import Sampled
 
 
 def layer(layers: Mapping[str, Layer]) -> Callable[[Session], Outcome]:
-    """To the next of some layers, behind the last to the plain one; from others to the first."""
+    """Selects the next of some layers, the plain one after the last; from other layers, the first."""
 
     def go(session: Session) -> Outcome:
         cycle = [PLAIN, *layers.values()]
@@ -27,7 +27,7 @@ def layer(layers: Mapping[str, Layer]) -> Callable[[Session], Outcome]:
 
 
 def more_layers(session: Session) -> Outcome:
-    """To the next of the other layers. Under a constraint the first one is what that cost."""
+    """Selects the next of the further layers. Under a constraint the first one is its cost."""
     limited = session.game.sampling.constraint is not None
     first = {DELTA.name: DELTA} if session.game.comparison else {}
     first |= {COST.name: COST} if limited else {}
@@ -36,12 +36,12 @@ def more_layers(session: Session) -> Outcome:
         return session, effects
     lens = session.lens
     total = session.game.known.answers.cost(lens, session.game.prompt.tip) if isinstance(lens, Sampled) else None
-    told = "" if total is None else f"the constraint cost {total:.2f} bits; "
-    return replace(session, notice=f"{told}n looks at the token that cost most"), effects
+    cost_text = "" if total is None else f"the constraint cost {total:.2f} bits; "
+    return replace(session, notice=f"{cost_text}n looks at the token that cost most"), effects
 
 
 def palette(session: Session) -> Outcome:
-    """To the next palette."""
+    """Selects the next palette."""
     if not session.game.settings.colours:
         return replace(session, notice="NO_COLOR is set: there are no colours to choose from"), []
     palettes = list(Palette)
@@ -53,13 +53,13 @@ def palette(session: Session) -> Outcome:
 
 def mouse(session: Session) -> Outcome:
     """Turns the mouse on or off."""
-    told = (
+    notice = (
         "off: the terminal selects text again"
         if session.options.mouse
         else "on: click a token or a row, turn the wheel"
     )
     return replace(
-        session, options=replace(session.options, mouse=not session.options.mouse), notice=f"mouse {told}"
+        session, options=replace(session.options, mouse=not session.options.mouse), notice=f"mouse {notice}"
     ), []
 
 
@@ -71,24 +71,24 @@ def save(session: Session) -> Outcome:
 
 
 def restart(session: Session) -> Outcome:
-    """Starts an engine again that has stopped, or does not answer; connects to a server again.
+    """Restarts an engine that has stopped or does not answer; reconnects to a server.
 
-    Asks first, unless it is silent: a long answer may be near its end.
+    Asks for confirmation unless the engine is silent: a long answer may be near its end.
     """
     server = session.game.server
     if session.game.engine is not EngineStatus.DEAD and not session.game.silence and not session.game.health.waits:
         if session.game.engine is EngineStatus.READY and not session.game.waiting:
-            told = "server answers: you are connected" if server else "engine answers: there is nothing to restart"
-            return replace(session, notice=f"the {told}"), []
+            answer = "server answers: you are connected" if server else "engine answers: there is nothing to restart"
+            return replace(session, notice=f"the {answer}"), []
         if not session.asks(Action.RESTART):
             who, what = ("server", "reconnect") if server else ("engine", "start it anew")
-            told = f"the {who} is still at it: press r again to {what}; your prompts are safe"
-            return replace(session, standing=Question(Action.RESTART, told)), []
-    return started_anew(session)
+            question = f"the {who} is still at it: press r again to {what}; your prompts are safe"
+            return replace(session, standing=Question(Action.RESTART, question)), []
+    return with_engine_restarted(session)
 
 
-def started_anew(session: Session) -> Outcome:
-    """Starts the engine again."""
+def with_engine_restarted(session: Session) -> Outcome:
+    """Restarts the engine."""
     session = put_aside(without_engine(session))
     session = replace(
         session, game=replace(session.game, engine=EngineStatus.LOADING), screen=PLAY, standing=None, notice=""
@@ -97,25 +97,25 @@ def started_anew(session: Session) -> Outcome:
 
 
 def beat(session: Session) -> Outcome:
-    """Asks each engine that owes an answer whether it is alive."""
+    """Pings each engine that owes an answer."""
     session, effects = _beat(session)
     if session.beside is None or session.beside is session.game:
         return session, effects
-    session, more = in_front(session, _beat)
-    return session, effects + more
+    session, second_effects = in_front(session, _beat)
+    return session, effects + second_effects
 
 
 def _beat(session: Session) -> Outcome:
-    asks = session.game.waiting and bool(session.game.address)
+    pings = session.game.waiting and bool(session.game.address)
     health = session.game.health
-    unanswered = health.unanswered + 1 if asks else 0
+    unanswered = health.unanswered + 1 if pings else 0
     if unanswered != health.unanswered:
         session = replace(session, game=replace(session.game, health=replace(health, unanswered=unanswered)))
-    return session, [send(session, Ping())] if asks else []
+    return session, [send(session, Ping())] if pings else []
 
 
 def without_engine(session: Session) -> Session:
-    """A session whose engine is gone: nothing is asked for any more. What is being typed stays in the line."""
+    """A session without its engine: all requests are forgotten. Typed text stays in the line."""
     current = session.current
     match current:
         case Input():
@@ -126,7 +126,7 @@ def without_engine(session: Session) -> Session:
 
 
 def asking_nothing(game: Game) -> Game:
-    """A game when its engine is gone."""
+    """A game without its engine: all requests and refusals are forgotten."""
     game = replace(
         game,
         asked={},
@@ -137,7 +137,7 @@ def asking_nothing(game: Game) -> Game:
 
 
 def suspend(session: Session) -> Outcome:
-    """To the shell, for a while."""
+    """Suspends the program."""
     return session, [Suspend()]
 
 
@@ -147,7 +147,7 @@ def leave(session: Session) -> Outcome:
 
 
 def lit(session: Session, *, light: bool) -> Session:
-    """With the theme for a light background, or a dark one, whichever model is played."""
+    """Sets the theme for a light or a dark background in all games."""
 
     def themed(game: Game) -> Game:
         return replace(game, settings=replace(game.settings, light=light))
