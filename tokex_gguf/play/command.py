@@ -1,4 +1,4 @@
-"""What a command and a screen's row are. `commands/` has them all."""
+"""The types of a command and of a screen's row. `commands/` declares them all."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -14,19 +14,19 @@ Handler: TypeAlias = Callable[[Session], Outcome]
 Reason: TypeAlias = Callable[[Session], str]
 """Why a command cannot be done now, in one line; empty where it can."""
 Hint: TypeAlias = Callable[[Session], tuple[int, str] | None]
-"""Importance and word for the footer, where these are others now than else."""
+"""A function to importance and word for the footer, where they differ now from the usual ones; else to None."""
 
 
 def unread(session: Session) -> str:
-    """Nearly everything needs a prompt."""
+    """Why a command needs the starting prompt first; empty where it can run."""
     early = screens.Help | screens.Commands | screens.Models | screens.Sessions | screens.ListSearch
     if isinstance(session.screen, early):
         return ""
     return "" if session.game.prompts else UNREAD
 
 
-def as_ever(_: Session) -> None:
-    """The footer has always the same of a command."""
+def no_hint(_: Session) -> None:
+    """The footer always shows a command in the same way."""
     return
 
 
@@ -36,43 +36,43 @@ class Command:
 
     action: Action
     handler: Handler | None
-    """What it does; None where the key itself says what: see `messages.Go`."""
+    """What the command does; None where that depends on the key: see `messages.Go`."""
     keys: tuple[str, ...]
-    """As prompt_toolkit names them."""
+    """Names as in prompt_toolkit."""
     topic: str
     label: str
-    """A word for the footer; neighbours that share it stand there together."""
+    """A word for the footer; neighbours with the same word share an entry."""
     help: str
     """A sentence for help screen and docs."""
     footer: int = 0
     """Larger is shown first when the footer is short of room; 0 never."""
     words: str = ""
-    """What else it may be looked for by: words that its sentence has no room for."""
-    now: Hint = as_ever
+    """Further words to find it by, for which its sentence has no room."""
+    now: Hint = no_hint
     disabled: Reason = unread
 
     @property
     def name(self) -> str:
-        """What it is called where it is typed."""
+        """Its name on the command line."""
         return self.action.name.lower().replace("_", " ")
 
 
 @record
 class HelpEntry:
-    """A line of the help: keys and what they do, or what stands on the screen and what that means."""
+    """A line of the help: keys and what they do, or a sign on the screen and its meaning."""
 
     topic: str
     name: str
     """The keys, or the sign."""
     text: str
     command: Command | None = None
-    """What the keys do; None: it is a sign."""
+    """The command of the keys; None for a sign."""
 
     @property
     def whole(self) -> str:
-        """All that it can be found by; a question, by its own words alone."""
-        of = self.command if self.command and self.text == self.command.help else None
-        name = f"{of.name} {of.label} {of.words}" if of else ""
+        """The text to find it by; a question has only its own words."""
+        command = self.command if self.command and self.text == self.command.help else None
+        name = f"{command.name} {command.label} {command.words}" if command else ""
         return f"{self.topic} {self.name} {self.text} {name}".casefold()
 
 
@@ -82,18 +82,18 @@ CommandsOf: TypeAlias = Callable[[screens.Screen], Sequence[Command]]
 
 @record
 class ScreenRow:
-    """What there is to a screen besides its state and its looks."""
+    """A screen's commands and handlers; its state and its looks are elsewhere."""
 
     title: str
-    """For the docs."""
+    """The title in the docs."""
     commands: tuple[Command, ...]
     signs: tuple[tuple[str, str], ...] = ()
-    """What stands on it, and what that means."""
+    """Signs on the screen, and their meanings."""
     questions: tuple[tuple[str, Action, str], ...] = ()
     """What a player may want to know, for the top of the help: keys, a command, and how they answer it."""
     typed: Callable[[Session, str], Outcome] | None = None
-    """What text from the keyboard, or pasted, does; None: it is kept for the input line."""
+    """Handles typed or pasted text; None: the text is kept for the input line."""
     pick_row: Callable[[Session, int], Outcome] | None = None
-    """What a click on a row of the table or list does."""
+    """Handles a click on a row of the table or list."""
     pick_token: Callable[[Session, int], Outcome] | None = None
-    """What a click on the prompt's token at a position does."""
+    """Handles a click on the prompt's token at a position."""

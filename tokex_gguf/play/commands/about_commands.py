@@ -1,4 +1,4 @@
-"""The screens that tell of another one's commands: the help, and commands by their names."""
+"""The screens for another screen's commands: the help, and the command line."""
 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, CommandsOf, ScreenRow
@@ -9,7 +9,7 @@ from tokex_gguf.values.text_field import TextField
 
 
 def commands_row(of: CommandsOf) -> ScreenRow:
-    """The commands of a screen, by their names."""
+    """The row of the command line. `of`: the commands of a screen."""
     return ScreenRow(
         "Commands by their names (`:`)",
         (
@@ -26,7 +26,7 @@ def commands_row(of: CommandsOf) -> ScreenRow:
 
 
 def help_row(entries: HelpOf) -> ScreenRow:
-    """The help of a screen, by what it tells of each."""
+    """The row of the help. `entries`: the help entries of a screen."""
     return ScreenRow(
         "The help (`?`): typing filters it",
         (

@@ -1,4 +1,4 @@
-"""The answers that may follow, the critical tokens, and what is typed for them."""
+"""The screens of answers and critical tokens, and those for typing stops, patterns and leads."""
 
 from collections.abc import Callable
 
@@ -12,19 +12,19 @@ from tokex_gguf.play.rules import critical, fan_out, text_entry
 from tokex_gguf.play.session import EngineStatus, Session
 
 _ENDED = (FanState.DONE, FanState.FULL, CriticalState.DONE, CriticalState.LONGEST)
-"""Where there is nothing to go on with."""
+"""The states in which space does nothing."""
 
 
-def _paused(importance: int, of: Callable[[Session], Fan | CriticalTokens | None]) -> Hint:
-    """Other ones where nothing is looked for at the moment: the same key goes on, or has nothing to do."""
+def _paused(importance: int, shown: Callable[[Session], Fan | CriticalTokens | None]) -> Hint:
+    """A hint while the search does not run: the same key goes on, or does nothing."""
 
     def hint(session: Session) -> tuple[int, str] | None:
-        one = of(session)
+        search = shown(session)
         if session.game.engine is EngineStatus.DEAD:
             return 0, ""
-        if one is None or one.state in (FanState.RUNNING, CriticalState.RUNNING):
+        if search is None or search.state in (FanState.RUNNING, CriticalState.RUNNING):
             return None
-        return (0, "") if one.state in _ENDED else (importance, "go on")
+        return (0, "") if search.state in _ENDED else (importance, "go on")
 
     return hint
 

@@ -1,4 +1,4 @@
-"""Commands that many screens have: of lines, of what is typed, and the ways out."""
+"""Commands that many screens have: for lines, for typing, and the ways out."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ COLON = Command(
 )
 
 GO = Command(Action.GO, None, tuple("123456789"), "Prompts", "go to", "Go to the prompt of that number.")
-"""Also in the list of prompts."""
+"""Used in the list of prompts, too."""
 
 EVERYWHERE: tuple[Command, ...] = (
     Command(
@@ -97,7 +97,7 @@ CARET: tuple[Command, ...] = (
         "Remove the character here.",
     ),
 )
-"""Those of a text that may have several lines."""
+"""Commands for moving in a text that may have several lines."""
 
 ERASING: tuple[Command, ...] = (
     Command(
@@ -128,7 +128,7 @@ ERASING: tuple[Command, ...] = (
 
 
 def helping(*keys: str, footer: int = 60) -> Command:
-    """What shows the keys of a screen."""
+    """The command that opens the help."""
     return Command(
         Action.HELP,
         help_screen.open_help,
@@ -142,7 +142,7 @@ def helping(*keys: str, footer: int = 60) -> Command:
 
 
 def leaving(close: Handler, sentence: str, label: str = "back") -> tuple[Command, ...]:
-    """The end of a text that is typed."""
+    """Commands that leave a screen for typing."""
     return (
         helping("f1"),
         Command(Action.CLOSE, close, ("escape",), "Program", label, sentence, footer=99),
@@ -153,7 +153,7 @@ def leaving(close: Handler, sentence: str, label: str = "back") -> tuple[Command
 def leaving_list(
     close: Handler, *keys: str, sentence: str = "Go back.", label: str = "back", disabled: Reason = unread
 ) -> tuple[Command, ...]:
-    """The end of a list, which Esc and some other keys bring about."""
+    """Commands that leave a list, by Esc and some other keys."""
     return (
         COLON,
         helping("?", "f1"),
@@ -171,7 +171,7 @@ def rows(
     letters: bool = True,
     disabled: Reason = unread,
 ) -> tuple[Command, ...]:
-    """What moves the selection by so many lines. Where text is typed, letters do not."""
+    """Commands that move the selection. Where text is typed, letters do not."""
     up, down = (("up", "k"), ("down", "j")) if letters else (("up",), ("down",))
     commands = (
         Command(Action.UP, move(-1), up, topic, "row", f"Select the {one} above.", footer=70, disabled=disabled),

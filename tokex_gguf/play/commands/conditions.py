@@ -1,4 +1,4 @@
-"""What of a command depends on the session: why it cannot be done now, and what the footer says of it otherwise."""
+"""What of a command depends on the session: why it cannot be done now, and its hint in the footer."""
 
 from collections.abc import Callable
 
@@ -12,12 +12,12 @@ FIRST = "nothing comes before the first token"
 
 
 def never(_: Session) -> str:
-    """It can be done at any time."""
+    """The command can always be done."""
     return ""
 
 
 def either(first: Reason, second: Reason) -> Reason:
-    """One reason, and where that is none, another one."""
+    """The first reason; where that is empty, the second."""
 
     def reason(session: Session) -> str:
         return first(session) or second(session)
@@ -26,23 +26,23 @@ def either(first: Reason, second: Reason) -> Reason:
 
 
 def at_first_token(session: Session) -> str:
-    """It needs a table, and there is none before the first token."""
+    """The command needs a table, and there is none before the first token."""
     return unread(session) or ("" if session.game.prompt.place.tip.depth else FIRST)
 
 
 def no_engine(session: Session) -> str:
-    """It needs an engine. One that is still loading is waited for."""
+    """The command needs an engine. It may wait for one that is still loading."""
     return session.game.gone if session.game.engine is EngineStatus.DEAD else ""
 
 
 def cannot_search(session: Session) -> str:
-    """It needs a table, and an engine that has the vocabulary."""
+    """The command needs a table, and an engine with the vocabulary."""
     reason = session.game.cannot(Capability.VOCABULARY_SEARCH)
     return at_first_token(session) or (f"{reason}: i types any token" if reason else no_engine(session))
 
 
 def nothing_to_choose(session: Session) -> str:
-    """It needs a row of the table."""
+    """The command needs a row of the table."""
     reason = at_first_token(session)
     return f"{reason}: nothing to choose" if reason == FIRST else reason
 
@@ -65,17 +65,17 @@ cannot_compare_models = either(unread, second_model.cannot_compare)
 no_samplers = either(unread, lambda session: session.game.cannot(Capability.SAMPLERS))
 
 
-def _of_one(told: str) -> Reason:
-    return either(unread, lambda session: told if len(session.game.prompts) == 1 else "")
+def _alone_reason(reason: str) -> Reason:
+    return either(unread, lambda session: reason if len(session.game.prompts) == 1 else "")
 
 
-is_alone = _of_one("one prompt is open: d copies it")
-removes_nothing = _of_one("the only prompt stays")
+is_alone = _alone_reason("one prompt is open: d copies it")
+removes_nothing = _alone_reason("the only prompt stays")
 cannot_compare = either(unread, versus.cannot_compare)
 
 
 def cannot_exchange(session: Session) -> str:
-    """It needs something that is compared, or else what most likely follows."""
+    """The command needs a comparison, or a ghost text to append."""
     if session.game.versus is not ALONE:
         return unread(session)
     return unread(session) or (
@@ -87,51 +87,51 @@ cannot_flip = either(unread, versus.cannot_flip)
 
 
 def _where(holds: Callable[[Session], object]) -> Callable[[int, str], Hint]:
-    """Other ones where something holds; each command says which."""
+    """A maker of hints that are shown where a condition holds."""
 
-    def of(importance: int, label: str) -> Hint:
+    def make(importance: int, label: str) -> Hint:
         return lambda session: (importance, label) if holds(session) else None
 
-    return of
+    return make
 
 
 comparing = _where(lambda session: session.game.versus is not ALONE)
 inside = _where(lambda session: session.game.prompts and session.game.prompt.cursor is not None)
-"""A token inside the prompt is looked at."""
+"""A hint for while the cursor is inside the prompt."""
 split_otherwise = _where(lambda session: session.game.prompts and session.game.prompt.tip.differs is not None)
-"""The prompt is not cut as the tokenizer does it."""
+"""A hint for a prompt that the tokenizer would split otherwise."""
 limited = _where(lambda session: session.game.sampling.constraint is not None)
 
 
 def nothing_scored(session: Session) -> str:
-    """It needs a phrase that was scored."""
+    """The command needs a scored phrase."""
     return unread(session) or ("" if session.game.results.scores else "no phrases were scored")
 
 
 def without_engine(importance: int, label: str, of_server: str) -> Hint:
-    """Other ones while the engine, or the connection to a server, is gone."""
+    """A hint while the engine, or the connection to a server, is gone."""
 
     def hint(session: Session) -> tuple[int, str] | None:
-        told = of_server if session.game.server else label
-        return (importance, told) if session.game.engine is EngineStatus.DEAD else None
+        word = of_server if session.game.server else label
+        return (importance, word) if session.game.engine is EngineStatus.DEAD else None
 
     return hint
 
 
 def playing(session: Session) -> tuple[int, str] | None:
-    """The key that lets it play stops it as well."""
+    """The hint of the key that starts and stops autoplay."""
     return (45, "stop") if session.game.pressed.autoplay else inside(0, "")(session)
 
 
 def taking(session: Session) -> tuple[int, str] | None:
-    """What tab does: A and B change places, or text that most likely follows is taken up."""
+    """The hint of tab, which exchanges A and B, or appends a word of the ghost text."""
     if session.game.versus is not ALONE:
         return 65, "A ⇄ B"
     return (65, "take up") if session.options.ghost else None
 
 
 def compares(session: Session) -> tuple[int, str] | None:
-    """The key that compares ends comparing as well."""
+    """The hint of the key that starts and ends a comparison."""
     if session.game.versus is not ALONE:
         return 48, "end comparing"
     several = len(session.game.prompts) > 1 or (session.game.prompts and session.game.prompt.parent is not None)
@@ -139,7 +139,7 @@ def compares(session: Session) -> tuple[int, str] | None:
 
 
 def pairs(session: Session) -> tuple[int, str] | None:
-    """The key that opens a second model lets go of it as well. Where it is compared, `compares` says so already."""
+    """The hint of the key that opens and closes a second model. In a comparison, `compares` has the hint."""
     if session.paired is UNPAIRED:
         return None
     return (0, "") if session.game.versus is not ALONE else (48, "end comparing")

@@ -16,20 +16,20 @@ def markdown(kind: type[Screen] = screens.Play, only: Container[Action] = frozen
     for command in SCREENS[kind].commands:
         if command.action not in only:
             continue
-        told = keys_of(command)
-        keys = [told] if "…" in told or not command.keys else map(shown, command.keys)
+        key_names = keys_of(command)
+        keys = [key_names] if "…" in key_names or not command.keys else map(shown, command.keys)
         rows.append(f"| {' '.join(f'`{key}`' for key in keys)} | {command.help} |")
     return "\n".join(rows)
 
 
 def _questions(row: ScreenRow) -> str:
-    """What a player may ask on a screen, as a table."""
+    """The questions of a screen's help, as a table."""
     rows = [f"| {text} | {' '.join(f'`{key}`' for key in keys.split())} |" for keys, _, text in row.questions]
     return "\n".join(["| question | keys |", "|---|---|", *rows, "", ""]) if rows else ""
 
 
 def _signs(row: ScreenRow) -> str:
-    """What stands on a screen, as a table."""
+    """The signs of a screen, as a table."""
     rows = [f"| {sign} | {meaning} |" for sign, meaning in row.signs]
     return "\n".join(["", "| on the screen | means |", "|---|---|", *rows, ""]) if rows else ""
 

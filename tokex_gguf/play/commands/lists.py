@@ -1,4 +1,4 @@
-"""The lists of prompts, models and sessions, finding a line of a list, and texts and names of prompts."""
+"""The lists of prompts, models and sessions, searching a list, and texts and names of prompts."""
 
 from dataclasses import replace
 
@@ -109,7 +109,7 @@ PROMPTS = ScreenRow(
 
 
 def list_search_row(of: CommandsOf) -> ScreenRow:
-    """Finding a line of a list, which is then chosen by the list's own command."""
+    """The row of a list search. `of`: the commands of the list, whose Enter chooses a match."""
     return ScreenRow(
         "Finding a line of a list (`/` there)",
         (

@@ -1,4 +1,4 @@
-"""What the help tells of playing beside the keys: what may be asked, and what stands on the screen."""
+"""The help of the main screen besides keys: questions, and the signs on the screen."""
 
 from tokex_gguf.play.actions import Action
 
@@ -17,7 +17,7 @@ QUESTIONS: tuple[tuple[str, Action, str], ...] = (
     ("t", Action.TREE, "Where is a path that I played? t has all of this text, / finds one."),
     ("y", Action.SESSIONS, "Where is what I played yesterday? y lists the sessions, typing finds."),
 )
-"""What a newcomer asks, each in a line of the help where the screen is small."""
+"""Questions of newcomers. Each fits a line of the help on a small screen."""
 
 SIGNS: tuple[tuple[str, str], ...] = (
     ("· before a row", "The table after this token is known already: → shows it at once."),
@@ -94,4 +94,4 @@ SIGNS: tuple[tuple[str, str], ...] = (
     ),
     ("known, 0 tokens", "The last key cost no decode; else how many tokens it decoded, and how long that took."),
 )
-"""What stands on the screen while it is played, for the help."""
+"""Signs on the main screen, with their meanings."""

@@ -1,4 +1,4 @@
-"""Every screen's row, and what is looked up in them: a key's command, footer, help."""
+"""Every screen's row, and look-ups in them: a key's command, the footer, the help."""
 
 from collections.abc import Sequence
 
@@ -80,7 +80,7 @@ SCREENS: dict[type[Screen], ScreenRow] = {
 
 
 def help_entries(kind: type[Screen]) -> list[HelpEntry]:
-    """What the help tells of a screen: questions, then by topic keys and what they do, signs and what they mean."""
+    """A screen's help entries: questions, then by topic the keys and signs with their meanings."""
     row = SCREENS[kind]
     by_action = {command.action: command for command in row.commands}
     asked = [HelpEntry("Questions", keys, text, by_action[action]) for keys, action, text in row.questions]
@@ -91,27 +91,27 @@ def help_entries(kind: type[Screen]) -> list[HelpEntry]:
 
 
 def help_found(screen: Help) -> list[HelpEntry]:
-    """What the help shows: what has the words that are typed."""
+    """The help entries that match the typed words."""
     return help_screen.found(screen, _entries)
 
 
 def of(screen: Screen, action: Action) -> Command | None:
-    """A screen's command for an action."""
+    """A screen's command for an action; None where it has none."""
     return next((command for command in SCREENS[type(screen)].commands if command.action is action), None)
 
 
 def action(screen: Screen, key: str) -> Action | None:
-    """What a key does on a screen."""
+    """The action of a key on a screen; None where it has none."""
     return next((command.action for command in SCREENS[type(screen)].commands if key in command.keys), None)
 
 
 def all_commands() -> list[Command]:
-    """Those of all screens; what several have, once."""
+    """The commands of all screens, without duplicates."""
     return list(dict.fromkeys(command for row in SCREENS.values() for command in row.commands))
 
 
 def found(session: Session) -> list[Command]:
-    """The commands that have what is typed behind `:`."""
+    """The commands that match the text after `:`."""
     return command_line.found(session, _of)
 
 
@@ -137,7 +137,7 @@ def keys_of(command: Command) -> str:
 
 
 def hints(session: Session) -> list[tuple[int, str, str]]:
-    """What the footer shows: importance, keys and label, neighbours of one label joined.
+    """The entries of the footer: importance, keys and label. Neighbours with one label are joined.
 
     What cannot be done now is left out, unless that ends by itself.
     """

@@ -1,4 +1,4 @@
-"""What tokens are drawn by: the sampler chain, the constraint, bans, the seed and the number of draws."""
+"""The screens of sampling: the chain, the constraint, bans, the seed and the number of draws."""
 
 from dataclasses import replace
 
@@ -214,12 +214,12 @@ SAMPLER_TEXT = ScreenRow(
     typed=text_entry.typed,
 )
 
-_OF_CONSTRAINTS: dict[Action, tuple[Handler, str]] = {
+_CONSTRAINT_KEYS: dict[Action, tuple[Handler, str]] = {
     Action.EARLIER: (constraint.walk(-1), "Back to a constraint that was typed before, in the kind that it had."),
     Action.LATER: (constraint.walk(1), "On to the one typed after it."),
     Action.CARET_RIGHT: (constraint.right, "One character right. In an empty line, take the example that is shown."),
 }
-"""Keys of the line that do a little more here."""
+"""Keys of the line that do more here than elsewhere."""
 
 CONSTRAINING = ScreenRow(
     "Typing a constraint (`C`)",
@@ -245,8 +245,8 @@ CONSTRAINING = ScreenRow(
             footer=80,
         ),
         *(
-            replace(one, handler=_OF_CONSTRAINTS[one.action][0], help=_OF_CONSTRAINTS[one.action][1])
-            if one.action in _OF_CONSTRAINTS
+            replace(one, handler=_CONSTRAINT_KEYS[one.action][0], help=_CONSTRAINT_KEYS[one.action][1])
+            if one.action in _CONSTRAINT_KEYS
             else one
             for one in CARET
         ),

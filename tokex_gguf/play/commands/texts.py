@@ -1,4 +1,4 @@
-"""Screens on which text is typed while playing: what to search, append, insert or find, and a name."""
+"""Screens for typing while playing: text to search, append, insert or find, and a name."""
 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, ScreenRow, unread

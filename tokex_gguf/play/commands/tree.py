@@ -1,4 +1,4 @@
-"""The tree of paths, and finding a path there."""
+"""The tree of paths, and its search."""
 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, ScreenRow
