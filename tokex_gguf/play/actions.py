@@ -1,10 +1,10 @@
-"""What a key does, by name."""
+"""The names of the commands that keys run."""
 
 from enum import Enum, auto
 
 
 class Action(Enum):
-    """What a key does."""
+    """The name of a command."""
 
     UP = auto()
     DOWN = auto()
@@ -37,60 +37,60 @@ class Action(Enum):
     PALETTE = auto()
     MOUSE = auto()
     AHEAD = auto()
-    """Show where each row leads to."""
+    """Show or hide where each row leads to."""
     GHOST = auto()
-    """Show how the prompt most likely goes on."""
+    """Show or hide the ghost text."""
     SEARCH = auto()
     INPUT = auto()
     EDIT = auto()
     REPLACE = auto()
-    """Put the selected token in place of the one that is looked at."""
+    """Replace the token at the cursor by the selected one."""
     DELETE_TOKEN = auto()
     INSERT = auto()
-    """Type into the middle of the prompt."""
+    """Type text to insert at the cursor."""
     TAKE_IN = auto()
-    """Let what is typed there take the place of one more token."""
+    """Let the typed text replace one more token."""
     GIVE_BACK = auto()
     RETOKENIZE = auto()
-    """Cut the prompt's text into tokens anew."""
+    """Tokenise the prompt's text again."""
     ANSWERS = auto()
     """List the answers that may follow."""
     PAUSE = auto()
     COVERAGE = auto()
     GROUP = auto()
     PATTERN = auto()
-    """Type by what to group."""
+    """Type the pattern to group by."""
     STOP = auto()
-    """Let answers end elsewhere."""
+    """Select the next stop of answers."""
     STOP_TEXT = auto()
-    """Type where."""
+    """Type a stop."""
     CRITICAL = auto()
     """List the critical tokens."""
     LEAD = auto()
-    """Type what stands before an answer."""
+    """Type the lead of answers."""
     TREE = auto()
     PROMPTS = auto()
     MODELS = auto()
     VERSUS_MODEL = auto()
     """Compare with another model."""
     PART = auto()
-    """Where two models part."""
+    """Show where two models part."""
     GO = auto()
-    """A digit: the open prompt of that number."""
+    """Go to the open prompt of a digit."""
     BRING_BACK = auto()
-    """The prompt that was removed last."""
+    """Restore the prompt that was removed last."""
     ROLL = auto()
     """Draw a token."""
     DRAW_MANY = auto()
     CONSTRAINT = auto()
     """Type a constraint."""
     KIND = auto()
-    """Write it in another way."""
+    """Select the next kind of constraint."""
     FORCE = auto()
     SAMPLERS = auto()
     """Open the sampler chain."""
     LESS = auto()
-    """A smaller value."""
+    """Make the value smaller."""
     MORE = auto()
     MUCH_LESS = auto()
     MUCH_MORE = auto()
@@ -105,24 +105,24 @@ class Action(Enum):
     READ_IN = auto()
     """Read a chain of other programs."""
     DRAW = auto()
-    """Draw as often as is typed."""
+    """Draw a typed number of times."""
     SEED = auto()
     LIKELIER = auto()
     """Add to the selected token's logit."""
     UNLIKELIER = auto()
     BAN = auto()
-    """Ban what spells a text."""
+    """Ban the tokens that spell a text."""
     UNBAN = auto()
     ORDER = auto()
-    """Sort the table by what the samplers leave."""
+    """Sort the table by final probabilities."""
     UNDO = auto()
     REDO = auto()
     VERSUS = auto()
-    """Compare with another prompt, or no more."""
+    """Compare with another prompt, or end that."""
     FLIP = auto()
-    """Look where another token is the most likely."""
+    """Move the cursor to the next flip."""
     SWAP = auto()
-    """Go to what the prompt is compared with."""
+    """Go to what the prompt is compared with, B."""
     FIND = auto()
     """Find text in the prompt."""
     NAME = auto()
@@ -131,7 +131,7 @@ class Action(Enum):
     CLEAR_SCORES = auto()
     LINE_BREAK = auto()
     EARLIER = auto()
-    """Back in the history of what was typed."""
+    """Go back in the history of typed text."""
     LATER = auto()
     ERASE = auto()
     DELETE = auto()
@@ -149,17 +149,17 @@ class Action(Enum):
     UNFOLD = auto()
     SORT = auto()
     PRUNE = auto()
-    """Take a part of the tree out of sight."""
+    """Prune a part of the tree."""
     GRAFT = auto()
-    """Bring back what was pruned last."""
+    """Restore what was pruned last."""
     MOVE_UP = auto()
     MOVE_DOWN = auto()
     RENAME = auto()
     """Name a prompt."""
     NEW = auto()
-    """Type what a new prompt begins with."""
+    """Type the text of a new prompt."""
     SESSIONS = auto()
-    """Go on with another session."""
+    """Continue another session."""
     RESTART = auto()
     COMMANDS = auto()
     """Find a command by its name."""

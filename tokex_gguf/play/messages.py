@@ -1,4 +1,4 @@
-"""What comes in besides keys, and what is to be done about it outside."""
+"""Messages to `update` besides keys, and the effects that it returns."""
 
 from typing import TypeAlias
 
@@ -16,26 +16,26 @@ from tokex_gguf.values.tree import Node
 
 @record
 class _WithoutFields:
-    """A message that says all by its kind. Making a dataclass takes a part of the start: these share one."""
+    """A message or effect without fields. Each dataclass made adds to the start-up time: these share one base."""
 
 
 @record
 class Saved:
-    """A save is done."""
+    """A prompt's text was saved."""
 
     path: str
 
 
 @record
 class CopiedOut:
-    """What was to be copied is with the terminal, and in a file."""
+    """A text was given to the terminal's clipboard and written to a file."""
 
     path: str
 
 
 @record
 class SaveFailed:
-    """A save could not be done."""
+    """A file could not be written."""
 
     reason: str
 
@@ -50,17 +50,17 @@ class Unsaved:
 
 @record
 class Remark:
-    """Something that the player should know."""
+    """A line for the player."""
 
     line: str
 
 
 INTERNAL_ERROR = "internal error: the log file has the details"
-"""What the player is told of a fault of this program."""
+"""The notice of a fault of this program."""
 
 
 class InternalError(_WithoutFields):
-    """A fault of this program, which the log has: what was to be done is not done, and the game goes on."""
+    """A fault of this program, which is in the log: a message was not handled, and the game goes on."""
 
     __slots__ = ()
 
@@ -74,15 +74,15 @@ class Typed:
 
 @record
 class Unbound:
-    """A key that has no meaning in the present mode: it only ends autoplay."""
+    """A key without a command on the present screen: it only ends autoplay."""
 
     key: str
-    """As it stands on the keyboard; empty where it has no name."""
+    """The key's name on the keyboard; empty where it has none."""
 
 
 @record
 class Go:
-    """To the open prompt of this index."""
+    """Go to the open prompt of this index."""
 
     index: int
 
@@ -103,23 +103,23 @@ class PointedAtRow:
 
 @record
 class Edited:
-    """The text that an editor left."""
+    """The text that the player left in the editor."""
 
     text: str
 
 
 @record
 class EditFailed:
-    """There is no editor, or it failed, or what it left is no text."""
+    """There is no editor, it failed, or its file is no text."""
 
     reason: str
     kept: str = ""
-    """The file that has the text, where there is more in it than was given to the editor."""
+    """The file with the text, if the player has changed it."""
 
 
 @record
 class NotSuspended:
-    """There is nothing to go to."""
+    """The program cannot be suspended."""
 
     reason: str
 
@@ -136,16 +136,16 @@ class TextRead:
     """The text of a file."""
 
     name: str
-    """As it was asked for."""
+    """The name as requested."""
     text: str
 
 
 @record
 class TextNotRead:
-    """A file has no text that can be had."""
+    """The text of a file cannot be read."""
 
     name: str
-    """As it was asked for."""
+    """The name as requested."""
     reason: str
 
 
@@ -158,7 +158,7 @@ class ListedModels:
 
 @record
 class NotListed:
-    """The models on this machine could not be looked for."""
+    """The models on this machine could not be listed."""
 
     reason: str
 
@@ -170,7 +170,7 @@ class Prepared:
     path: str
     fit: Fit
     asked: str = ""
-    """The name that it was asked for by."""
+    """The name by which the player chose it."""
 
 
 @record
@@ -183,48 +183,48 @@ class NotPrepared:
 
 @record
 class PreparedBeside:
-    """A model's file can be loaded beside the one that is played."""
+    """A model's file can be loaded beside the current model."""
 
     path: str
     fit: Fit
     asked: str
-    """The name that it was asked for by."""
+    """The name by which the player chose it."""
     together: bool
-    """Whether there is memory for both at once."""
+    """Whether there is memory for both models at once."""
 
 
 @record
 class RowsReady:
-    """The file is there through which two engines compare."""
+    """The file through which two engines compare is there."""
 
     path: str
 
 
 @record
 class NoRows:
-    """No such file can be made."""
+    """The file for two engines cannot be made."""
 
     reason: str
 
 
 @record
 class Downloading:
-    """A part of the model that is downloaded is here."""
+    """Progress of a download."""
 
     percent: int
 
 
 @record
 class Downloaded:
-    """All of it is here."""
+    """A download is complete."""
 
     path: str
-    """Its file; of a split model, the first part."""
+    """The model's file; of a split model, the first part."""
 
 
 @record
 class NotDownloaded:
-    """It cannot be had."""
+    """A download has failed."""
 
     reason: str
 
@@ -245,21 +245,21 @@ class SessionsNotListed:
 
 @record
 class Resumed:
-    """A session was read. It is held for this program until GoOn or GiveBack."""
+    """A session was read. It stays locked for this program until GoOn or GiveBack."""
 
     name: str
-    """As it was asked for."""
+    """The name as requested."""
     session: Session
     notice: str
-    """What there is to tell about it; empty where there is nothing."""
+    """A notice about it; may be empty."""
 
 
 @record
 class NotResumed:
-    """A session cannot be gone on with."""
+    """A session cannot be continued."""
 
     name: str
-    """As it was asked for."""
+    """The name as requested."""
     reason: str
 
 
@@ -272,73 +272,73 @@ class SessionSaved:
 
 @record
 class Resized:
-    """The screen has another size."""
+    """The terminal was resized."""
 
     rows: int
-    """Rows that it has room for in a table."""
+    """Rows of a table that fit."""
 
 
 class Begin(_WithoutFields):
-    """The program is there: the engine can be started."""
+    """The program is ready: the engine can be started."""
 
     __slots__ = ()
 
 
 @record
 class Heard:
-    """What an engine says."""
+    """A message of an engine."""
 
     engine: int
-    """Its address."""
+    """The engine's address."""
     reply: Reply | EngineDied
 
 
 class JudgeFurther(_WithoutFields):
-    """More of a prompt's tokens are to be judged than one message may take.
+    """Continue judging a prompt's tokens, of which one message does only a few.
 
-    As an effect it asks to be given back as a message, once other messages had their turn.
+    As an effect, it is sent back as a message after all other messages.
     """
 
     __slots__ = ()
 
 
 class CompareFurther(_WithoutFields):
-    """The same of what is compared."""
+    """The same for a comparison."""
 
     __slots__ = ()
 
 
 class FanFurther(_WithoutFields):
-    """The same of answers."""
+    """The same for searches for answers and critical tokens."""
 
     __slots__ = ()
 
 
 @record
 class Aligned:
-    """Which tokens two paths have in common."""
+    """The tokens that two paths have in common."""
 
     a: Node
     b: Node
     alignment: Alignment
-    """Behind what both begin with."""
+    """After the common prefix."""
 
 
 class Beat(_WithoutFields):
-    """So much time has passed that an engine which owes an answer is to show that it is alive."""
+    """Heartbeat timer fired: ping engines that owe an answer."""
 
     __slots__ = ()
 
 
 @record
 class Lit:
-    """The terminal says how its background is."""
+    """The terminal has reported its background."""
 
     light: bool
 
 
 PlayerEvent: TypeAlias = Typed | Unbound | Go | PointedAtToken | PointedAtRow | Edited
-"""What the player does besides pressing a key of the table."""
+"""Input of the player besides commands' keys."""
 News: TypeAlias = (
     Begin
     | InternalError
@@ -376,45 +376,45 @@ News: TypeAlias = (
     | NotDownloaded
     | Lit
 )
-"""What comes in without the player."""
+"""Messages that do not come from the player."""
 Message: TypeAlias = Action | PlayerEvent | News
 
 
 @record
 class Send:
-    """Give a request to an engine."""
+    """Send a request to an engine."""
 
     engine: int
-    """Its address."""
+    """The engine's address."""
     request: Request
 
 
 @record
 class Start:
-    """Start an engine, to be known by an address of its own; answer Heard."""
+    """Start an engine with a new address; answer Heard."""
 
     engine: int
     model: ModelRef
-    """What it is to play: that of a file and that of a server have engines of their own."""
+    """The model: files and servers have different engines."""
 
 
 @record
 class Close:
-    """End an engine, whatever it is doing; nothing is heard of it any more."""
+    """End an engine, whatever it is doing; it sends no more messages."""
 
     engine: int
 
 
 @record
 class Align:
-    """Find which tokens two paths have in common; answer Aligned."""
+    """Find the tokens that two paths have in common; answer Aligned."""
 
     a: Node
     b: Node
     first: list[int]
-    """The tokens of A, behind those that both begin with."""
+    """The tokens of A after the common prefix."""
     second: list[int]
-    """Those of B."""
+    """The same of B."""
 
 
 @record
@@ -426,7 +426,7 @@ class Save:
 
 @record
 class CopyOut:
-    """Give a text to the terminal's clipboard, and write more of it to a new file; answer CopiedOut or SaveFailed."""
+    """Copy `text` to the terminal's clipboard, and write `file` to a new file; answer CopiedOut or SaveFailed."""
 
     text: str
     file: str
@@ -434,13 +434,13 @@ class CopyOut:
 
 @record
 class Edit:
-    """Let the player edit a text in an editor; answer Edited or EditFailed."""
+    """Open a text in the player's editor; answer Edited or EditFailed."""
 
     text: str
 
 
 class Suspend(_WithoutFields):
-    """Give the terminal to the shell until the player comes back; answer NotSuspended where that cannot be."""
+    """Suspend the program until the player comes back; answer NotSuspended where that is impossible."""
 
     __slots__ = ()
 
@@ -479,45 +479,45 @@ class Resume:
 
 @record
 class GoOn:
-    """The session of this name that was read is the one that is played: save it from now on, and end the one before."""
+    """Switch to the session that was read: save it from now on, and close the one before."""
 
     name: str
 
 
 @record
 class GiveBack:
-    """The session of this name that was read is not wanted."""
+    """Release the session that was read: it is not wanted."""
 
     name: str
 
 
 @record
 class Prepare:
-    """Look at a model's file; answer Prepared or NotPrepared."""
+    """Check a model's file; answer Prepared or NotPrepared."""
 
     path: str
     asked: str
-    """The name that it was asked for by."""
+    """The name by which the player chose it."""
 
 
 @record
 class PrepareBeside:
-    """Look at a model's file, to be loaded beside the present one; answer PreparedBeside or NotPrepared."""
+    """Check a model's file, to load it beside the present one; answer PreparedBeside or NotPrepared."""
 
     path: str
     asked: str
-    """The name that it was asked for by."""
+    """The name by which the player chose it."""
 
 
 class MakeRows(_WithoutFields):
-    """Make an empty file of this program's own for two engines; answer RowsReady or NoRows."""
+    """Make an empty private file for two engines; answer RowsReady or NoRows."""
 
     __slots__ = ()
 
 
 @record
 class Download:
-    """Download a model; answer Downloading as often as there is more of it, then Downloaded or NotDownloaded."""
+    """Download a model; answer Downloading on progress, then Downloaded or NotDownloaded."""
 
     name: str
     """As `--model` takes it."""
@@ -535,7 +535,7 @@ class Quit:
     """Leave the program."""
 
     fault: str = ""
-    """Why, where it is not the player's wish."""
+    """Why, if the player did not ask for it."""
 
 
 Effect: TypeAlias = (

@@ -1,4 +1,4 @@
-"""What the screen is used for. Each screen carries its own state; `commands/registry.py` has its row. Pure."""
+"""The screens, each with its own state; `commands/registry.py` has their rows. Pure."""
 
 from tokex_gguf.values.constraint import ConstraintKind
 from tokex_gguf.values.distribution import Candidate
@@ -11,24 +11,24 @@ from tokex_gguf.values.tokens import meant
 from tokex_gguf.values.tree import Node
 
 MOST_CHARACTERS = 1_000
-"""Characters that are looked for: what is pasted may be longer."""
+"""The most characters of a query: pasted text may be longer."""
 
 
 @record(kw_only=True)
 class Screen:
-    """One use of the screen, with what belongs to it alone."""
+    """A screen with its own state."""
 
 
 @record(kw_only=True)
 class TypingScreen(Screen):
-    """One on which keys that print are text."""
+    """A screen with a line of text: printing keys type."""
 
     line: TextField = EMPTY
 
 
 @record(kw_only=True)
 class ListScreen(Screen):
-    """One on which a line of a list is selected."""
+    """A screen with a list, one line of which is selected."""
 
     row: int = 0
 
@@ -44,72 +44,72 @@ PLAY = Play()
 
 @record(kw_only=True)
 class SearchScreen(TypingScreen):
-    """A part of a token is typed; the table shows what has it."""
+    """A part of a token is typed; the table shows the tokens that contain it."""
 
     tip: Node
-    """After this path."""
+    """The path that the tokens would follow."""
     rows: tuple[Candidate, ...] | None = None
-    """What was found, the most likely first; None before the first answer."""
+    """The results, the most likely first; None before the first answer."""
     total: int = 0
-    """How many tokens there are with this text."""
+    """How many tokens contain the text."""
     row: int = 0
-    """The selected one."""
+    """The selected result."""
     fault: str = ""
-    """Why the engine could not search, where it could not."""
+    """Why the engine could not search; empty where it could."""
 
 
 @record(kw_only=True)
 class Input(TypingScreen):
-    """Text to go on with, or to score, is typed: a continuation of a path."""
+    """Text to append or to score is typed: a continuation of a path."""
 
     base: Node
-    """The path it goes on from."""
+    """The path that the text continues."""
     tip: Node
     """The path with the typed tokens."""
 
 
 @record(kw_only=True)
 class Insert(TypingScreen):
-    """Text is typed that goes before a token of the prompt, or in place of some."""
+    """Text is typed to insert before a token of the prompt, or to replace tokens."""
 
     tip: Node
-    """The prompt's end."""
+    """The prompt's tip."""
     start: int
-    """Tokens before the place."""
+    """Tokens before the place of insertion."""
     over: int = 0
-    """Tokens from there on whose place the text takes."""
+    """Tokens from there on that the text replaces."""
     taken: str = ""
-    """Their text."""
+    """The text of these tokens."""
 
 
 @record(kw_only=True)
 class Find(TypingScreen):
-    """A part of the prompt's text is typed; what is looked at is where it stands."""
+    """A part of the prompt's text is typed; the cursor is at its match."""
 
     tip: Node
-    """The prompt whose text it is."""
+    """The tip of the prompt that is searched."""
     text: PathText
     origin: Node | None
-    """What was looked at before; None: the prompt's end."""
+    """The cursor before the search; None: the tip."""
     match: Match | None = None
-    """The one that is looked at; None: there is none, or none was looked for."""
+    """The match at the cursor; None: no match, or no search yet."""
 
     @property
     def query(self) -> str:
-        """What is looked for; a space, a line break and a tab may be typed as they are shown."""
+        """The query; a space, a line break and a tab may be typed as they are shown."""
         return meant(self.line.text[:MOST_CHARACTERS])
 
 
 @record(kw_only=True)
 class AnswerList(Screen):
-    """The answers that may follow a path; `Game.fans` has what was found, and how it is looked at."""
+    """The answers that may follow a path; `Game.results.fans` has them, and how they are shown."""
 
     base: Node
 
 
 @record(kw_only=True)
 class AnswerStop(TypingScreen):
-    """Where the listed answers end is typed."""
+    """The stop of the listed answers is typed."""
 
     base: Node
 
@@ -123,14 +123,14 @@ class AnswerPattern(TypingScreen):
 
 @record(kw_only=True)
 class CriticalList(Screen):
-    """The critical tokens of a path; `Game.criticals` has what was found."""
+    """The critical tokens of a path; `Game.results.criticals` has them."""
 
     base: Node
 
 
 @record(kw_only=True)
 class CriticalLead(TypingScreen):
-    """What stands before an answer is typed."""
+    """The lead, which comes before an answer, is typed."""
 
     base: Node
 
@@ -142,7 +142,7 @@ class Name(TypingScreen):
 
 
 class Ban(TypingScreen):
-    """A text is typed whose tokens are to be banned."""
+    """A text to ban is typed."""
 
     __slots__ = ()
 
@@ -154,43 +154,43 @@ class Seed(TypingScreen):
 
 
 class DrawCount(TypingScreen):
-    """How often to draw is typed."""
+    """The number of draws is typed."""
 
     __slots__ = ()
 
 
 @record(kw_only=True)
 class TreeScreen(Screen):
-    """All paths that were visited."""
+    """The tree of all visited paths."""
 
     at: Node
-    """The end of the selected line: it stays selected where lines come and go."""
+    """The end of the selected line: the line stays selected where others come and go."""
 
 
 @record(kw_only=True)
 class TreeSearch(TypingScreen):
-    """A part of a path is typed; the lines of the tree that have it are listed."""
+    """A part of a path is typed; the lines of the tree that contain it are listed."""
 
     before: Node
     """The end of the line that was selected in the tree."""
     row: int = 0
-    """The selected one of those found."""
+    """The selected match."""
 
 
 @record(kw_only=True)
 class ListSearch(TypingScreen):
-    """A part of a line is typed; the lines of a list that have it are listed."""
+    """A part of a line is typed; the lines of a list that contain it are listed."""
 
     over: ListScreen
-    """The list, with the line selected that was found."""
+    """The list, with a match selected."""
     before: int
-    """The line that was selected in it."""
+    """The line that was selected before the search."""
     found: tuple[int, ...] = ()
-    """The lines that have what is typed."""
+    """The lines that match."""
 
 
 class Prompts(ListScreen):
-    """Open prompts, and texts to start others with."""
+    """The open prompts, and texts to start new ones with."""
 
     __slots__ = ()
 
@@ -200,7 +200,7 @@ class PromptName(TypingScreen):
     """A name for an open prompt is typed."""
 
     row: int
-    """Its index."""
+    """The prompt's index."""
 
 
 class NewPrompt(TypingScreen):
@@ -214,9 +214,9 @@ class Constraining(TypingScreen):
     """A constraint is typed."""
 
     kind: ConstraintKind
-    """In what it is written."""
+    """The kind of the constraint."""
     file: str = ""
-    """The file whose text it is, while that is read."""
+    """The file of the constraint, while it is read."""
 
 
 class Models(ListScreen):
@@ -226,22 +226,22 @@ class Models(ListScreen):
 
 
 class SecondModels(Models):
-    """The same, to choose the one that is compared with."""
+    """Models on this machine, to choose one to compare with."""
 
     __slots__ = ()
 
 
 @record(kw_only=True)
 class Sessions(TypingScreen):
-    """The sessions on the disk that have what is typed."""
+    """The sessions on the disk that match the typed words."""
 
     entries: tuple[SessionEntry, ...] | None = None
-    """All of them; None before they are listed."""
+    """All sessions; None before they are listed."""
     found: tuple[SessionEntry, ...] = ()
     row: int = 0
-    """The selected one of those found."""
+    """The selected match."""
     opening: str = ""
-    """The session that was chosen, while it is read; the present one is played until then."""
+    """The chosen session while it is read; the present one is played until then."""
 
 
 @record(kw_only=True)
@@ -249,7 +249,7 @@ class Samplers(ListScreen):
     """The sampler chain, beside the table."""
 
     told: Raw | Sampled = RAW
-    """The lens whose numbers stand there until those of the present one are known."""
+    """The lens whose numbers are shown until those of the present one are known."""
 
 
 class SamplersToAdd(ListScreen):
@@ -273,14 +273,14 @@ class SamplerText(TypingScreen):
 
 @record(kw_only=True)
 class Commands(TypingScreen):
-    """The commands of another screen, to be found by their names."""
+    """The commands of another screen, found by their names."""
 
     over: Screen
     row: int = 0
 
     @property
     def token(self) -> int | None:
-        """The number of a token of the prompt, where that is typed in place of a name."""
+        """The number of a token of the prompt, if that is typed instead of a name."""
         text = self.line.text.strip()
         is_number = isinstance(self.over, Play) and len(text) < 10 and text.isascii() and text.isdigit()
         return int(text) if is_number else None
@@ -288,8 +288,8 @@ class Commands(TypingScreen):
 
 @record(kw_only=True)
 class Help(TypingScreen):
-    """The keys of another screen, which it covers; those that have what is typed."""
+    """The help of another screen, which it covers: entries that match the typed words."""
 
     over: Screen
     entry: int = 0
-    """The selected one."""
+    """The selected entry."""
