@@ -15,7 +15,7 @@ from tokex_gguf.engine.protocol import EngineDied, Evaluate, Failed, Lookahead, 
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import hints
-from tokex_gguf.play.fan import READ_MOST, Fan, FanLine, FanState, Unmatched, in_order, read_on, rows, selected
+from tokex_gguf.play.fan import MAX_ANSWERS_READ, Fan, FanLine, FanState, Unmatched, in_order, read_on, rows, selected
 from tokex_gguf.play.messages import FanFurther, Typed
 from tokex_gguf.play.purposes import ForFanOut, ForVerdicts
 from tokex_gguf.play.replies import WrongReply
@@ -360,18 +360,22 @@ def test_groups_have_the_probability_of_their_answers() -> None:
 def test_answers_are_read_in_parts_and_none_while_a_frame_is_drawn() -> None:
     play = opened(coverage=1.0, tokens=100).answer()
     there = len(fan(play).out.likeliest())
-    assert there > READ_MOST
+    assert there > MAX_ANSWERS_READ
     play.take(Action.GROUP)
     sizes = [sum(line.size for line in rows(fan(play)).lines)]
     while play.fanning:
         play.take(FanFurther())
         seen(play)
         sizes.append(sum(line.size for line in rows(fan(play)).lines))
-    assert sizes[0] == READ_MOST and sizes[-1] == there and max(b - a for a, b in pairwise(sizes)) <= READ_MOST
+    assert (
+        sizes[0] == MAX_ANSWERS_READ
+        and sizes[-1] == there
+        and max(b - a for a, b in pairwise(sizes)) <= MAX_ANSWERS_READ
+    )
     play.press(Action.PATTERN, Action.ERASE_LINE, *map(Typed, r"(\w+)\W*$"))
     play.take(Action.ENTER)
     first = sum(line.size for line in rows(fan(play)).lines)
-    assert 0 < first <= READ_MOST and play.fanning, "what takes longer is read in smaller parts"
+    assert 0 < first <= MAX_ANSWERS_READ and play.fanning, "what takes longer is read in smaller parts"
 
 
 def test_groups_are_sorted_by_what_was_found() -> None:

@@ -30,7 +30,7 @@ from tokex_gguf.models.catalogue import CatalogueEntry
 from tokex_gguf.models.discovery import ModelOnDisk
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import SCREENS
-from tokex_gguf.play.events import PLAYERS
+from tokex_gguf.play.events import PLAYER_MESSAGES
 from tokex_gguf.play.messages import Go, Message, Typed, Unbound
 from tokex_gguf.play.screens import Screen, TypingScreen
 from tokex_gguf.play.session import Game, Session, Settings
@@ -113,7 +113,7 @@ class Typist:
         dispatch = self.game.dispatch
 
         def counted(message: Message) -> None:
-            self._heard += len(message.text) if isinstance(message, Typed) else isinstance(message, PLAYERS)
+            self._heard += len(message.text) if isinstance(message, Typed) else isinstance(message, PLAYER_MESSAGES)
             dispatch(message)
 
         self.game.dispatch = counted  # type: ignore[method-assign]

@@ -42,106 +42,106 @@ from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.tree import Node
 
 POSITIONS_AT_ONCE = 32
-"""Positions that are compared together: a row takes four bytes for each token of the vocabulary."""
-LIKELY = 7
-"""Tokens that may come next whose rows are computed before they are chosen: with the prompt's last one, as many as the
-smallest strict batch has."""
+"""Positions of one request: a row takes four bytes for each token of the vocabulary."""
+LIKELY_TOKENS = 7
+"""Likely next tokens whose rows are computed before one is chosen: with the prompt's last token, the smallest strict
+batch."""
 FEW_CANDIDATES = 2
-"""Tokens of each table that are told of where the numbers of the prompt's own token are wanted alone."""
+"""Candidates to request for each table where only the numbers of the prompt's own token are wanted."""
 
 
 def in_front(session: Session, do: Callable[[Session], Outcome]) -> Outcome:
-    """Does something with the second game in front, and puts it back. What there is to tell is told as B's."""
-    pair, other = session.paired, session.beside
-    assert isinstance(pair, Pair) and other is not None
-    if other is session.game:
+    """Runs `do` with the second game in front, and puts that back. Its notice is marked as B's."""
+    pair, second = session.paired, session.beside
+    assert isinstance(pair, Pair) and second is not None
+    if second is session.game:
         return do(session)
-    inside = replace(session, game=other, screen=PLAY, notice="")
+    inside = replace(session, game=second, screen=PLAY, notice="")
     inside, effects = do(inside)
     notice = f"B: {inside.notice}" if inside.notice else session.notice
-    others = {**inside.other_games, pair.key: inside.game}
-    back = replace(inside, game=session.game, other_games=others, screen=session.screen, notice=notice)
-    return back, effects
+    other_games = {**inside.other_games, pair.key: inside.game}
+    restored = replace(inside, game=session.game, other_games=other_games, screen=session.screen, notice=notice)
+    return restored, effects
 
 
 def one_vocabulary(session: Session) -> bool:
     """Whether both models have the same tokens, so that their distributions can be compared."""
-    other = session.beside
-    if other is None or session.game.model is None or other.model is None:
+    second = session.beside
+    if second is None or session.game.model is None or second.model is None:
         return False
-    return session.game.model.vocabulary == other.model.vocabulary != ""
+    return session.game.model.vocabulary == second.model.vocabulary != ""
 
 
 def both_ready(session: Session) -> bool:
     """Whether both engines have loaded their models."""
-    other = session.beside
-    return other is not None and session.game.engine is other.engine is EngineStatus.READY
+    second = session.beside
+    return second is not None and session.game.engine is second.engine is EngineStatus.READY
 
 
-def unasked(game: Game) -> bool:
-    """Whether the engine of the game that is played has nothing to do that is waited for."""
+def idle(game: Game) -> bool:
+    """Whether nothing is awaited from the current game's engine."""
     return game.ready and not game.pressed.autoplay and not game.waiting
 
 
-def resting(game: Game) -> bool:
-    """Whether it has nothing to do that a key may ask for next, either."""
-    return unasked(game) and not looking_ahead(game)
+def fully_idle(game: Game) -> bool:
+    """Whether the engine is idle and has no lookahead to do either."""
+    return idle(game) and not looking_ahead(game)
 
 
 def compare_table(session: Session) -> Outcome:
-    """Asks for what the comparison of two models lacks of the table: before all that a key may ask for next."""
-    pair, other = session.paired, session.beside
-    if not isinstance(pair, Pair) or other is None or pair.turn is not Turn.BOTH or not both_ready(session):
+    """Requests what the comparison of two models lacks of the table: before lookahead."""
+    pair, second = session.paired, session.beside
+    if not isinstance(pair, Pair) or second is None or pair.turn is not Turn.BOTH or not both_ready(session):
         return session, []
-    if not unasked(session.game):
-        return _give_way(session, other)
-    if not isinstance(pair.way, ByDistributions) or _under_way(session, pair, other):
+    if not idle(session.game):
+        return _give_way(session, second)
+    if not isinstance(pair.way, ByDistributions) or _under_way(session, pair, second):
         return session, []
     part = _table(session, pair.way.comparison)
     return (session, []) if part is None else _compare(session, pair, part, detailed=True)
 
 
 def compare_models(session: Session) -> Outcome:
-    """While nothing else is asked for, asks for what the comparison of two models lacks of the prompt."""
-    pair, other = session.paired, session.beside
-    if not isinstance(pair, Pair) or other is None:
+    """While idle, requests what the comparison of two models lacks of the prompt."""
+    pair, second = session.paired, session.beside
+    if not isinstance(pair, Pair) or second is None:
         return session, []
     if pair.turn in (Turn.A, Turn.DUE) and pair.held is not None:
         return _against_all(session, pair, pair.held)
-    if pair.turn is not Turn.BOTH or not both_ready(session) or other.silence:
-        return _tell(session)  # nothing comes of B for now
-    if not resting(session.game):
+    if pair.turn is not Turn.BOTH or not both_ready(session) or second.silence:
+        return _request_strict_of_a(session)  # B does not answer for now
+    if not fully_idle(session.game):
         return session, []
     if isinstance(pair.way, ByText):
-        return (session, []) if _parting(pair) else _compare_text(session, pair.way, other)
+        return (session, []) if _parting(pair) else _compare_text(session, pair.way, second)
     if pair.fault:
-        return _tell(session)
-    if _under_way(session, pair, other):
+        return _request_strict_of_a(session)
+    if _under_way(session, pair, second):
         return session, []
     if (part := _apart(session, pair.way.comparison)) is not None and not _refused(session, part):
         return _compare(session, pair, part, detailed=False)
-    if (tokens := _likely(session, pair.way, other)) is not None:
+    if (tokens := _likely(session, pair.way, second)) is not None:
         return _look_ahead(session, pair, pair.way, tokens)
     part = _lacking(session, pair.way.comparison)
     if part is None or _refused(session, part):
-        return _tell(session)
+        return _request_strict_of_a(session)
     return _compare(session, pair, part, detailed=False)
 
 
 def _parting(pair: Pair) -> bool:
-    """Whether both models go on greedily to see where they part."""
+    """Whether both models are continuing greedily to see where they part."""
     return pair.parting is not None and not pair.parting.told
 
 
-def _under_way(session: Session, pair: Pair, other: Game) -> bool:
-    """Whether the file is not there, or is written or read, or there is something else that is waited for."""
-    asked, exporting = session.game.newest(ForAgainst), other.newest(ForExport)
-    busy = (exporting and exporting[1].awaited) or (asked and asked[1].going)
+def _under_way(session: Session, pair: Pair, second: Game) -> bool:
+    """Whether the file is missing or in use, or the models are looking for their parting."""
+    against, exporting = session.game.newest(ForAgainst), second.newest(ForExport)
+    busy = (exporting and exporting[1].awaited) or (against and against[1].going)
     return not pair.file or bool(busy) or _parting(pair)
 
 
 def _compare(session: Session, pair: Pair, part: Positions, *, detailed: bool) -> Outcome:
-    """Asks for B's rows of a part, and once they are there, what A's differ from them by."""
+    """Requests B's rows of a part, and once they are there, how A's differ from them."""
     if _refused(session, part):
         return session, []
     if pair.held and pair.held.same(part):
@@ -151,55 +151,55 @@ def _compare(session: Session, pair: Pair, part: Positions, *, detailed: bool) -
 
 
 def _refused(session: Session, part: Positions) -> bool:
-    """Whether one of the two engines has refused to compare a part."""
-    other = session.beside
-    b = other is not None and (ForExport, part.tip, RAW) in other.refused
-    return b or (ForAgainst, part.tip, RAW) in session.game.refused
+    """Whether either engine has refused to compare a part."""
+    second = session.beside
+    refused_by_b = second is not None and (ForExport, part.tip, RAW) in second.refused
+    return refused_by_b or (ForAgainst, part.tip, RAW) in session.game.refused
 
 
 def lacks_of_a(session: Session) -> Lacking | None:
-    """A strict answer that the screen lacks of A besides what is compared, and that A has not refused."""
+    """A strict answer of A that the screen lacks besides the comparison, and that A has not refused."""
     if not session.game.can(Capability.COMPARISON):
         return None
     refused = session.game.refused
-    return next((one for one in untold(session, None) if (ForStrict, one.path, RAW) not in refused), None)
+    return next((lacking for lacking in untold(session, None) if (ForStrict, lacking.path, RAW) not in refused), None)
 
 
-def _tell(session: Session) -> Outcome:
-    """Asks A for the strict numbers that the screen lacks of it besides what is compared."""
+def _request_strict_of_a(session: Session) -> Outcome:
+    """Requests the strict numbers of A that the screen lacks besides the comparison."""
     newest = session.game.newest(ForStrict)
-    if session.game.engine is not EngineStatus.READY or not resting(session.game) or (newest and newest[1].going):
+    if session.game.engine is not EngineStatus.READY or not fully_idle(session.game) or (newest and newest[1].going):
         return session, []
     lacking = lacks_of_a(session)
     return (session, []) if lacking is None else evaluate_strictly(session, *lacking, lacking.path.path())
 
 
-def _give_way(session: Session, other: Game) -> Outcome:
-    """Stops what B computes, while A computes what is waited for: it has the processor for itself."""
-    asked = other.asked.values()
-    exporting = any(isinstance(one, ForExport) and one.awaited for one in asked)
-    busy = exporting or any(isinstance(one, ForStrictLookahead) and one.going for one in asked)
-    waits = any(one.awaited and not isinstance(one, ForExport) for one in asked)
-    if other is session.game or not busy or waits:
+def _give_way(session: Session, second: Game) -> Outcome:
+    """Stops B while A computes something awaited, so that A has the processor for itself."""
+    purposes = second.asked.values()
+    exporting = any(isinstance(purpose, ForExport) and purpose.awaited for purpose in purposes)
+    busy = exporting or any(isinstance(purpose, ForStrictLookahead) and purpose.going for purpose in purposes)
+    awaited = any(purpose.awaited and not isinstance(purpose, ForExport) for purpose in purposes)
+    if second is session.game or not busy or awaited:
         return session, []
     return in_front(session, stop)
 
 
-def _likely(session: Session, way: ByDistributions, other: Game) -> list[int] | None:
-    """The tokens that may come next, where the table is compared and both models can be asked for what they lead to."""
+def _likely(session: Session, way: ByDistributions, second: Game) -> list[int] | None:
+    """The likely next tokens, where the table is compared and both models can look ahead; else None."""
     game = session.game
     tip = game.prompt.tip
     if way.ahead_of is tip or game.prompt.cursor is not None or not way.comparison.detailed(tip):
         return None
-    if not game.settings.lookahead or not game.can(Capability.BRANCHES) or not other.can(Capability.BRANCHES):
+    if not game.settings.lookahead or not game.can(Capability.BRANCHES) or not second.can(Capability.BRANCHES):
         return None
-    if not resting(game) or game.model is None or tip.depth >= game.model.context_limit:
+    if not fully_idle(game) or game.model is None or tip.depth >= game.model.context_limit:
         return None
-    return likely_next(session, LIKELY)[:LIKELY] or None
+    return likely_next(session, LIKELY_TOKENS)[:LIKELY_TOKENS] or None
 
 
 def _look_ahead(session: Session, pair: Pair, way: ByDistributions, tokens: list[int]) -> Outcome:
-    """Asks both models, once, for what comes after each of some tokens that may come next."""
+    """Requests, once, strict lookahead after some tokens from both models."""
     tip = session.game.prompt.tip
     session = replace(session, paired=replace(pair, way=replace(way, ahead_of=tip)))
 
@@ -212,7 +212,7 @@ def _look_ahead(session: Session, pair: Pair, way: ByDistributions, tokens: list
 
 
 def _table(session: Session, known: ModelComparison) -> Positions | None:
-    """The place whose table is shown, where it is not compared."""
+    """The position of the shown table; None where it is compared already."""
     place = session.game.prompt.place.tip
     if not place.depth or known.detailed(place):
         return None
@@ -220,14 +220,14 @@ def _table(session: Session, known: ModelComparison) -> Positions | None:
 
 
 def _apart(session: Session, known: ModelComparison) -> Positions | None:
-    """The place whose table is shown, with a token that is selected or popped and is not compared there."""
+    """The position of the shown table, with a selected or popped token that is not compared there; None without one."""
     place = session.game.prompt.place.tip
     token = next(iter(apart(session)), None) if known.detailed(place) else None
     return None if token is None else Positions(place.child(token), place.depth - 1, place.depth)
 
 
 def _lacking(session: Session, known: ModelComparison) -> Positions | None:
-    """What is to be compared next of the prompt: what is in sight, then all."""
+    """The next positions of the prompt to compare: those in sight, then all."""
     tip, cursor = session.game.prompt.tip, session.game.prompt.cursor
     sight = session.rows * TOKENS_PER_LINE
     end = tip.depth if cursor is None else min(tip.depth, cursor.depth + sight // 2)
@@ -238,10 +238,10 @@ def _lacking(session: Session, known: ModelComparison) -> Positions | None:
             return None
         nodes = known.lacking(tip, first, first + POSITIONS_AT_ONCE)
     run = [nodes[-1]]
-    for node, then in pairwise(reversed(nodes)):
-        if then.depth != node.depth - 1 or len(run) == POSITIONS_AT_ONCE:
+    for node, previous in pairwise(reversed(nodes)):
+        if previous.depth != node.depth - 1 or len(run) == POSITIONS_AT_ONCE:
             break
-        run.append(then)
+        run.append(previous)
     return _part(run[-1].depth - 1, nodes[-1].depth, session)
 
 
@@ -249,41 +249,41 @@ def _part(start: int, end: int, session: Session) -> Positions:
     return Positions(session.game.prompt.tip.ancestor(end + 1), start, end)
 
 
-MOST_BYTES = 1 << 28
-"""Of the rows that wait in the file, where the models take turns."""
+MAX_FILE_BYTES = 1 << 28
+"""The largest size of the file of rows where the models take turns."""
 
 
 def export_all(session: Session, pair: Pair) -> Outcome:
-    """Asks B for all rows that lack of A's prompt, as far as there is room: it is there for this alone."""
+    """Requests all missing rows of A's prompt from B, as far as there is room: B is loaded for this alone."""
     tip, known = session.game.prompt.tip, pair.way.comparison
     vocabulary = session.game.model.vocab_size if session.game.model else 1
     start = known.first_lacking(tip) if isinstance(known, ModelComparison) else None
     if start is None:
         return session, []
-    end = min(tip.depth, start + max(1, MOST_BYTES // (4 * vocabulary)))
+    end = min(tip.depth, start + max(1, MAX_FILE_BYTES // (4 * vocabulary)))
     return in_front(session, lambda inside: _export(inside, Positions(tip.ancestor(end + 1), start, end), pair.file))
 
 
 def _against_all(session: Session, pair: Pair, part: Positions) -> Outcome:
-    """Compares with all rows that B has left in the file."""
+    """Compares with all rows that B has written to the file."""
     newest, known = session.game.newest(ForAgainst), pair.way.comparison
-    if not resting(session.game) or (newest and newest[1].going) or not isinstance(known, ModelComparison):
+    if not fully_idle(session.game) or (newest and newest[1].going) or not isinstance(known, ModelComparison):
         return session, []
     if known.after(part.tip.ancestor(part.end)) and known.detailed(part.tip.ancestor(part.end)):
         return _tell(replace(session, paired=pair.holding(None)))
     if (ForAgainst, part.tip, RAW) in session.game.refused:
-        return _tell(session)
+        return _request_strict_of_a(session)
     return _against(session, part, pair.file, detailed=True)
 
 
 def _export(session: Session, part: Positions, file: str) -> Outcome:
-    """Asks B for the rows of a part of A's path: the same tokens in its own tree."""
+    """Requests B's rows of a part of A's path."""
     path = part.tip.path()
     return request(session, ForExport(part), lambda number: Export(number, path, part.start, part.end, file))
 
 
 def _against(session: Session, part: Positions, file: str, *, detailed: bool) -> Outcome:
-    """Asks A how its distributions differ from the rows in the file."""
+    """Requests how A's distributions differ from the rows in the file."""
     path, top = part.tip.path(), session.game.settings.tokens_to_show if detailed else FEW_CANDIDATES
     return request(
         session,
@@ -293,62 +293,62 @@ def _against(session: Session, part: Positions, file: str, *, detailed: bool) ->
 
 
 def exported(session: Session, purpose: ForExport, message: Exported) -> Session | None:
-    """The rows are in the file. B is in front. None: the answer is not to what was asked."""
+    """Notes that rows are in the file. B is in front. None: a wrong reply."""
     if (message.start, message.end) != (purpose.part.start, purpose.part.end):
         return None
     pair = session.paired
-    # Where this model has come to the front meanwhile, it is the other one's rows that are wanted.
+    # If the models were exchanged meanwhile, the other one's rows are wanted.
     if isinstance(pair, Pair) and pair.key == session.game.settings.model.key:
         session = replace(session, paired=pair.holding(purpose.part))
     return answered(session, message.request)
 
 
 def compared(session: Session, purpose: ForAgainst, message: Compared) -> Session | None:
-    """Some of a part are compared. None: the answer is not to what was asked."""
+    """Stores differences of a part. None: a wrong reply."""
     part, end = purpose.part, message.start + len(message.differences)
     if not part.start <= message.start < end <= part.end:
         return None
     if isinstance(session.paired, Pair) and isinstance(session.paired.way, ByDistributions):
         known = session.paired.way.comparison
         nodes = part.tip.ancestor(end).nodes(message.start)
-        told = session.game.known.pieces.keys()
+        known_tokens = session.game.known.pieces.keys()
         for node, difference in zip(nodes, message.differences, strict=True):
             tokens = {row.token for row in difference.rows}
-            if not tokens | {difference.first_a, difference.first_b} <= told:
+            if not tokens | {difference.first_a, difference.first_b} <= known_tokens:
                 return None
             following = part.tip.ancestor(node.depth + 1)
             if following is not node and (difference.taken is None or difference.taken.token != following.token):
-                return None  # it would be asked for again and again
+                return None  # else it would be requested forever
             known.keep(node, difference, detailed=purpose.detailed)
     return answered(session, message.request) if end == part.end else session
 
 
-def _compare_text(session: Session, way: ByText, other: Game) -> Outcome:
-    """Where the vocabularies differ: asks for B's tokens for the text of A's prompt, then for both's strict numbers."""
+def _compare_text(session: Session, way: ByText, second: Game) -> Outcome:
+    """For different vocabularies: requests B's tokens of the text of A's prompt, then both models' strict numbers."""
     tip, companion = session.game.prompt.tip, way.of(session.game.prompt.tip)
-    if way.comparison.tip is tip or (ForCompanion, tip, RAW) in other.refused:
-        return _tell(session)
+    if way.comparison.tip is tip or (ForCompanion, tip, RAW) in second.refused:
+        return _request_strict_of_a(session)
     if companion is None:
-        newest = other.newest(ForCompanion)
+        newest = second.newest(ForCompanion)
         if newest and newest[1].target is tip:
-            return _tell(session)
+            return _request_strict_of_a(session)
         try:
             text = text_of(session.game, tip).decode()
         except UnicodeDecodeError:
-            return _tell(session)  # the prompt ends within a character
+            return _request_strict_of_a(session)  # the prompt ends inside a character
         return in_front(session, lambda inside: tokenize(inside, text, ForCompanion(tip)))
-    own, lacks = _strictly(session, tip)
-    there, lacks_b = in_front(own, lambda inside: _strictly(inside, companion))
-    if lacks or lacks_b:
-        return there, lacks + lacks_b
+    after_a, effects_a = _request_strict(session, tip)
+    after_b, effects_b = in_front(after_a, lambda inside: _request_strict(inside, companion))
+    if effects_a or effects_b:
+        return after_b, effects_a + effects_b
     if tip.first_lax() < tip.depth or companion.first_lax() < companion.depth:
-        return _tell(session)
-    way.comparison.take((tip, session.game.known.pieces), (companion, other.known.pieces), text_of(session.game, tip))
+        return _request_strict_of_a(session)
+    way.comparison.take((tip, session.game.known.pieces), (companion, second.known.pieces), text_of(session.game, tip))
     return session, []
 
 
-def _strictly(session: Session, tip: Node) -> Outcome:
-    """Asks the engine of the game in front for the strict numbers that a path lacks."""
+def _request_strict(session: Session, tip: Node) -> Outcome:
+    """Requests the strict numbers that a path lacks from the engine in front."""
     start, newest = tip.first_lax(), session.game.newest(ForStrict)
     if start >= tip.depth or (ForStrict, tip, RAW) in session.game.refused:
         return session, []

@@ -1,4 +1,4 @@
-"""What is told of A while something is compared: numbers of strict answers alone. Pure.
+"""A's numbers while something is compared: those of strict answers only. Pure.
 
 The first answers can differ a little from these, and would stand beside them.
 """
@@ -13,7 +13,7 @@ from tokex_gguf.values.tree import Node
 
 
 def rows_by_token(session: Session, place: Prompt) -> dict[int, Beside]:
-    """What A and B say of each token of the table of a place, as far as known."""
+    """A's and B's numbers of each token in a place's table, as far as known."""
     comparison = session.game.comparison
     if comparison is None:
         return {}
@@ -28,12 +28,12 @@ def rows_by_token(session: Session, place: Prompt) -> dict[int, Beside]:
 
 
 def of_row(node: Node, token: int, beside: Beside | None) -> Taken | None:
-    """What A says of a token of the table after a path, of which `beside` is known; None until a strict answer does."""
+    """A's numbers of a token in the table after a path: from `beside`, else from a strict answer; None until known."""
     return beside.a if beside else node.said_strictly(token)
 
 
 def of_token(session: Session, node: Node) -> Taken | None:
-    """What is said of a token of the active prompt: where something is compared, strictly; None until known."""
+    """The numbers of a token of the active prompt, strict ones in a comparison; None until known."""
     comparison = session.game.comparison
     if comparison is None:
         return node.taken
@@ -43,24 +43,24 @@ def of_token(session: Session, node: Node) -> Taken | None:
 
 
 def after(session: Session, node: Node) -> Distribution | None:
-    """The distribution after a path of the active prompt: where something is compared, the strict one."""
+    """The distribution after a path of the active prompt, the strict one in a comparison."""
     return node.distribution if session.game.comparison is None else node.strict
 
 
 def apart(session: Session) -> list[int]:
-    """The tokens that are selected or popped where the table is shown, and of which it does not have both numbers."""
+    """The selected and popped tokens of the shown table that lack A's or B's numbers."""
     place, model = session.game.prompt.place, session.game.model
     if model is None or not 0 < place.tip.depth < model.context_limit:
         return []
-    there = rows_by_token(session, place)
-    return [one for one in dict.fromkeys((place.selected, place.popped)) if one is not None and one not in there]
+    rows = rows_by_token(session, place)
+    return [token for token in dict.fromkeys((place.selected, place.popped)) if token is not None and token not in rows]
 
 
 def lacking(session: Session, other: Node | None) -> Iterator[Lacking]:
-    """The strict answers that are lacking besides those that tokens are compared by.
+    """The strict answers that the screen lacks besides the comparison itself.
 
-    They are of the shown table, of the prompt's last token, and of tokens that are selected or popped and not among
-    the likely ones: what comes after these is told along. `other`: B's path, where it is one of the same model.
+    They are of the shown table, of the prompt's last token, and of selected and popped tokens that are not among the
+    candidates: evaluating these as well gives their numbers. `other`: B's path, where it is of the same model.
     """
     prompt, tip = session.game.prompt, session.game.prompt.place.tip
     if not tip.depth:

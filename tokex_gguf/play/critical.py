@@ -1,4 +1,4 @@
-"""The critical tokens of a path as they are played: how many places are looked at, and how far."""
+"""A search for a path's critical tokens: how many places it examines, and how far."""
 
 from enum import Enum
 
@@ -6,16 +6,16 @@ from tokex_gguf.values.critical import Critical, RolloutEnd, Trial
 from tokex_gguf.values.record import record
 from tokex_gguf.values.tree import Node
 
-PLACES, EACH = 8, 128
-"""Places to look at, and tokens to go on from each of them at the most."""
+DEFAULT_PLACES, DEFAULT_TOKENS = 8, 128
+"""Places to examine, and the most tokens to continue each of them by."""
 
 
 FURTHEST = 4_096
-"""Tokens from one place at the most."""
+"""The most tokens from one place."""
 
 
 class CriticalState(Enum):
-    """Whether it goes on, and why not, in words that stand on the screen."""
+    """The state of the search, in the words of the screen."""
 
     RUNNING = "looking further"
     PAUSED = "paused: space goes on"
@@ -27,24 +27,24 @@ class CriticalState(Enum):
 
 @record
 class CriticalTokens:
-    """What the second choices of a path lead to, and how that is looked at."""
+    """What the second choices of a path lead to, and how far to search."""
 
     found: Critical
-    places: int = PLACES
-    """How many of the most doubtful places are looked at."""
-    each: int = EACH
-    """Tokens to go on from each of them at the most."""
+    places: int = DEFAULT_PLACES
+    """How many of the most doubtful places to examine."""
+    each: int = DEFAULT_TOKENS
+    """The most tokens to continue each of them by."""
     paused: bool = False
     fault: str = ""
-    """Why the engine refused it."""
+    """Why the engine refused a request."""
     due: bool = False
-    """Whether a message is on its way by which more is looked at."""
+    """Whether a `FanFurther` is on its way."""
     at: Node | None = None
     """The selected place; None: the first line."""
 
     @property
     def trials(self) -> list[Trial]:
-        """The lines of the list; none before all places were looked at, as until then others may be more doubtful."""
+        """The lines of the list; none before all places were examined, as others may be more doubtful."""
         return self.found.trials(self.places) if self.found.looked else []
 
     @property
@@ -56,7 +56,7 @@ class CriticalTokens:
 
     @property
     def state(self) -> CriticalState:
-        """Whether it goes on."""
+        """The state of the search."""
         if self.fault:
             return CriticalState.FAULT
         if self.found.looked and self.found.running(self.places) is None:

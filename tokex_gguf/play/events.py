@@ -1,4 +1,4 @@
-"""What the player does: a command, or something else."""
+"""Handles the player's input: commands, text and clicks."""
 
 from dataclasses import replace
 
@@ -12,13 +12,13 @@ from tokex_gguf.play.rules.histories import keep_pasted
 from tokex_gguf.play.screens import PLAY, Play
 from tokex_gguf.play.session import Cost, Session
 
-PLAYERS = (Action, Typed, Unbound, Go, PointedAtToken, PointedAtRow, Edited)
-"""The messages that come from the player."""
+PLAYER_MESSAGES = (Action, Typed, Unbound, Go, PointedAtToken, PointedAtRow, Edited)
+"""The types of the player's messages."""
 
 
 def act(session: Session, message: Action | PlayerEvent) -> Outcome:
-    """What the player does. Any key ends autoplay; space does nothing else then."""
-    # What is told of the cost is told of this key, unless an earlier one's answer is still awaited.
+    """Handles the player's input. Any key ends autoplay; space does only that."""
+    # The cost is that of this key, unless an earlier key's answer is still awaited.
     cost = Cost() if session.game.ready else session.game.cost
     question = session.standing if isinstance(message, Action) and session.asks(message) else None
     session = replace(session, game=replace(session.game, cost=cost), notice="", standing=question, begun=True)
@@ -43,11 +43,11 @@ def _take(session: Session, message: Action | PlayerEvent) -> Outcome:
 
 
 def _explain(session: Session, key: str) -> Outcome:
-    """Why nothing happens; where a line can be found by its text, how: who types letters may mean that."""
-    way = "? shows the keys, ctrl+q quits" if isinstance(session.screen, Play) else "Esc goes back"
+    """Says why a key does nothing, and how to find a line, as typed letters may be meant for that."""
+    hint = "? shows the keys, ctrl+q quits" if isinstance(session.screen, Play) else "Esc goes back"
     if len(key) == 1 and registry.of(session.screen, Action.FILTER):
-        way = f"/ finds a line, {way}"
-    return replace(session, notice=f"{key or 'this key'} does nothing here: {way}"), []
+        hint = f"/ finds a line, {hint}"
+    return replace(session, notice=f"{key or 'this key'} does nothing here: {hint}"), []
 
 
 def _event(session: Session, message: PlayerEvent) -> Outcome:

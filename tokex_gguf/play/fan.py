@@ -1,4 +1,4 @@
-"""A fan-out as it is played: what may be spent on it, and how its answers are listed."""
+"""A search for answers by fan-out: its budget, and how its answers are listed."""
 
 import math
 from enum import Enum
@@ -10,21 +10,21 @@ from tokex_gguf.values.grouping import FIRST_NUMBER, Number, found, meaning, pat
 from tokex_gguf.values.record import record
 
 KEPT_FAN_OUTS = 8
-"""Fan-outs that a game keeps, the latest."""
+"""The number of fan-outs that a game keeps, the latest ones."""
 
 
 class Unmatched(Enum):
-    """What a pattern found in the answers of a group, where that is no text."""
+    """The key of a group of answers that a pattern does not match."""
 
     NOTHING = "nothing found"
 
 
 TOKEN_BUDGETS = (100, 300, 1_000, 3_000, 10_000)
-"""Budgets that keys go through."""
+"""Budgets that keys choose from."""
 
 
 class FanState(Enum):
-    """Whether a fan-out goes on, and why not, in words that stand on the screen."""
+    """The state of a fan-out, in the words of the screen."""
 
     RUNNING = "looking further"
     PAUSED = "paused: space goes on"
@@ -38,26 +38,26 @@ class FanState(Enum):
 
 @record
 class Fan:
-    """A fan-out of a game, what may be spent on it, and how it is looked at."""
+    """A fan-out, its budget, and how it is shown."""
 
     out: FanOut
     budget: Budget = Budget()
     paused: bool = False
     fault: str = ""
-    """Why the engine refused it."""
+    """Why the engine refused a request."""
     due: bool = False
-    """Whether a message is on its way by which more of what is known is looked at."""
+    """Whether a `FanFurther` is on its way, which expands more known paths."""
     by_text: bool = False
-    """Whether answers that begin with the same token stand together, and groups in the order of what was found."""
+    """Whether answers are sorted by their first token, and groups by the match."""
     grouped: bool = False
     pattern: str = FIRST_NUMBER
-    """By what they are grouped."""
+    """The regular expression to group by."""
     at: bytes | str | Unmatched | None = None
     """The selected answer's text, or the selected group; None: the first line."""
 
     @property
     def state(self) -> FanState:
-        """Whether it goes on."""
+        """The state of the fan-out."""
         if self.fault:
             return FanState.FAULT
         if self.out.exhausted:
@@ -77,52 +77,52 @@ class FanLine(NamedTuple):
     """A line of the list."""
 
     key: bytes | str | Unmatched
-    """The answer's text, or the group: what was found in its likeliest answer."""
+    """The answer's text, or the group's match in its likeliest answer."""
     prob: float
-    """Of the answer, or of all in the group."""
+    """The probability of the answer, or of all in the group."""
     answer: Answer
-    """The likeliest one of the group."""
+    """The answer, or the likeliest of the group."""
     size: int = 1
     """How many answers the group has."""
 
 
 class FanLines(NamedTuple):
-    """The lines of the list, of the likeliest answers, and where each is."""
+    """The lines of the list of the likeliest answers, and the index of each."""
 
     lines: tuple[FanLine, ...]
     places: dict[bytes | Number | str | Unmatched, int]
-    """By what the keys mean."""
+    """Line indices by the meanings of the keys."""
 
 
 def rows(fan: Fan) -> FanLines:
-    """The lines of a fan-out's list. The same call gives the same value at once while no more was seen."""
+    """The lines of a fan-out's list, cached until more paths are expanded."""
     pattern = fan.pattern if fan.grouped else ""
-    read = len(_known(fan.out, pattern)) if pattern else 0
-    there = _rows(fan.out, fan.out.looked, fan.by_text, pattern, read)
-    if isinstance(fan.at, bytes) and not fan.grouped and fan.at not in there.places:
-        return _with(fan.out, fan.out.looked, fan.by_text, fan.at)  # others came that are likelier
-    return there
+    read_count = len(_known(fan.out, pattern)) if pattern else 0
+    fan_lines = _rows(fan.out, fan.out.looked, fan.by_text, pattern, read_count)
+    if isinstance(fan.at, bytes) and not fan.grouped and fan.at not in fan_lines.places:
+        return _with(fan.out, fan.out.looked, fan.by_text, fan.at)  # likelier answers came
+    return fan_lines
 
 
-READ_AT_ONCE = 1_000_000
-"""Tries of a pattern in the answers that are read with one message: some 20 ms at the worst, or a single answer."""
-READ_MOST = 200
-"""Answers that are read with one message."""
+MAX_TRIES = 1_000_000
+"""The most tries of a pattern with one message: 20 ms at the worst, or a single answer."""
+MAX_ANSWERS_READ = 200
+"""The most answers that one message reads."""
 
 
 def read_on(fan: Fan) -> bool:
-    """Reads what the pattern finds in a few more answers, where they are grouped; returns whether all were read."""
+    """Matches the pattern in a few more answers, where they are grouped; returns whether all are done."""
     if not fan.grouped:
         return True
-    pattern, known, left, count = pattern_of(fan.pattern), _known(fan.out, fan.pattern), READ_AT_ONCE, 0
+    pattern, matches, tries_left, count = pattern_of(fan.pattern), _known(fan.out, fan.pattern), MAX_TRIES, 0
     for answer in fan.out.likeliest():
-        if answer.text in known:
+        if answer.text in matches:
             continue
-        if left <= 0 or count == READ_MOST:
+        if tries_left <= 0 or count == MAX_ANSWERS_READ:
             return False
         key = found(pattern, answer.text.decode("utf-8", "replace"))
-        known[answer.text] = (Unmatched.NOTHING, Unmatched.NOTHING) if key is None else (key, meaning(key))
-        left, count = left - int(tries(pattern, len(answer.text))), count + 1
+        matches[answer.text] = (Unmatched.NOTHING, Unmatched.NOTHING) if key is None else (key, meaning(key))
+        tries_left, count = tries_left - int(tries(pattern, len(answer.text))), count + 1
     return True
 
 
@@ -146,17 +146,17 @@ def _rows(out: FanOut, _looked: int, by_text: bool, pattern: str, _read: int) ->
 
 
 def _meant(key: bytes | str | Unmatched) -> bytes | Number | str | Unmatched:
-    """What tells a line from others: one number may be written in several ways."""
+    """The meaning of a key: one number may be written in several ways."""
     return meaning(key) if isinstance(key, str) else key
 
 
 @lru_cache(4)
 def _with(out: FanOut, looked: int, by_text: bool, text: bytes) -> FanLines:
-    """The lines, and behind them the selected answer, which is none of the likeliest any more."""
-    there, answer = _rows(out, looked, by_text, "", 0), out.answer(text)
+    """The lines, and after them the selected answer, which is not among the likeliest any more."""
+    fan_lines, answer = _rows(out, looked, by_text, "", 0), out.answer(text)
     if answer is None:
-        return there
-    return FanLines((*there.lines, _row(answer)), {**there.places, text: len(there.lines)})
+        return fan_lines
+    return FanLines((*fan_lines.lines, _row(answer)), {**fan_lines.places, text: len(fan_lines.lines)})
 
 
 def _row(answer: Answer) -> FanLine:
@@ -164,16 +164,16 @@ def _row(answer: Answer) -> FanLine:
 
 
 def _by_first(ranked: list[Answer]) -> tuple[FanLine, ...]:
-    """Those that begin with the same token stand together, the likeliest first token first."""
+    """The lines grouped by their first token, the likeliest first token first."""
     firsts: dict[int, list[Answer]] = {}
     for answer in ranked:
         firsts.setdefault(answer.best.first, []).append(answer)
-    together = sorted(firsts.values(), key=lambda some: -math.fsum(one.prob for one in some))
-    return tuple(_row(answer) for some in together for answer in some)
+    groups = sorted(firsts.values(), key=lambda answers: -math.fsum(answer.prob for answer in answers))
+    return tuple(_row(answer) for answers in groups for answer in answers)
 
 
 def in_order(line: FanLine) -> tuple[int, float, str]:
-    """Numbers by their size, then other texts by the alphabet, then what nothing was found in."""
+    """Sort key: numbers by their size, then other texts by the alphabet, then answers without a match."""
     match _meant(line.key):
         case Number(digits):
             return 0, float(digits), ""
@@ -185,17 +185,20 @@ def in_order(line: FanLine) -> tuple[int, float, str]:
 
 @lru_cache(4)
 def _known(_out: FanOut, _pattern: str) -> dict[bytes, tuple[str | Unmatched, Number | str | Unmatched]]:
-    """What a pattern found in answers, and what that means: each is read once, and none while a frame is drawn."""
+    """The pattern's matches in answers, and their meanings: each answer is read once, and never while drawing."""
     return {}
 
 
 def _groups(out: FanOut, ranked: list[Answer], text: str) -> tuple[FanLine, ...]:
-    """The groups by what a pattern found in the answers that were read, the likeliest first."""
-    known = _known(out, text)
+    """The groups by the pattern's matches in the answers read so far, the likeliest first."""
+    matches = _known(out, text)
     groups: dict[Number | str | Unmatched, tuple[str | Unmatched, list[Answer]]] = {}
     for answer in ranked:
-        if answer.text in known:
-            as_written, meant = known[answer.text]
+        if answer.text in matches:
+            as_written, meant = matches[answer.text]
             groups.setdefault(meant, (as_written, []))[1].append(answer)
-    lines = [FanLine(key, math.fsum(one.prob for one in some), some[0], len(some)) for key, some in groups.values()]
+    lines = [
+        FanLine(key, math.fsum(answer.prob for answer in answers), answers[0], len(answers))
+        for key, answers in groups.values()
+    ]
     return tuple(sorted(lines, key=lambda line: -line.prob))

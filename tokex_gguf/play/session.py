@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from tokex_gguf.engine.protocol import Capability, ConnectServer, Load, Loaded, Waits
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.critical import EACH, PLACES, CriticalTokens
+from tokex_gguf.play.critical import DEFAULT_PLACES, DEFAULT_TOKENS, CriticalTokens
 from tokex_gguf.play.fan import Fan
 from tokex_gguf.play.purposes import (
     Computed,
@@ -125,9 +125,9 @@ class Settings:
     """Where answers end in a search for answers, until the player changes it."""
     budget: Budget = Budget()
     """The budget of a search for answers."""
-    critical: int = PLACES
+    critical: int = DEFAULT_PLACES
     """Places to examine for critical tokens."""
-    critical_tokens: int = EACH
+    critical_tokens: int = DEFAULT_TOKENS
     """Tokens to continue from each of them."""
     presets: tuple[tuple[str, Chain], ...] = ()
     """The configuration's own sampler chains, by their names."""

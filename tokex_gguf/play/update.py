@@ -9,7 +9,7 @@ model or terminal.
 from dataclasses import replace
 
 from tokex_gguf.play.beside import compare_models, compare_table
-from tokex_gguf.play.events import PLAYERS, act
+from tokex_gguf.play.events import PLAYER_MESSAGES, act
 from tokex_gguf.play.messages import INTERNAL_ERROR, InternalError, Message, Outcome
 from tokex_gguf.play.replies import hear
 from tokex_gguf.play.requests import (
@@ -62,14 +62,14 @@ def update(session: Session, message: Message) -> Outcome:
     if isinstance(message, InternalError):  # first: any step below may be what failed
         return replace(session, notice=INTERNAL_ERROR), []
     before = session
-    if isinstance(message, PLAYERS):
+    if isinstance(message, PLAYER_MESSAGES):
         if session.under_way.jumping:
             # Any input ends a jump that still waits.
             session = replace(session, under_way=replace(session.under_way, jumping=0))
         session, effects = act(session, message)
     else:
         session, effects = hear(session, message)
-    session = remember(before, session, asked=isinstance(message, PLAYERS))
+    session = remember(before, session, asked=isinstance(message, PLAYER_MESSAGES))
     if session.game.prompts:
         session = versus.follow(before, visited(before, session))
     lens_steps, verdict_steps = (

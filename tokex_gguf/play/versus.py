@@ -18,7 +18,7 @@ from tokex_gguf.values.tree import Node
 
 
 class Alone:
-    """With nothing."""
+    """A is compared with nothing."""
 
     __slots__ = ()
 
@@ -28,30 +28,30 @@ ALONE = Alone()
 
 @record
 class AgainstPrompt:
-    """With another path of the same tree. It stays what it is, whatever becomes of the prompt that it was."""
+    """A is compared with another path of the same tree, which stays even if its prompt changes."""
 
     a: Node
-    """Where the active prompt ended when it was first compared with this one."""
+    """The active prompt's tip when the comparison began."""
     b: Node
-    """The other path's end."""
+    """The tip of the other path."""
     before: Layer
-    """The layer that was shown before."""
+    """The layer shown before the comparison."""
 
 
 @record
 class AgainstModel:
-    """With what another model says of the same path."""
+    """A is compared with another model's numbers of the same path."""
 
     key: str
-    """The other model's."""
+    """The other model's key."""
     before: Layer
     comparison: ModelComparison | TextComparison
     floor: float
-    """Bits up to which a difference is one of kernels, and says nothing of the models."""
+    """Bits up to which a difference may come from kernels and not from the models."""
 
     @classmethod
     def of(cls, key: str, before: Layer, comparison: ModelComparison, *, same_file: bool) -> "AgainstModel":
-        """With a model of which nothing is known yet."""
+        """The beginning of a comparison with a model."""
         return cls(key, before, comparison, 0.0 if same_file else FLOOR_DELTA_BITS)
 
 
@@ -59,7 +59,7 @@ Versus: TypeAlias = Alone | AgainstPrompt | AgainstModel
 
 
 class Unpaired:
-    """There is one model."""
+    """There is no second model."""
 
     __slots__ = ()
 
@@ -69,32 +69,32 @@ UNPAIRED = Unpaired()
 
 @record
 class Parting:
-    """Where two models part that both go on greedily from one path."""
+    """Two models' greedy continuations of one path, to find where they part."""
 
     a: Node
-    """The first model's way, as far as it came: in its own tree."""
+    """The end of the first model's way so far, in its own tree."""
     b: Node
-    """The second one's, in that one's."""
+    """The end of the second model's way so far, in its own tree."""
     base: tuple[int, int]
-    """How many tokens the path has that they go on from, in each."""
+    """Tokens of the path before the ways, in each tree."""
     pieces: tuple[Mapping[int, Piece], Mapping[int, Piece]]
-    """Of either model's tokens; these are only ever added to."""
+    """The pieces of each model's tokens; the mappings only grow."""
     one_vocabulary: bool
     done: tuple[bool, bool] = (False, False)
-    """Whether each has come as far as it is to."""
+    """Whether each way is finished."""
     told: bool = False
-    """Whether the player knows."""
+    """Whether the result was shown."""
 
     @property
     def ways(self) -> tuple[list[Node], list[Node]]:
-        """The tokens that each went on by."""
+        """The nodes of both ways."""
         return self.a.nodes(self.base[0]), self.b.nodes(self.base[1])
 
     @property
     def apart(self) -> tuple[int, int] | None:
-        """How many tokens each goes on by before they part: before their texts do, where the vocabularies differ.
+        """How many tokens each way has before they part; with different vocabularies, before their texts do.
 
-        None where they have not parted, as far as both came.
+        None where they have not parted so far.
         """
         ways = self.ways
         if self.one_vocabulary:
@@ -111,32 +111,32 @@ class Parting:
 
 @record
 class Opening:
-    """The file of a model to compare with is looked at."""
+    """The file of a model to compare with is being checked."""
 
     path: str
 
 
 class Turn(Enum):
-    """Which of two engines are there."""
+    """Which of two engines are loaded."""
 
     BOTH = "both"
     A = "A"
     """There is memory for one of the two models, and A's is loaded."""
     DUE = "due"
-    """As `A`, until nothing else is asked for: B is to be asked for what lacks."""
+    """As `A`; once that is idle, B will compute what the comparison lacks."""
     B = "B"
-    """B computes its numbers meanwhile; A's engine comes back behind it."""
+    """B is loaded and computes its numbers; A's engine comes back afterwards."""
 
 
 @record
 class ByDistributions:
-    """Two models of one vocabulary: what one says of a place goes to the other through a file."""
+    """Two models of one vocabulary: B's distributions go to A's engine through a file."""
 
     comparison: ModelComparison
     ahead_of: Node | None = None
-    """A path of A's: both models were asked for what comes after the tokens that likely follow it."""
+    """The path of A for which both models were sent strict lookahead."""
     held: Positions | None = None
-    """Whose rows of B the file holds."""
+    """The positions whose rows of B are in the file."""
 
 
 @record
@@ -145,31 +145,31 @@ class ByText:
 
     comparison: TextComparison
     companion: tuple[Node, Node] | None = None
-    """A path of A's, and B's tokens for its text."""
+    """A path of A's, and the path of B's tokens for its text."""
 
     def of(self, tip: Node) -> Node | None:
-        """B's tokens for the text of a path of A's; None until they are there."""
+        """The path of B's tokens for the text of a path of A's; None until it is there."""
         return self.companion[1] if self.companion and self.companion[0] is tip else None
 
 
 @record
 class Pair:
-    """A second model, B, is there beside the one that is played, A."""
+    """A second model, B, is loaded beside the current one, A."""
 
     key: str
-    """B's game is the one of this key among the others; the played one itself where B is the same file."""
+    """The key of B's game among the other games; that of the current game where B is the same file."""
     way: ByDistributions | ByText
-    """How the two are compared: by distributions, until it is known that the vocabularies differ."""
+    """How the two are compared: by distributions, until the vocabularies are known to differ."""
     turn: Turn = Turn.BOTH
     file: str = ""
-    """Where rows go from one engine to the other; empty until it is made."""
+    """The file through which rows go from B to A; empty until it is made."""
     fault: str = ""
-    """Why it cannot be made."""
+    """Why the file cannot be made."""
     parting: Parting | None = None
 
     @property
     def held(self) -> Positions | None:
-        """Whose rows of B the file holds."""
+        """The positions whose rows of B are in the file."""
         return self.way.held if isinstance(self.way, ByDistributions) else None
 
     def holding(self, part: Positions | None) -> "Pair":

@@ -39,22 +39,22 @@ from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel, model_o
 
 
 def models(session: Session) -> Outcome:
-    """Shows the models as they were listed last, and lists them anew.
+    """Shows the models as they were listed last, and lists them again.
 
-    Selected is the one that was downloaded meanwhile, else the present one.
+    Selected is the downloaded one, if any, else the present one.
     """
     if session.arrived and session.arrived.path not in [entry.path for entry in session.models]:
-        session = replace(session, models=())  # Enter must not load another one, which stood in its place
+        session = replace(session, models=())  # Enter must not load another model on its line
     return replace(session, screen=Models(row=line_of(_first(session), session.models))), [ListModels()]
 
 
 def _first(session: Session) -> str:
-    """The model that is selected where the list is opened."""
+    """The model that is selected when the list opens."""
     return session.arrived.path if session.arrived else session.game.settings.model.key
 
 
 def listed(session: Session, entries: tuple[ModelEntry, ...]) -> Session:
-    """The new list is there: what was selected in the one before stays selected."""
+    """Shows the new list; the selected model stays selected."""
     screen = under(session)
     if not isinstance(screen, Models):
         return replace(session, models=entries)
@@ -70,31 +70,31 @@ def listed(session: Session, entries: tuple[ModelEntry, ...]) -> Session:
 
 
 def not_listed(session: Session, reason: str) -> Session:
-    """There is no list to choose from: nobody looks for one any more."""
-    looking = isinstance(under(session), Models)
+    """There is no list to choose from: closes the screen."""
+    listing = isinstance(under(session), Models)
     session = replace(session, models=(), notice=reason)
-    return with_under(session, PLAY) if looking else session
+    return with_under(session, PLAY) if listing else session
 
 
 def line_of(file: str, entries: tuple[ModelEntry, ...]) -> int:
-    """The line of a model in the list; the first one's if it is not there."""
+    """The line of a model in the list; the first line if it is not there."""
     files = [entry.path for entry in entries]
     return files.index(file) if file in files else 0
 
 
 def first_other(session: Session, entries: tuple[ModelEntry, ...]) -> int:
-    """The line of the first model that the one that is played can be compared with; that one's if there is none."""
+    """The line of the first model to compare the current one with; the current one's if there is none."""
     played = session.game.settings.model.key
-    there = (
+    comparable_rows = (
         row
         for row, entry in enumerate(entries)
         if entry.path != played and not entry.fault and not isinstance(model_of(entry.path), ServerModel)
     )
-    return next(there, line_of(played, entries))
+    return next(comparable_rows, line_of(played, entries))
 
 
 def choose(session: Session) -> Outcome:
-    """Asks for the selected model to be looked at."""
+    """Requests a check of the selected model's file."""
     screen = session.on(Models)
     if screen is None or screen.row >= len(session.models):
         return session, []
@@ -110,10 +110,10 @@ def choose(session: Session) -> Outcome:
 
 
 def prepared(session: Session, message: Prepared) -> Outcome:
-    """The chosen model's file is sound and fits: loads it in place of the present one."""
+    """Loads the chosen model, whose file is sound and fits, in place of the present one."""
     if message.path != session.preparing:
         return session, []  # another one was chosen meanwhile, or none
-    if session.on(TypingScreen):  # what is typed next would be keys
+    if session.on(TypingScreen):  # further typed text would act as keys
         return replace(session, preparing="", notice="the model is not loaded while text is typed: o chooses it"), []
     fit = message.fit
     load = replace(session.game.settings.load, context=fit.context, most=fit.most, repack=fit.repack)
@@ -122,71 +122,79 @@ def prepared(session: Session, message: Prepared) -> Outcome:
 
 
 def turned_to(session: Session, model: ModelRef, settings: Settings, notice: str) -> Outcome:
-    """Loads a model in place of the present one, or connects to its server."""
-    here, origin = session.game.settings.model.key, session.origin
-    if model.key == here:
+    """Switches to a model: loads it, or connects to its server."""
+    present_key, origin = session.game.settings.model.key, session.origin
+    if model.key == present_key:
         if session.game.engine is not EngineStatus.DEAD:
             return replace(session, preparing="", notice="this is the model that is played"), []
         settings = replace(settings, model=session.game.settings.model)
         return with_engine_restarted(replace(session, game=replace(session.game, settings=settings), preparing=""))
-    known = session.other_games.get(model.key)
-    # One that was only beside this one has no prompts of its own: they all come along.
-    there = known if known and known.prompts else _carried(session.game)
-    own = there.settings
-    model = known.settings.model if known and not model.asked else model
-    there = replace(
-        there, settings=replace(settings, model=model, text=own.text, name=own.name, chat=own.chat, begins=own.begins)
+    earlier = session.other_games.get(model.key)
+    # A game that was only a second model's has no prompts: carry over all of this one's.
+    target = earlier if earlier and earlier.prompts else _carried(session.game)
+    target_settings = target.settings
+    model = earlier.settings.model if earlier and not model.asked else model
+    target = replace(
+        target,
+        settings=replace(
+            settings,
+            model=model,
+            text=target_settings.text,
+            name=target_settings.name,
+            chat=target_settings.chat,
+            begins=target_settings.begins,
+        ),
     )
-    # From a model that is still loading, the way back leads to the one before.
-    return _turn(session, there, origin="" if model.key == origin else origin or here, notice=notice)
+    # From a model that is still loading, the way back leads to the one before it.
+    return _switch(session, target, origin="" if model.key == origin else origin or present_key, notice=notice)
 
 
 def not_prepared(session: Session, message: NotPrepared) -> Session:
-    """The chosen model's file cannot be loaded: the present one stays."""
+    """The chosen model's file cannot be loaded: the present model stays."""
     preparing = "" if message.path == session.preparing else session.preparing
     paired = UNPAIRED if session.paired == Opening(message.path) else session.paired
     return replace(session, preparing=preparing, paired=paired, notice=message.reason)
 
 
 def _carried(game: Game) -> Game:
-    """A game without tokens yet, with the texts and names of all prompts of another, and what they are drawn by."""
+    """A new game without tokens, with the texts and names of another game's prompts, and its sampling."""
     sampling = _sampling_elsewhere(game)
     if not game.prompts:
         return Game(game.settings, sampling=sampling, carried=game.carried)
-    told = [(text_of(game, prompt.tip).decode("utf-8", "replace"), prompt.name) for prompt in game.prompts]
+    texts = [(text_of(game, prompt.tip).decode("utf-8", "replace"), prompt.name) for prompt in game.prompts]
     active = game.active
     for index, text, name in game.carried:
-        told.insert(index, (text, name))
+        texts.insert(index, (text, name))
         active += index <= active
-    others = tuple(Carried(index, text, name) for index, (text, name) in enumerate(told) if index != active)
-    text, name = told[active]
-    # What is all under the constraint stays so; the place inside a text is one of this model's tokens.
+    others = tuple(Carried(index, text, name) for index, (text, name) in enumerate(texts) if index != active)
+    text, name = texts[active]
+    # A prompt wholly under the constraint stays so; a position inside one has no meaning in other tokens.
     begins = 0 if game.prompt.begins == 0 else WHOLE_PROMPT
     settings = replace(game.settings, text=text, name=name, chat="", begins=begins)
     return Game(settings, sampling=sampling, carried=others)
 
 
 def _sampling_elsewhere(game: Game) -> Sampling:
-    """What prompts are drawn by that come along to another model: without a bias, as its tokens are others there."""
+    """The sampling for another model: without biases, which are of this model's tokens."""
     return replace(game.sampling, chain=replace(game.sampling.chain, bias=()))
 
 
-def _turn(session: Session, there: Game, *, origin: str, notice: str, again: bool = False) -> Outcome:
-    """To another game; the present one is kept, where anything was played or where it is the one to go back to."""
-    session, closed = parted(session)
-    there = resting(there) if there.address else there
+def _switch(session: Session, target: Game, *, origin: str, notice: str, again: bool = False) -> Outcome:
+    """Switches to another game; the present one is kept if it has prompts, or is the one to return to."""
+    session, closing = parted(session)
+    target = resting(target) if target.address else target
     session = session if session.on(Name) else put_aside(session)
-    here, present = session.game.settings.model.key, session.game
+    present_key, present = session.game.settings.model.key, session.game
     other_games = dict(session.other_games)
-    if present.prompts or here == origin:
-        other_games[here] = resting(present)
+    if present.prompts or present_key == origin:
+        other_games[present_key] = resting(present)
     else:
-        there = _with_text_of(there, present)
-    other_games.pop(there.settings.model.key, None)
-    # The engine of the present one is given up with it: there is one at a time.
+        target = _with_text_of(target, present)
+    other_games.pop(target.settings.model.key, None)
+    # The present game's engine ends: there is one at a time.
     session = replace(
         session,
-        game=replace(there, address=present.address),
+        game=replace(target, address=present.address),
         other_games=other_games,
         origin=origin,
         preparing="",
@@ -194,38 +202,38 @@ def _turn(session: Session, there: Game, *, origin: str, notice: str, again: boo
         notice=notice,
     )
     session, effects = begin(_at_play(session), again=again)
-    return session, closed + effects
+    return session, closing + effects
 
 
-def _with_text_of(there: Game, left: Game) -> Game:
-    """A game with the text from the editor that another one, which is given up, has not opened: it goes along."""
-    edited = left.editing
+def _with_text_of(game: Game, given_up: Game) -> Game:
+    """Carries an edited text that a game, which is given up, has not opened yet."""
+    edited = given_up.editing
     if edited is None or edited.state is EditState.OPEN:
-        return there
-    # To the prompt whose text it was, where it was this game's.
-    target = there.editing.target if there.editing else there.known.root
-    return replace(there, editing=Editing(target, edited.text, EditState.WAITING))
+        return game
+    # It replaces the prompt whose text it was, if that is this game's.
+    target = game.editing.target if game.editing else game.known.root
+    return replace(game, editing=Editing(target, edited.text, EditState.WAITING))
 
 
 def _at_play(session: Session) -> Session:
-    """The session with nothing open that belongs to a game. What is typed next must not be keys."""
+    """Closes screens that belong to a game, but not one where a name is typed: its text must not act as keys."""
     return session if session.on(Name) else with_under(session, PLAY)
 
 
 def way_back(session: Session) -> str:
-    """The file of the model to go back to where the present one gives nothing to play; empty where there is none."""
+    """The key of the model to return to if the present one gives nothing to play; empty where there is none."""
     if session.origin or session.game.prompts:
         return session.origin
     return next((key for key, game in reversed([*session.other_games.items()]) if game.prompts), "")
 
 
 def back(session: Session, why: str) -> Outcome:
-    """To the model before, as the other one cannot be loaded or is not wanted any more."""
-    return _turn(session, session.other_games[way_back(session)], origin="", notice=why, again=True)
+    """Returns to the model before, as the new one cannot be loaded or is not wanted any more."""
+    return _switch(session, session.other_games[way_back(session)], origin="", notice=why, again=True)
 
 
 def escape(session: Session) -> Outcome:
-    """Leaves a model that was chosen, until there is something to play with it; else to the tip."""
+    """Cancels the opening of a model; else moves the cursor back to the tip."""
     if session.preparing:
         return replace(session, preparing="", notice="the model stays: the other one is not opened"), []
     if isinstance(session.paired, Opening):
@@ -236,38 +244,38 @@ def escape(session: Session) -> Outcome:
 
 
 def settled(session: Session) -> Session:
-    """The session when there is something to play: no way back is needed any more."""
+    """Forgets the way back: the present model has a prompt now."""
     beside = session.paired.key if isinstance(session.paired, Pair) else ""
-    other_games = {file: game for file, game in session.other_games.items() if game.prompts or file == beside}
+    other_games = {key: game for key, game in session.other_games.items() if game.prompts or key == beside}
     return replace(session, origin="", other_games=other_games) if session.origin else session
 
 
 def adopted(session: Session, model: Loaded) -> Session:
-    """The session with the game that was played with this very model before, from a file of another name."""
+    """Continues an earlier game with the same model from another file's path."""
     beside = session.paired.key if isinstance(session.paired, Pair) else ""
-    alike = (
+    same_model = (
         file
         for file, game in session.other_games.items()
         if file != beside and game.prompts and game.model and model.same(game.model)
     )
-    if not model.fingerprint or (file := next(alike, None)) is None:
+    if not model.fingerprint or (file := next(same_model, None)) is None:
         return session
-    played, left = session.other_games[file], session.other_games.get(session.origin)
-    # Samplers, a constraint or a seed that were asked for since, as with --resume, hold on.
-    came_along = left is None or session.game.sampling == _sampling_elsewhere(left)
+    earlier, origin_game = session.other_games[file], session.other_games.get(session.origin)
+    # Keep sampling that was set since, as with --resume.
+    unchanged = origin_game is None or session.game.sampling == _sampling_elsewhere(origin_game)
     game = replace(
-        played,
+        earlier,
         settings=session.game.settings,
         address=session.game.address,
-        sampling=played.sampling if came_along else session.game.sampling,
+        sampling=earlier.sampling if unchanged else session.game.sampling,
     )
     game = _with_text_of(game, session.game)
-    other_games = {other: waiting for other, waiting in session.other_games.items() if other != file}
+    other_games = {other_key: other_game for other_key, other_game in session.other_games.items() if other_key != file}
     return _at_play(replace(session, game=game, other_games=other_games))
 
 
 def resting(game: Game) -> Game:
-    """A game that waits to be played again, with an engine that is still to be loaded."""
+    """A game without an engine, to be played again later."""
     return replace(
         asking_nothing(game),
         address=0,
@@ -278,15 +286,15 @@ def resting(game: Game) -> Game:
 
 
 def parted(session: Session) -> Outcome:
-    """Ends the comparison with another model, and that one's engine. What was played with it stays.
+    """Ends the comparison with another model, and that model's engine. Its game stays.
 
-    One that is still being opened was to stand beside this model, and beside no other.
+    Also cancels the opening of a second model, which was meant for the present one only.
     """
-    pair, other = session.paired, session.beside
-    if not isinstance(pair, Pair) or other is None:
+    pair, second = session.paired, session.beside
+    if not isinstance(pair, Pair) or second is None:
         return replace(session, paired=UNPAIRED), []
     session, effects = end_comparing(replace(session, game=with_along(session.game, None), paired=UNPAIRED))
-    other = with_along(other, None)
+    second = with_along(second, None)
     against = session.game.versus
     if isinstance(against, AgainstModel):
         layer = against.before if session.options.layer is DELTA else session.options.layer
@@ -295,52 +303,54 @@ def parted(session: Session) -> Outcome:
         )
     if pair.key == session.game.settings.model.key:
         return session, effects
-    others = {**session.other_games, pair.key: resting(other)}
-    if not other.prompts:
-        del others[pair.key]
-    effects += [Close(other.address)] if other.address else []
-    session = replace(session, other_games=others)
+    other_games = {**session.other_games, pair.key: resting(second)}
+    if not second.prompts:
+        del other_games[pair.key]
+    effects += [Close(second.address)] if second.address else []
+    session = replace(session, other_games=other_games)
     if pair.turn is not Turn.B:
         return session, effects
-    session, more = begin(session)  # its own engine was given up meanwhile
+    session, more = begin(session)  # the first model's engine was ended meanwhile
     return session, effects + more
 
 
 def carry(session: Session) -> Outcome:
-    """Asks for the tokens of the next text that came along."""
+    """Requests the tokens of the next carried text."""
     if not session.game.carried or session.game.newest(ForCarried):
         return session, []
     return tokenize(session, session.game.carried[0].text, ForCarried())
 
 
 def arrived(session: Session, path: list[int]) -> Outcome:
-    """A text that came along has its tokens: it is a prompt again, in its place."""
+    """Handles the tokens of a carried text: it becomes a prompt again, at its index."""
     (index, _, name), *others = session.game.carried
     prompt = replace(Prompt.at(session.game.known.root.descend(path)), name=name)
     prompts = (*session.game.prompts[:index], prompt, *session.game.prompts[index:])
     active = session.game.active + (index <= session.game.active)
     undo = session.game.undo
-    past, undone = (tuple(_beside(one, index, prompt) for one in places) for places in (undo.past, undo.undone))
-    # It was there all the time: nobody has opened it, and what is undone does not take it away.
+    past, undone = (
+        tuple(_with_prompt_inserted(one, index, prompt) for one in places) for places in (undo.past, undo.undone)
+    )
+    # It counts as always open: undoing does not remove it.
     undo = replace(undo, past=past, undone=undone)
     game = replace(session.game, prompts=prompts, active=active, carried=tuple(others), undo=undo)
     screen = session.screen
     if isinstance(screen, Prompts | PromptName) and screen.row >= index:
-        session = replace(session, screen=replace(screen, row=screen.row + 1))  # the same prompt's
+        session = replace(session, screen=replace(screen, row=screen.row + 1))  # stay on the same prompt
     return carry(replace(session, game=game))
 
 
-def _beside(places: Places, index: int, prompt: Prompt) -> Places:
-    """The prompts at one time, with another one among them."""
+def _with_prompt_inserted(places: Places, index: int, prompt: Prompt) -> Places:
+    """Inserts a prompt into a state of the undo history."""
     prompts = (*places.prompts[:index], prompt, *places.prompts[index:])
     return places._replace(prompts=prompts, active=places.active + (index <= places.active))
 
 
 def dropped(session: Session, reason: str) -> Outcome:
-    """A text that came along has no tokens here: it is left out, and stays with the model that it came from."""
+    """A carried text has no tokens here: it is left out, and stays with the model that it came from."""
     (index, *_), *others = session.game.carried
-    # The places of those that follow are one less.
-    carried = tuple(one._replace(place=one.place - 1) for one in others)
+    # The indices of those after it are one less.
+    carried = tuple(text._replace(place=text.place - 1) for text in others)
     return carry(
         replace(
             session,

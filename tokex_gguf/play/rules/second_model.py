@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Capability, Continue, Continued, Loaded
-from tokex_gguf.play.beside import both_ready, export_all, in_front, lacks_of_a, one_vocabulary, resting
+from tokex_gguf.play.beside import both_ready, export_all, fully_idle, in_front, lacks_of_a, one_vocabulary
 from tokex_gguf.play.messages import Close, Effect, ListModels, MakeRows, Outcome, PrepareBeside, PreparedBeside
 from tokex_gguf.play.purposes import ForExport, ForParting
 from tokex_gguf.play.requests import (
@@ -253,7 +253,7 @@ def take_turns(session: Session) -> Outcome:
     pair, second = session.paired, session.beside
     if not isinstance(pair, Pair) or second is None or pair.turn is Turn.BOTH or not pair.file:
         return session, []
-    if pair.turn is Turn.A or (pair.turn is Turn.DUE and not resting(session.game)):
+    if pair.turn is Turn.A or (pair.turn is Turn.DUE and not fully_idle(session.game)):
         return session, []
     if pair.turn is Turn.DUE:
         if lacks_of_a(session) is not None:
@@ -403,7 +403,7 @@ def part(session: Session) -> Outcome:
         return replace(session, notice="V chooses another model to compare with"), []
     if second is session.game:
         return replace(session, notice=f"{SAME_FILE}: they do not part"), []
-    if not both_ready(session) or not resting(session.game):
+    if not both_ready(session) or not fully_idle(session.game):
         return replace(session, notice="both models must be ready for that"), []
     second_prompt = _same_place(session, pair, second)
     if isinstance(second_prompt, str):

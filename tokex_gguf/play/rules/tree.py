@@ -14,7 +14,7 @@ from tokex_gguf.values.tree import Node
 
 
 def whole(session: Session) -> Outline:
-    """All that was visited and is not pruned; a line ends at the tip of each open prompt."""
+    """All visited paths that are not pruned; a line ends at the tip of each open prompt."""
     game = session.game
     return outline(game.known.root, {prompt.tip for prompt in game.prompts}, game.hidden.pruned)
 
@@ -25,14 +25,14 @@ def tree_lines(session: Session) -> Lines:
 
 
 def found_lines(session: Session) -> tuple[BranchMatch, ...]:
-    """The lines that have what is typed, also those that are folded away."""
+    """The lines that match the query, also folded ones."""
     screen = session.on(TreeSearch)
-    wanted = screen.line.text[:MOST_CHARACTERS] if screen else ""
-    return found(lines(whole(session), session.options.order), wanted, lambda branch: text_of(session, branch))
+    query = screen.line.text[:MOST_CHARACTERS] if screen else ""
+    return found(lines(whole(session), session.options.order), query, lambda branch: text_of(session, branch))
 
 
 def text_of(session: Session, branch: Branch) -> str:
-    """A line's text as it is searched."""
+    """A line's searchable text."""
     pieces = (glimpse(session.game.piece(node.token).data) for node in branch.nodes)
     return b"".join(pieces).decode("utf-8", "replace")
 
@@ -65,18 +65,20 @@ def tree(session: Session) -> Outcome:
 
 
 def _at(session: Session, node: Node) -> Session:
-    """The session with the line of a node selected; nothing before it is folded."""
-    hiding = {end for end in session.game.hidden.folded if end is not node and node.descends_from(end)}
-    if hiding:
+    """Selects the line of a node, and unfolds the lines before it."""
+    folded_before = {end for end in session.game.hidden.folded if end is not node and node.descends_from(end)}
+    if folded_before:
         session = replace(
             session,
-            game=replace(session.game, hidden=replace(session.game.hidden, folded=session.game.hidden.folded - hiding)),
+            game=replace(
+                session.game, hidden=replace(session.game.hidden, folded=session.game.hidden.folded - folded_before)
+            ),
         )
     return replace(session, screen=TreeScreen(at=node))
 
 
 def select(rows: int) -> Callable[[Session], Outcome]:
-    """Moves the selection by so many lines."""
+    """Moves the selection by some lines."""
 
     def go(session: Session) -> Outcome:
         return _select(session, selected_line(session) + rows)
@@ -85,20 +87,20 @@ def select(rows: int) -> Callable[[Session], Outcome]:
 
 
 def pick(session: Session, row: int) -> Outcome:
-    """Selects the line of a row."""
+    """Selects a line."""
     return _select(session, row)
 
 
-def _select(session: Session, wanted: int) -> Outcome:
+def _select(session: Session, target: int) -> Outcome:
     shown, before = tree_lines(session).lines, selected_line(session)
-    row = max(0, min(len(shown) - 1, wanted))
-    if row == before and wanted != row:
-        return replace(session, notice=f"this is the {'first' if wanted < row else 'last'} line"), []
+    row = max(0, min(len(shown) - 1, target))
+    if row == before and target != row:
+        return replace(session, notice=f"this is the {'first' if target < row else 'last'} line"), []
     return session.turned(TreeScreen(at=shown[row].branch.end)), []
 
 
 def go_there(session: Session) -> Outcome:
-    """Lets the active prompt go to the selected line's end."""
+    """Moves the active prompt to the selected line's end."""
     return show(with_prompt(replace(session, screen=PLAY), Prompt.at(selected_end(session))))
 
 
@@ -111,7 +113,7 @@ def open_there(session: Session) -> Outcome:
 
 
 def fold(session: Session) -> Outcome:
-    """Folds what goes on from the selected line; where there is nothing to fold, goes to the line it goes on from."""
+    """Folds the continuations of the selected line; where there is nothing to fold, selects its parent line."""
     branch, folded = selected(session), session.game.hidden.folded
     if branch.branches and branch.end not in folded:
         return replace(
@@ -123,7 +125,7 @@ def fold(session: Session) -> Outcome:
 
 
 def unfold(session: Session) -> Outcome:
-    """Shows what goes on from the selected line again; where it is shown, goes to the line that goes on."""
+    """Unfolds the continuations of the selected line; where they are shown, selects the first."""
     branch, folded = selected(session), session.game.hidden.folded
     if branch.end in folded:
         return replace(
@@ -135,7 +137,7 @@ def unfold(session: Session) -> Outcome:
 
 
 def sort(session: Session) -> Outcome:
-    """Sorts the branches by the other quantity."""
+    """Sorts the branches by the other order."""
     if session.options.order is Order.RECENT:
         return replace(
             session,
@@ -154,7 +156,7 @@ def _counted(paths: int) -> str:
 
 
 def prune(session: Session) -> Outcome:
-    """Takes the selected line and all that goes on from it out of the tree, at the second press."""
+    """Prunes the selected line with all its continuations, at the second press."""
     branch = selected(session)
     for index, prompt in enumerate(session.game.prompts):
         if prompt.tip.descends_from(branch.first):
@@ -162,38 +164,38 @@ def prune(session: Session) -> Outcome:
     if not session.asks(Action.PRUNE):
         asks = f"a again prunes {_counted(branch.paths)}; A brings {'it' if branch.paths == 1 else 'them'} back"
         return replace(session, standing=Question(Action.PRUNE, asks)), []
-    row, told = (
+    row, notice = (
         selected_line(session),
         f"{_counted(branch.paths)} hidden: A brings {'it' if branch.paths == 1 else 'them'} back",
     )
     game = replace(
         session.game, hidden=replace(session.game.hidden, pruned=(*session.game.hidden.pruned, branch.first))
     )
-    session = replace(session, game=game, standing=None, notice=told)
+    session = replace(session, game=game, standing=None, notice=notice)
     shown = tree_lines(session).lines
     return session.turned(TreeScreen(at=shown[min(row, len(shown) - 1)].branch.end)), []
 
 
 def graft(session: Session) -> Outcome:
-    """Brings back what was pruned last."""
+    """Restores what was pruned last."""
     if not session.game.hidden.pruned:
         return replace(session, notice="nothing is hidden in this tree"), []
     *others, node = session.game.hidden.pruned
     session = replace(session, game=replace(session.game, hidden=replace(session.game.hidden, pruned=tuple(others))))
     branch = whole(session).of(node)
-    if branch is None:  # inside of what was taken out before
+    if branch is None:  # inside another pruned part
         return replace(session, notice="it was part of what was pruned before: A again"), []
     return replace(_at(session, branch.end), notice=f"{_counted(branch.paths)} brought back"), []
 
 
 def visited(before: Session, session: Session) -> Session:
-    """Notes in the tree where the active prompt is. What was pruned where a prompt is now is so no more."""
+    """Marks the active prompt's tip as visited. Pruned parts that a new prompt goes through are restored."""
     session.game.prompt.tip.visit()
     if not session.game.hidden.pruned or session.game.prompts is before.game.prompts:
         return session
-    known = {prompt.tip for prompt in before.game.prompts}
-    new = [prompt.tip for prompt in session.game.prompts if prompt.tip not in known]
-    pruned = tuple(node for node in session.game.hidden.pruned if not any(tip.descends_from(node) for tip in new))
+    old_tips = {prompt.tip for prompt in before.game.prompts}
+    new_tips = [prompt.tip for prompt in session.game.prompts if prompt.tip not in old_tips]
+    pruned = tuple(node for node in session.game.hidden.pruned if not any(tip.descends_from(node) for tip in new_tips))
     return (
         session
         if pruned == session.game.hidden.pruned
@@ -205,14 +207,14 @@ def visited(before: Session, session: Session) -> Session:
 
 
 def search(session: Session) -> Outcome:
-    """Begins to type what a line has. Until there is anything, all lines are listed, with the selected one selected."""
+    """Begins a search. Without a query, all lines are listed, and the selected one stays selected."""
     before = selected_end(session)
     row = lines(whole(session), session.options.order).row(before)
     return replace(session, screen=TreeSearch(before=before, row=row)), []
 
 
 def select_found(rows: int) -> Callable[[Session], Outcome]:
-    """Moves the selection among the lines that were found."""
+    """Moves the selection among the matches."""
 
     def go(session: Session) -> Outcome:
         return pick_found(session, _search(session).row + rows)
@@ -221,30 +223,30 @@ def select_found(rows: int) -> Callable[[Session], Outcome]:
 
 
 def pick_found(session: Session, row: int) -> Outcome:
-    """Selects a line that was found."""
+    """Selects a match."""
     screen, last = _search(session), len(found_lines(session)) - 1
-    there = max(0, min(last, row))
-    if there == screen.row and row != there:
-        return replace(session, notice=f"this is the {'first' if row < there else 'last'} line"), []
-    return session.turned(replace(screen, row=there)), []
+    target = max(0, min(last, row))
+    if target == screen.row and row != target:
+        return replace(session, notice=f"this is the {'first' if row < target else 'last'} line"), []
+    return session.turned(replace(screen, row=target)), []
 
 
 def go_to_found(session: Session) -> Outcome:
-    """Lets the active prompt go to the end of the line that was found."""
+    """Moves the active prompt to the end of the selected match."""
     if not found_lines(session):
         return replace(session, notice="no line has this text"), []
     return go_there(session)
 
 
 def open_found(session: Session) -> Outcome:
-    """Opens the end of the line that was found as a new prompt."""
+    """Opens the end of the selected match as a new prompt."""
     if not found_lines(session):
         return replace(session, notice="no line has this text"), []
     return open_there(session)
 
 
 def leave_search(session: Session) -> Outcome:
-    """Back to the tree, with the line selected that was found; what was typed is not kept."""
+    """Returns to the tree, with the match selected; the query is not kept."""
     screen = _search(session)
     if session.game.engine is EngineStatus.DEAD:
         return replace(session, screen=PLAY), []
