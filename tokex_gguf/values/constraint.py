@@ -1,4 +1,4 @@
-r"""What a text must fit: a regex, a JSON schema, a grammar, or one of some choices.
+r"""Constraints: a regex, a JSON schema, a grammar, or choices, which a text must fit.
 
 >>> choices(r"yes,no,well\, perhaps").text
 '["yes", "no", "well, perhaps"]'
@@ -12,7 +12,7 @@ from tokex_gguf.values.record import record
 from tokex_gguf.values.tokens import visible
 
 TITLE = 40
-"""Characters of a constraint's title at the most."""
+"""The most characters of a constraint's title."""
 
 
 class ConstraintKind(StrEnum):
@@ -35,19 +35,19 @@ EXAMPLES = {
     ConstraintKind.LARK: 'start: "yes" | "no, " /[a-z]+/',
     ConstraintKind.CHOICES: "yes,no",
 }
-"""What can be taken and changed by who has not written one yet."""
+"""Examples to start from."""
 
 
 @record
 class Constraint:
-    """What the tokens from some place on must spell."""
+    """A rule for the text from some place on."""
 
     kind: ConstraintKind
     text: str
 
     @property
     def title(self) -> str:
-        r"""A few words for a status line: the text too where it is one line that says it.
+        r"""A few words for a status line, with the text of a regex or of choices.
 
         >>> Constraint(ConstraintKind.REGEX, "[0-9]+\n").title
         'regex [0-9]+⏎'
@@ -56,18 +56,18 @@ class Constraint:
         """
         match self.kind:
             case ConstraintKind.REGEX:
-                told = self.text
+                text = self.text
             case ConstraintKind.CHOICES:
-                told = ", ".join(listed(self.text)) or self.text
+                text = ", ".join(listed(self.text)) or self.text
             case _:
                 return self.kind.value
         room = TITLE - len(self.kind.value) - 1
-        told = visible(told[: TITLE + 1])
-        return f"{self.kind.value} {told if len(told) <= room else f'{told[: room - 1]}…'}"
+        text = visible(text[: TITLE + 1])
+        return f"{self.kind.value} {text if len(text) <= room else f'{text[: room - 1]}…'}"
 
 
 def listed(text: str) -> list[str]:
-    """The choices of a JSON array of strings; none where it is no such array."""
+    """The choices of a JSON array of strings; empty for any other text."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
@@ -79,9 +79,9 @@ _PART = re.compile(r"(?:\\[\\,]|[^,])*")
 
 
 def choices(text: str) -> Constraint:
-    r"""The constraint of a list as it is typed: a JSON array of strings, or choices with commas between them.
+    r"""Parses typed choices: a JSON array of strings, or choices with commas between them.
 
-    In the second form a backslash before a comma or a backslash takes it into the choice; white space counts.
+    In the second form a backslash escapes a comma or a backslash; white space counts.
 
     >>> choices('["a,b", "c"]') == choices(r"a\,b,c")
     True
@@ -90,8 +90,8 @@ def choices(text: str) -> Constraint:
     if not parts:
         at, parts = 0, []
         while at <= len(text):
-            found = _PART.match(text, at)
-            assert found  # it matches the empty text
-            parts.append(re.sub(r"\\([\\,])", r"\1", found[0]))
-            at = found.end() + 1
+            match = _PART.match(text, at)
+            assert match  # it matches the empty text
+            parts.append(re.sub(r"\\([\\,])", r"\1", match[0]))
+            at = match.end() + 1
     return Constraint(ConstraintKind.CHOICES, json.dumps(parts, ensure_ascii=False))

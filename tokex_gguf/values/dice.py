@@ -1,4 +1,4 @@
-"""The numbers that draws are made by: from a seed, a path and a count, so that they can be repeated. Pure."""
+"""The random numbers of draws: from a seed, a path and a count, so that draws can be repeated. Pure."""
 
 import hashlib
 import sys
@@ -12,8 +12,8 @@ RANDOM_SEED = 2**32 - 1
 def numbers(seed: int, path: Sequence[int], first: int, count: int) -> Iterator[float]:
     """The numbers from 0 to below 1 of `count` draws after a path, from the draw `first` on (0 is the first).
 
-    The same everywhere and for ever: a game can be played again from its seed. They depend on the tokens
-    before them, so that every place has numbers of its own.
+    They are the same on every machine and in every version: a game can be repeated from its seed. They
+    depend on the path, so that each place has its own numbers.
 
     >>> [round(value, 3) for value in numbers(42, [1, 2], 0, 3)]
     [0.212, 0.313, 0.731]

@@ -16,14 +16,14 @@ class Beside(NamedTuple):
 
     @property
     def delta_bits(self) -> float:
-        """How much likelier A makes it than B: log2 of the ratio of the probabilities."""
+        """How much likelier A makes the token than B: log2 of the ratio of the probabilities."""
         if self.a.logprob == self.b.logprob:
-            return 0.0  # also where both rule it out
+            return 0.0  # also where both are -inf
         return (self.a.logprob - self.b.logprob) / math.log(2)
 
     @property
     def moved(self) -> int:
-        """By how many ranks it stands higher in B than in A."""
+        """By how many ranks the token is higher in B than in A."""
         return self.a.rank - self.b.rank
 
     @property
@@ -34,10 +34,10 @@ class Beside(NamedTuple):
 
 @record
 class Difference:
-    """Two distributions of one vocabulary, A and B, beside each other."""
+    """How two distributions over one vocabulary, A and B, differ."""
 
     kl_bits: float
-    """KL(A‖B), in bits: what it costs to take B for A. Infinite where B rules out what A does not."""
+    """KL(A‖B), in bits: the cost of taking B for A. Infinite where B rules out a token that A does not."""
     reverse_bits: float
     """KL(B‖A), in bits."""
     first_a: int
@@ -46,11 +46,11 @@ class Difference:
     rows: tuple[Beside, ...]
     """The likeliest tokens of either, the most likely by A first."""
     taken: Beside | None = None
-    """What both say of the path's next token; None at its end, and where the two paths go on with other tokens."""
+    """What both say of the path's next token; None at its end, and where the two paths have different next tokens."""
 
     @property
     def flip(self) -> bool:
-        """Whether another token is the most likely."""
+        """Whether A and B have different most likely tokens."""
         return self.first_a != self.first_b
 
     @property

@@ -1,4 +1,4 @@
-"""What a model answers after a path: a next-token distribution, as far as it is kept."""
+"""A model's next-token distribution after a path, as far as it is kept."""
 
 import math
 from array import array
@@ -18,7 +18,7 @@ class Candidate(NamedTuple):
     logprob: float
     """Natural logarithm of the probability."""
     at_least: bool = False
-    """Whether the rank is that or a higher number."""
+    """Whether `rank` is a lower bound."""
 
     @property
     def prob(self) -> float:
@@ -27,19 +27,19 @@ class Candidate(NamedTuple):
 
     @property
     def taken(self) -> "Taken":
-        """What is kept of it where the token is taken."""
+        """Log-probability and rank alone."""
         return Taken(self.logprob, self.rank, self.at_least)
 
 
 class Taken(NamedTuple):
-    """What a distribution said of the token that was really taken after it."""
+    """Log-probability and rank of the token that was taken, in the distribution before it."""
 
     logprob: float
     """Natural logarithm of the probability."""
     rank: int
     """1 for the most likely token of the vocabulary; ties are ranked by token id."""
     at_least: bool = False
-    """Whether the rank is that or a higher number: a server tells no more."""
+    """Whether `rank` is a lower bound: a server may not give more."""
 
     @property
     def prob(self) -> float:
@@ -48,7 +48,7 @@ class Taken(NamedTuple):
 
     @property
     def surprisal(self) -> float:
-        """Bits of the token."""
+        """The token's surprisal in bits."""
         return max(0.0, -self.logprob / math.log(2))
 
     def row(self, token: int) -> Candidate:
@@ -66,13 +66,13 @@ class Distribution:
     """
 
     entropy_bits: float
-    """Where only a part of the distribution is known, the least that it can be."""
+    """A lower bound where only a part of the distribution is known."""
     ids: "array[int]"
     """Token ids, shape (k,)."""
     logprobs: "array[float]"
     """Natural logarithms of their probabilities, shape (k,)."""
     slack_bits: float = 0.0
-    """How much higher the entropy may be than `entropy_bits`: 0 where all of the distribution was summed up."""
+    """How much higher than `entropy_bits` the entropy may be; 0 where the whole distribution is known."""
 
     @classmethod
     def of(
@@ -105,16 +105,16 @@ class Distribution:
 
     @property
     def most_bits(self) -> float:
-        """The most bits that the entropy can be: as many as `entropy_bits` where that is exact."""
+        """An upper bound of the entropy: `entropy_bits` where that is exact."""
         return self.entropy_bits + self.slack_bits
 
     def normalised_entropy(self, vocab_size: int) -> float | None:
-        """Entropy, at least, divided by its largest possible value; None where the vocabulary's size is not known."""
+        """`entropy_bits` divided by the largest possible entropy; None where the vocabulary's size is not known."""
         return normalised(self.entropy_bits, vocab_size)
 
 
 def normalised(bits: float, vocab_size: int) -> float | None:
-    """Bits divided by log2 of the vocabulary's size: 0 to 1. None where that size is not known, which is 0.
+    """Bits divided by log2 of the vocabulary's size: 0 to 1. None where that size is 0, which means not known.
 
     >>> normalised(3.0, 64)
     0.5

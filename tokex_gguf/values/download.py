@@ -7,7 +7,7 @@ from tokex_gguf.values.record import record
 
 @record
 class Wanted:
-    """It is not asked for yet."""
+    """The download has not been requested yet."""
 
     name: str
     """As `--model` takes it."""
@@ -15,7 +15,7 @@ class Wanted:
 
 @record
 class Coming:
-    """It is on its way."""
+    """The download is running."""
 
     name: str
     percent: int = 0
@@ -23,7 +23,7 @@ class Coming:
 
 @record
 class Here:
-    """It can be played."""
+    """The model is downloaded."""
 
     name: str
     path: str
@@ -33,12 +33,12 @@ DownloadState: TypeAlias = Wanted | Coming | Here
 
 
 def meanwhile(name: str) -> str:
-    """What the player is told of the model that stands in for this one."""
+    """The notice while the bundled model is played instead."""
     return f"this is the small bundled model: play with it while {title(name)} is downloaded"
 
 
 def title(name: str) -> str:
-    """A model on the hub in one word.
+    """The short name of a model on the hub.
 
     >>> title("QuantFactory/Qwen2.5-0.5B-GGUF:Qwen2.5-0.5B.Q4_K_M.gguf")
     'Qwen2.5-0.5B'

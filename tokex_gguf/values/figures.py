@@ -1,8 +1,8 @@
 """How two models differ over a text, in the figures of llama-perplexity's `--kl-divergence`. Pure.
 
-Its base is A, and its model B: the divergence is what it costs to take B for A, and the ratio of perplexities is B's by
-A's, above 1 where B is worse. It computes over the second half of each part of a file, rounds A's numbers to 16 bits
-and leaves out what A makes less likely than exp(-16). Here every predicted token counts, and the whole vocabulary. Its
+Its base is A, and its model B: the divergence is KL(A‖B), and the ratio of perplexities is B's by A's, above 1 where B
+is worse. llama-perplexity uses the second half of each part of a file, rounds A's numbers to 16 bits and leaves out
+tokens that A makes less likely than exp(-16). Here every predicted token counts, and the whole vocabulary. Its
 divergences are in nats, and these in bits: 1 nat is 1.4427 bits.
 """
 
@@ -13,20 +13,20 @@ from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.record import record
 
 FLOOR_BITS = 0.005
-"""Mean divergence, in bits, of two models with the very same weights in other types of numbers (Q4_1 and F32 of one
-file, over 500 tokens): other kernels compute them, and 5 % of the most likely tokens are others. Below it, a
-difference says nothing of the models."""
+"""Mean divergence, in bits, of two models with the same weights in different number types (Q4_1 and F32 of one file,
+over 500 tokens): different kernels compute them, and 5 % of the most likely tokens differ. A smaller difference says
+nothing about the models."""
 FLOOR_DELTA_BITS = 0.4
-"""The same of one token: three standard deviations of the differences of its surprisal, in bits, of these two. Of 2,800
-tokens 1.3 % are above it. One deviation would not do: a quarter of the tokens are above that."""
+"""The same for one token: three standard deviations of the difference of its surprisal, in bits. Of 2,800 tokens 1.3 %
+are above it. One deviation is too little: a quarter of the tokens are above that."""
 
 
 @record
 class Figures:
-    """What two models differ by, over the places of a text where a token was predicted."""
+    """How two models differ over the places of a text where a token was predicted."""
 
     tokens: int
-    """How many places there are."""
+    """The number of places."""
     mean_kl_bits: float
     """Mean of KL(A‖B) ("Mean KLD")."""
     kl_error_bits: float
@@ -44,8 +44,8 @@ class Figures:
     perplexity_b: float
     """The same by B ("Mean PPL(Q)")."""
     delta_bits: float
-    """How much likelier A makes a token than B, in bits, on average; not a number where each has one that is
-    impossible for it alone."""
+    """How much likelier A makes a token than B, in bits, on average; NaN where each finds a token impossible that the
+    other does not."""
 
     @property
     def perplexity_ratio(self) -> float:
@@ -54,20 +54,19 @@ class Figures:
 
 
 def figures(differences: Iterable[Difference]) -> Figures | None:
-    """Sums up the differences at the places of a text. None where no token was predicted at any.
+    """The figures of the differences at the places of a text. None where no token was predicted.
 
-    A place without a token that came, such as the text's end, does not count. Two equal models differ by nothing at
-    all:
+    A place without a next token, such as the text's end, does not count. Two equal models do not differ:
 
     >>> from tokex_gguf.values.difference import Beside
     >>> from tokex_gguf.values.distribution import Taken
     >>> same = Difference(0.0, 0.0, 7, 7, (), Beside(7, Taken(-0.5, 1), Taken(-0.5, 1)))
-    >>> told = figures([same] * 3)
-    >>> told.mean_kl_bits, told.same_top, told.delta_p_rms, told.perplexity_ratio
+    >>> equal = figures([same] * 3)
+    >>> equal.mean_kl_bits, equal.same_top, equal.delta_p_rms, equal.perplexity_ratio
     (0.0, 1.0, 0.0, 1.0)
     >>> half = Difference(0.25, 0.3, 7, 8, (), Beside(7, Taken(math.log(0.5), 1), Taken(math.log(0.25), 2)))
-    >>> told = figures([same, half])
-    >>> told.mean_kl_bits, told.same_top, told.delta_bits
+    >>> total = figures([same, half])
+    >>> total.mean_kl_bits, total.same_top, total.delta_bits
     (0.125, 0.5, 0.5)
     """
     counted = [(one, one.taken) for one in differences if one.taken is not None]
@@ -88,13 +87,13 @@ def figures(differences: Iterable[Difference]) -> Figures | None:
         delta_p_rms=math.sqrt(_mean(shifts)),
         perplexity_a=_exp(-_mean([taken.a.logprob for _, taken in counted])),
         perplexity_b=_exp(-_mean([taken.b.logprob for _, taken in counted])),
-        # Of the gaps, and not of the two means: equal numbers give 0, and nothing near it.
+        # The mean of the gaps, not the gap of the means: equal numbers give exactly 0.
         delta_bits=_mean([_gap(taken.a.logprob, taken.b.logprob) for _, taken in counted]) / math.log(2),
     )
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """What a share, 0 to 1, of sorted values is below; between two of them by their distance.
+    """The percentile `share`, 0 to 1, of sorted values; interpolated between two of them.
 
     >>> percentile([1.0, 2.0, 4.0], 0.5), percentile([1.0, 2.0], 0.5), percentile([3.0], 0.99)
     (2.0, 1.5, 3.0)
@@ -102,7 +101,7 @@ def percentile(values: Sequence[float], share: float) -> float:
     place = share * (len(values) - 1)
     below = int(place)
     low, high = values[below], values[min(below + 1, len(values) - 1)]
-    # Equal ones are not added up: that can be off by a bit, and two infinities would give no number.
+    # Equal values are not interpolated: that can round, and infinities would give NaN.
     return low if low == high else low + (place - below) * (high - low) if place > below else low
 
 
@@ -113,7 +112,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _gap(a: float, b: float) -> float:
-    """How much A is above B; nothing where both are the same infinity."""
+    """`a` minus `b`; 0 where both are the same infinity."""
     return 0.0 if a == b else a - b
 
 

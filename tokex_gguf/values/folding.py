@@ -1,10 +1,10 @@
-"""Text in which upper and lower case are the same, for searches. Pure."""
+"""Case folding for searches that keeps positions. Pure."""
 
 
 def folded(text: str) -> str:
-    """In lower case, each character where it stands, in as many bytes of UTF-8 as before.
+    """The text in lower case, with every character at the same position and in as many bytes of UTF-8.
 
-    One whose lower case takes others stays as it is. What a letter becomes depends on no other one.
+    A character whose lower case has another length stays as it is. Each is folded on its own.
 
     >>> folded("ΟΔΟΣ"), folded("ὀδός")[-1], folded("İ"), len(folded("İSTANBUL"))
     ('οδοσ', 'σ', 'İ', 8)

@@ -8,7 +8,7 @@ from tokex_gguf.values.distribution import Candidate, Taken
 
 
 def size_of(count: float) -> str:
-    """Bytes for people.
+    """A number of bytes as MB or GB.
 
     >>> size_of(397_808_192), size_of(1_234_567_890_123)
     ('398 MB', '1,234.6 GB')
@@ -17,7 +17,7 @@ def size_of(count: float) -> str:
 
 
 def counted(count: int, what: str) -> str:
-    """So many of something, in words.
+    """A number and a noun, in the plural where needed.
 
     >>> counted(1, "token"), counted(0, "token"), counted(1234, "such token")
     ('1 token', '0 tokens', '1,234 such tokens')
@@ -32,7 +32,7 @@ def reason(error: Exception) -> str:
 
 
 def system_reason(error: OSError) -> str:
-    """Why the system refused something; where a limit is the cause, what to do about it.
+    """Why the system refused something; for a limit, how to raise it.
 
     >>> system_reason(OSError(errno.EMFILE, "Too many open files"))
     'the limit of open files is too low: raise it with ulimit -n'
@@ -52,7 +52,7 @@ def short(text: str) -> str:
 
 
 def bias_text(amount: float) -> str:
-    """What is added to a token's logit, as the table tells it; empty for nothing.
+    """A bias as the table shows it; empty for 0.
 
     >>> bias_text(2), bias_text(-0.5), bias_text(-math.inf), bias_text(0)
     ('+2', '-0.5', 'banned', '')
@@ -61,11 +61,11 @@ def bias_text(amount: float) -> str:
 
 
 NARROW = 0.05
-"""Bits by which two ends of an entropy differ at the most where it is shown as one number."""
+"""The widest interval of an entropy, in bits, that is shown as one number."""
 
 
 def between(low: float, high: float, text: Callable[[float], str], *, wide: bool) -> str:
-    """A number that is known to be between two; only nearly where these are close and one is shown.
+    """A number between two bounds: both with `wide`, else their middle with ≈.
 
     >>> between(3.98, 4.35, "{:.2f}".format, wide=True), between(3.98, 4.01, "{:.2f}".format, wide=False)
     ('3.98–4.35', '≈ 4.00')
@@ -79,7 +79,7 @@ def between(low: float, high: float, text: Callable[[float], str], *, wide: bool
 
 
 def share_text(share: float, blank: str = " ") -> str:
-    """A part of 1 in percent: what is not all is not 100, and what is not nothing is not 0.
+    """A share, 0 to 1, in percent: less than all is never shown as 100, and more than nothing never as 0.
 
     >>> share_text(0.941), share_text(0.9996), share_text(1 - 1e-15), share_text(0.0003), share_text(0)
     ('94.1 %', '> 99.9 %', '100.0 %', '< 0.1 %', '0.0 %')
@@ -89,7 +89,7 @@ def share_text(share: float, blank: str = " ") -> str:
     share = min(share, 1.0)
     if 0 < share < 0.0005:
         return f"<{blank}0.1{blank}%"
-    if 0.9995 <= share < 1 - 1e-12:  # the last digits of a sum of all are noise
+    if 0.9995 <= share < 1 - 1e-12:  # closer to 1 than rounding errors of the sum
         return f">{blank}99.9{blank}%"
     return f"{100 * share:.1f}{blank}%"
 
@@ -102,12 +102,12 @@ def number(value: float) -> str:
     """
     if value >= 0.0001 or value == 0:
         return f"{value:.4f}"
-    told = f"{value:.1e}"
-    return told if len(told) <= 7 else f"{value:.0e}"
+    text = f"{value:.1e}"
+    return text if len(text) <= 7 else f"{value:.0e}"
 
 
 def rank_text(one: Candidate | Taken) -> str:
-    """A rank; where more is not told, what it is higher than.
+    """A rank; for a lower bound, the number that it is higher than.
 
     >>> rank_text(Taken(-3.0, 7)), rank_text(Taken(-9.0, 101, True))
     ('7', '> 100')

@@ -1,4 +1,4 @@
-r"""What a regular expression finds in answers, to group them by. Pure.
+r"""Matches of a regular expression in answers, to group these by. Pure.
 
 >>> found(pattern_of(FIRST_NUMBER), "She has 1,200 of them, not 12."), found(pattern_of(FIRST_NUMBER), "None.")
 ('1,200', None)
@@ -13,27 +13,27 @@ from typing import Any, NamedTuple
 
 FIRST_NUMBER = r"-?\d+(?:,\d{3}){0,9}(?:\.\d+)?"
 LONGEST_PATTERN = 200
-"""Characters of a pattern at the most."""
+"""The most characters of a pattern."""
 READ = 300
-"""Characters of an answer that are looked at."""
+"""Characters of an answer that are searched."""
 FEW_TIMES = 10
-"""Times up to which a repeat counts as one with an end."""
+"""A repeat of more times counts as one without a limit."""
 MOST_TRIES = 160_000_000
-"""Tries that a pattern may need for an answer: so many take half a second at the worst."""
-_OPEN = 6
-"""Repeats without an end from which on there are too many in any case."""
+"""The most tries that a pattern may need for an answer; so many take half a second at the worst."""
+_MOST_OPEN = 6
+"""The most repeats without a limit that a pattern may have."""
 
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _NUMBER = re.compile(r"([-+]?)0*([0-9]*)(?:\.([0-9]*?)0*)?")
 _REPEATS = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
 _CHARACTERS = ("LITERAL", "NOT_LITERAL", "IN", "ANY")
 _SLOW = 8.0
-"""What it costs more to look ahead, or to repeat what is more than a character, in tries of a character."""
+"""The extra cost of a lookahead, or of repeating more than a character, in tries of a character."""
 
 
 @lru_cache(16)
 def pattern_of(text: str) -> re.Pattern[str]:
-    """The pattern that a text is. Raises ValueError with what is wrong, in one line."""
+    """Compiles a pattern. Raises ValueError with the reason in one line."""
     if not text:
         raise ValueError("a pattern has a character at the least")
     if len(text) > LONGEST_PATTERN:
@@ -50,35 +50,35 @@ def pattern_of(text: str) -> re.Pattern[str]:
 
 
 def tries(pattern: re.Pattern[str], length: int) -> float:
-    """How often a part of a pattern is tried, at the most, in a text of so many characters.
+    """The most tries of the parts of a pattern in a text of `length` characters.
 
     Raises ValueError where the pattern refers to one of its groups.
     """
     ways = _ways_of(pattern)
-    return math.inf if ways.open > _OPEN else ways.cost * math.comb(min(length, READ) + ways.open, ways.open)
+    return math.inf if ways.open > _MOST_OPEN else ways.cost * math.comb(min(length, READ) + ways.open, ways.open)
 
 
 class _Ways(NamedTuple):
-    """In how many ways a pattern can match from one place on, and how often its parts are tried, at the most."""
+    """Upper bounds: in how many ways a pattern can match at one place, and how often its parts are tried."""
 
     open: int
-    """Repeats without an end: each takes any part of what is left of the text."""
+    """Repeats without a limit: each takes any part of the remaining text."""
     factor: float
-    """Ways for each of the parts that these take."""
+    """Ways for each choice of these parts."""
     cost: float
-    """Tries for each of them."""
+    """Tries for each choice of these parts."""
 
     @property
     def single(self) -> bool:
-        """Whether it matches in one way, if at all; it has the same length each time, then."""
+        """Whether it matches in one way at most; then its length is always the same."""
         return not self.open and self.factor == 1
 
     def then(self, other: "_Ways") -> "_Ways":
-        """Those of a pattern and another one behind it, which is tried for each way of the first."""
+        """The ways of a pattern followed by another, which is tried for each way of the first."""
         return _Ways(self.open + other.open, self.factor * other.factor, self.cost + self.factor * other.cost)
 
-    def beside(self, other: "_Ways") -> "_Ways":
-        """Those of one pattern or another one."""
+    def either(self, other: "_Ways") -> "_Ways":
+        """The ways of a choice between two patterns."""
         return _Ways(max(self.open, other.open), self.factor + other.factor, self.cost + other.cost)
 
 
@@ -87,7 +87,7 @@ _NOTHING = _Ways(0, 1.0, 0.0)
 
 @lru_cache(16)
 def _ways_of(pattern: re.Pattern[str]) -> _Ways:
-    """The ways of a search: from each place of the text on, unless the pattern begins at the first one."""
+    """The ways of a search: at each place of the text, unless the pattern is anchored to its start."""
     parsed = re._parser.parse(pattern.pattern)  # type: ignore[attr-defined]
     first = [str(argument) for _, argument in parsed[:1]]
     fixed = first == ["AT_BEGINNING_STRING"] or (first == ["AT_BEGINNING"] and not pattern.flags & re.MULTILINE)
@@ -95,10 +95,10 @@ def _ways_of(pattern: re.Pattern[str]) -> _Ways:
 
 
 def _last(parsed: Any, before: _Ways) -> _Ways:
-    """The ways of a pattern that nothing comes behind, and of what comes before it.
+    """The ways of the last part of a pattern, after parts with the ways `before`.
 
-    Where its end is a repeat, that takes what it can, and nothing is tried again: it is tried once, and not for each
-    way of what comes before it.
+    A repeat at the end matches as much as it can, and nothing fails after it: it is tried once, and not for each way of
+    the parts before it.
     """
     parts, ends = list(parsed), list[Any]()
     while parts and _is_repeat(parts[-1]) and int(parts[-1][1][0]) == 0:
@@ -106,13 +106,13 @@ def _last(parsed: Any, before: _Ways) -> _Ways:
     if parts and _is_repeat(parts[-1]) and int(parts[-1][1][0]) <= FEW_TIMES and _ways(parts[-1][1][2]).single:
         ends.append(parts.pop())
         least, _, repeated = ends[-1][1]
-        # That it matches so often, and the search ends, is tried for each way of what comes before.
+        # Its least number of matches is tried for each way of the parts before it.
         ways = before.then(_ways(parts)).then(_repeated(repeated, int(least), int(least)))
     elif parts and str(parts[-1][0]) == "SUBPATTERN":
         ways = _last(parts[-1][1][-1], before.then(_ways(parts[:-1])))
     else:
         ways = before.then(_ways(parts))
-    return reduce(_Ways.beside, (_ways([end]) for end in ends), ways)
+    return reduce(_Ways.either, (_ways([end]) for end in ends), ways)
 
 
 def _is_repeat(part: Any) -> bool:
@@ -120,27 +120,27 @@ def _is_repeat(part: Any) -> bool:
 
 
 def _ways(parsed: Any) -> _Ways:
-    """The ways of a pattern, whatever is behind it."""
+    """The ways of a pattern that others may follow."""
     ways = _NOTHING
     for operation, argument in parsed:
         name = str(operation)
         if _is_repeat((operation, argument)):
-            one = _repeated(argument[2], int(argument[0]), int(argument[1]))
+            part_ways = _repeated(argument[2], int(argument[0]), int(argument[1]))
         elif name == "BRANCH":
-            one = reduce(_Ways.beside, map(_ways, argument[1]))
+            part_ways = reduce(_Ways.either, map(_ways, argument[1]))
         elif name.startswith("GROUPREF"):
             raise ValueError("this pattern refers to one of its groups, which could take for ever")
         elif name == "IN":
-            one = _Ways(0, 1.0, max(1, sum(map(_is_compared, argument))))
+            part_ways = _Ways(0, 1.0, max(1, sum(map(_is_compared, argument))))
         else:
             cost = _SLOW if name.startswith("ASSERT") else 1.0
-            one = reduce(_Ways.then, map(_ways, _parts(argument)), _Ways(0, 1.0, cost))
-        ways = ways.then(one)
+            part_ways = reduce(_Ways.then, map(_ways, _parts(argument)), _Ways(0, 1.0, cost))
+        ways = ways.then(part_ways)
     return ways
 
 
 def _is_compared(member: Any) -> bool:
-    """Whether a member of a set of characters is compared by itself: it is not in the table of the others."""
+    """Whether a member of a character set is compared separately, as it is not in the set's table."""
     name, argument = str(member[0]), member[1]
     return name == "CATEGORY" or (name == "LITERAL" and argument > 0xFFFF) or (name == "RANGE" and argument[1] > 0xFFFF)
 
@@ -151,15 +151,15 @@ def _repeated(parsed: Any, least: int, most: int) -> _Ways:
     if most > 1 and (len(parsed) != 1 or str(parsed[0][0]) not in _CHARACTERS):
         once = once._replace(cost=once.cost + _SLOW)
     elif 1 < most <= FEW_TIMES:
-        once = once._replace(cost=3 * once.cost)  # those without an end are quicker for each way
-    if once.single and most <= FEW_TIMES:  # it is the same each time: only how often is open
+        once = once._replace(cost=3 * once.cost)  # repeats without a limit are quicker for each way
+    if once.single and most <= FEW_TIMES:  # always the same match: only the number of times varies
         return _Ways(0, most - least + 1.0, most * once.cost + 1)
     if once.single and parsed.getwidth()[1]:
         return _Ways(1, 1.0, once.cost + 1)
-    if most > FEW_TIMES:  # what takes nothing of the text is not ended by its end either
+    if most > FEW_TIMES:  # an empty match does not end with the text
         return _Ways(0, math.inf, math.inf)
-    # With each repeat without an end that is left out, what it takes is left out: of these ways there are few.
-    part = _OPEN / READ if once.open else 1.0
+    # A repeat without a limit that is left out takes no text: such ways are few.
+    part = _MOST_OPEN / READ if once.open else 1.0
     ways, fewer = _NOTHING, 0.0
     for times in range(most):
         fewer += part * ways.factor if times >= least else 0.0
@@ -177,29 +177,29 @@ def _parts(argument: Any) -> Iterator[Any]:
 
 
 def found(pattern: re.Pattern[str], text: str) -> str | None:
-    """What a pattern finds first: its first group, where it has one; None: nothing."""
+    """The first match of a pattern, or its first group; None: no match."""
     match = pattern.search(text[:READ])
-    return None if match is None else _of(match, pattern)
+    return None if match is None else _group_of(match, pattern)
 
 
 def found_last(pattern: re.Pattern[str], text: str) -> str | None:
-    """What a pattern finds last, near the end of a text: its first group, where it has one; None: nothing.
+    """The last match of a pattern near the end of a text, or its first group; None: no match.
 
     >>> found_last(pattern_of(FIRST_NUMBER), "48+24 = 72 clips"), found_last(pattern_of(FIRST_NUMBER), "none")
     ('72', None)
     """
     last = deque(pattern.finditer(text[-READ:]), maxlen=1)
-    return _of(last[0], pattern) if last else None
+    return _group_of(last[0], pattern) if last else None
 
 
 class Number(NamedTuple):
-    """A number, written in the one way that equal ones share, however many digits they have."""
+    """A number in normal form: equal numbers have equal digits."""
 
     digits: str
 
 
 def meaning(text: str) -> Number | str:
-    """What a text that was found says: the number that it is, however that is written; else the text.
+    """The meaning of a match: its number in normal form, else the text.
 
     >>> meaning("1,200") == meaning("1200.00"), meaning("72") == meaning("72.5"), meaning("1,2")
     (True, False, '1,2')
@@ -214,5 +214,5 @@ def meaning(text: str) -> Number | str:
     return Number(f"-{digits}" if sign == "-" and (whole or part) else digits)
 
 
-def _of(match: re.Match[str], pattern: re.Pattern[str]) -> str:
+def _group_of(match: re.Match[str], pattern: re.Pattern[str]) -> str:
     return match[1] if pattern.groups and match[1] is not None else match[0]

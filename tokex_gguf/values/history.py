@@ -1,4 +1,4 @@
-"""Texts that were typed before, and the one that was left unfinished. Pure."""
+"""The history of a text field: earlier texts, and the unfinished one. Pure."""
 
 from dataclasses import replace
 
@@ -6,22 +6,22 @@ from tokex_gguf.values.record import record
 
 MOST_TEXTS = 100
 MOST_CHARACTERS = 1 << 20
-"""Limits of what is remembered; the newest text is, however long."""
+"""Limits of the history; the newest text is kept at any length."""
 
 
 @record
 class History:
-    """What was typed in one place. Nothing typed leaves it but for its age."""
+    """The texts typed in one field. Only the oldest are dropped."""
 
     texts: tuple[str, ...] = ()
-    """Texts that were used, or left for another; the oldest first, no two alike."""
+    """Texts that were used or abandoned; the oldest first, each once."""
     unfinished: str = ""
-    """The text to go on with the next time; while an earlier one is in the line, the one that was typed."""
+    """The text that comes back the next time; while an earlier text is in the field, the one that was typed."""
     place: int | None = None
-    """The index of the text that is in the line; None: a new one is."""
+    """The index of the text in the field; None: it is new."""
 
     def remember(self, text: str) -> "History":
-        """With a text as the newest.
+        """Adds a text as the newest.
 
         >>> History(("a", "b")).remember("a").texts
         ('b', 'a')
@@ -39,23 +39,23 @@ class History:
         return replace(self, texts=tuple(kept), place=None)
 
     def use(self, text: str) -> "History":
-        """The text in the line was used: nothing is unfinished. A text that was left for it is remembered, too."""
+        """Records that the text in the field was used. The unfinished text is remembered as well."""
         return replace(self.remember(self.unfinished).remember(text), unfinished="")
 
     def leave(self, text: str) -> "History":
-        """The text in the line is left, and comes back the next time."""
+        """Records that the field was left; the text comes back the next time."""
         if self.place is not None and text == self.texts[self.place]:
             return replace(self, place=None)  # the text that was typed before it comes back
         return replace(self.remember(self.unfinished), unfinished=text)
 
     def change(self) -> "History":
-        """The text in the line becomes a new one; the one that was left for it is remembered."""
+        """Records that the text in the field was changed: it is new now, and the unfinished one is remembered."""
         if self.place is None:
             return self
         return replace(self.remember(self.unfinished), unfinished="")
 
     def earlier(self, text: str) -> "tuple[History, str] | None":
-        """The history and the text in the line after a step back from `text`; None at the oldest."""
+        """The history and the text in the field after a step back from `text`; None at the oldest."""
         if self.place is None:
             place, unfinished = len(self.texts) - 1, text
         else:
@@ -65,7 +65,7 @@ class History:
         return replace(self, unfinished=unfinished, place=place), self.texts[place]
 
     def later(self) -> "tuple[History, str] | None":
-        """The same after a step forward; None at the newest, which is the one that was being typed."""
+        """As `earlier`, after a step forward; None at the newest, the text being typed."""
         if self.place is None:
             return None
         if self.place + 1 < len(self.texts):

@@ -1,4 +1,4 @@
-"""The names of keys, as they stand on a keyboard. Pure."""
+"""The names of keys, as on a keyboard. Pure."""
 
 _SHOWN = {
     "up": "↑",
@@ -19,7 +19,7 @@ _SHOWN = {
 
 
 def shown(key: str) -> str:
-    """A key as it stands on a keyboard.
+    """A key's name as on a keyboard.
 
     >>> shown("c-q"), shown("right"), shown("a-s-up")
     ('ctrl+q', '→', 'alt+shift+↑')

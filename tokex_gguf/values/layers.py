@@ -1,4 +1,4 @@
-"""The layers: what each shows of a token, on which scale, and how that is told. `ui/theme.py` has the colours. Pure."""
+"""The layers: the quantity that each shows, its scale and its texts. `ui/theme.py` has the colours. Pure."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -10,10 +10,10 @@ from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import NOT_CUT, Verdict
 
 Value: TypeAlias = Callable[[Node, int], float | None]
-"""From a token and the vocabulary's size to a value on the scale, 0 to 1; None where there is none."""
+"""From a token and the vocabulary's size to a value on the scale, 0 to 1; None: no value."""
 
 MOST_BITS = 16.0
-"""Surprisal at the scale's end: about what one token among a vocabulary of 65,536 equal ones has."""
+"""Surprisal at the scale's end: that of one of 65,536 equally likely tokens."""
 
 BUCKETS = (10, 100, 1000)
 """The last ranks of the first three buckets, as in GLTR (Gehrmann, Strobelt and Rush, 2019)."""
@@ -28,29 +28,29 @@ class Layer:
     value: Value | None
     """None: nothing is coloured."""
     by: str = ""
-    """What it colours by, for the help."""
+    """The quantity, for the help."""
     low: str = ""
-    """What stands at the scale's beginning."""
+    """The label at the scale's start."""
     high: str = ""
     steps: tuple[str, ...] = ()
-    """Names of the buckets, where the scale has some instead of going on from 0 to 1."""
+    """Names of the buckets, for a scale that is not continuous."""
 
     def of(self, node: Node, vocab_size: int) -> float | None:
-        """What colours a token, 0 to 1; None for a token without colour."""
+        """A token's value, 0 to 1; None for a token without colour."""
         return None if self.value is None else self.value(node, vocab_size)
 
 
 @record(eq=False, kw_only=True)
 class LensLayer(Layer):
-    """A colouring by what a lens made of each token, and not by what the model says."""
+    """A colouring by a lens's verdict on each token."""
 
     judged: Callable[[Verdict], float]
     """From a verdict to a value on the scale, 0 to 1."""
     of_constraint: bool = False
-    """Whether it tells of the constraint alone."""
+    """Whether it depends on the constraint alone."""
 
     def lacking(self, lens: Raw | Sampled) -> str:
-        """Why nothing can be coloured through a lens; empty where something can."""
+        """Why a lens gives nothing to colour; empty where it does."""
         if self.of_constraint:
             return "" if isinstance(lens, Sampled) and lens.constraint else "no constraint: C"
         return "no samplers: S" if isinstance(lens, Raw) else ""
@@ -61,7 +61,7 @@ def _probability(node: Node, _size: int) -> float | None:
 
 
 def _entropy(node: Node, size: int) -> float | None:
-    # Of the distribution that the token was drawn from. The first token has none.
+    # Of the distribution before the token. The first token has none.
     if node.taken is None or node.parent is None or node.parent.distribution is None:
         return None
     return node.parent.distribution.normalised_entropy(size)
@@ -79,7 +79,7 @@ def _surprisal(node: Node, _size: int) -> float | None:
 
 
 def _relative(node: Node, _size: int) -> float | None:
-    # The distribution is the one that the token was drawn from: the first token has none.
+    # The distribution before the token; the first token has none.
     before = node.parent.distribution if node.parent else None
     if node.taken is None or before is None:
         return None
@@ -120,7 +120,7 @@ MOST_DELTA = 8.0
 
 
 def delta_value(bits: float, noise: float = 0.0) -> float:
-    """A difference on its scale from 0 to 1; 0.5 is none. Small ones have more of the scale than large ones.
+    """A difference on a scale from 0 to 1; 0.5 means none. Small differences take more of the scale than large ones.
 
     >>> delta_value(0.0), delta_value(8.0), delta_value(-2.0), delta_value(0.01, noise=0.02)
     (0.5, 1.0, 0.25, 0.5)
@@ -131,15 +131,15 @@ def delta_value(bits: float, noise: float = 0.0) -> float:
 
 
 DELTA = Layer("delta", None, "by what differs from B", f"−{MOST_DELTA:.0f}", f"+{MOST_DELTA:.0f} bits")
-"""Of what is compared: how much likelier A makes a token than B. Shown while something is compared."""
+"""How much likelier A makes a token than B. Shown during a comparison."""
 
 LENS_LAYERS = (REACHABLE, COST)
-"""Those of what a lens makes of a token, and not of what the model says."""
+"""The layers that show verdicts of a lens."""
 
 LAYERS = {layer.name: layer for layer in (PROBABILITY, ENTROPY)}
-"""Those that `e` cycles, and then the plain one."""
+"""The layers that `e` cycles through; the plain one comes last."""
 MORE_LAYERS = {layer.name: layer for layer in (RANK, SURPRISAL, RELATIVE, BOUNDARIES, *LENS_LAYERS)}
-"""Those that `E` cycles."""
+"""The layers that `E` cycles through."""
 
 
 def every_layer() -> dict[str, Layer]:
@@ -148,7 +148,7 @@ def every_layer() -> dict[str, Layer]:
 
 
 def listed(layers: Iterable[Layer]) -> str:
-    """What some layers colour by, for a sentence.
+    """The quantities of some layers, for a sentence.
 
     >>> listed(MORE_LAYERS.values())
     'by rank, surprisal, probability relative to the best, token boundaries, reachability, cost'

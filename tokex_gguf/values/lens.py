@@ -1,7 +1,7 @@
-"""Through what a distribution is seen: the part of a question that is not the path.
+"""Lenses: raw, or a constraint and a sampler chain.
 
-A lens is a value that can be a key: frozen, and equal to another where the two
-make the same of the same logits. `RAW` is what the model says itself.
+A path and a lens are the key of an answer. So a lens is frozen, and equal to another
+where both give the same result for all logits. `RAW` leaves the model's own numbers.
 """
 
 from functools import lru_cache
@@ -13,47 +13,47 @@ from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind
 
 @record
 class Lens:
-    """The base of all lenses. One that changes the numbers carries what it changes them by."""
+    """The base of all lenses."""
 
 
 @record
 class Raw(Lens):
-    """What the model says, as it is."""
+    """The model's own distribution."""
 
 
 RAW = Raw()
 
 GRAMMAR = "grammar"
-"""What cuts a token that a constraint does not allow."""
+"""The stage that cuts tokens that a constraint does not allow."""
 LOGIT_BIAS = "logit bias"
-"""What cuts a token that is banned."""
+"""The stage that cuts banned tokens."""
 
 
 @record
 class Sampled(Lens):
-    """What a constraint and a sampler chain leave of it."""
+    """A constraint and a sampler chain."""
 
     chain: Chain
     """As `Chain.acting` gives it."""
     constraint: Constraint | None = None
     """Applied before the chain."""
     start: int = 0
-    """How many tokens of the path come before the constraint, or before what mirostat and adaptive-p have chosen."""
+    """How many tokens of the path come before the constraint, or before the first choice of mirostat and adaptive-p."""
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """What cuts tokens, in order, by the names that the screen has for it."""
+        """The names of the stages that cut tokens, in order, as the screen shows them."""
         grammar = (GRAMMAR,) if self.constraint else ()
         bias = (LOGIT_BIAS,) if self.chain.bias else ()
         return (*grammar, *bias, *(one.row.title for one in self.chain.samplers))
 
     def stage(self, number: int) -> str:
-        """What a stage is called; what an engine says of one that there is not, is told as it is."""
+        """The name of a stage; for a number that no stage has, the number itself."""
         return self.stages[number] if 0 <= number < len(self.stages) else f"stage {number + 1}"
 
     @property
     def remembers(self) -> bool:
-        """Whether what it does depends on what was chosen before, beyond the tokens themselves."""
+        """Whether a sampler has a memory of earlier choices, beyond the tokens themselves."""
         return any(one.row.chooses for one in self.chain.samplers)
 
 
@@ -61,10 +61,10 @@ class Sampled(Lens):
 def lens_of(
     chain: Chain, constraint: Constraint | None = None, start: int = 0, suppressed: tuple[int, ...] = ()
 ) -> Raw | Sampled:
-    """The lens of a chain and a constraint; what changes nothing is left out of it, so that equal ones are equal.
+    """The lens of a chain and a constraint, without parts that change nothing: lenses with one effect are equal.
 
-    `suppressed`: tokens that the model's own file bans. As in llama.cpp's tools they join the biased ones, but what
-    is drawn by the model's own probabilities is left as it is.
+    `suppressed`: tokens that the model's own file bans. As in llama.cpp's tools they become biases, but the raw lens
+    does not ban them.
 
     >>> lens_of(NO_CHAIN)
     Raw()
@@ -78,5 +78,5 @@ def lens_of(
 
 
 def as_sampled(one: Raw | Sampled) -> Sampled:
-    """A lens as one that can be drawn through: raw, everything is left as it is."""
+    """A lens that can be drawn through; for the raw lens, an empty chain."""
     return Sampled(NO_CHAIN) if isinstance(one, Raw) else one

@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 
 class ModelEntry(NamedTuple):
-    """What the list shows of a model on this machine."""
+    """The line of the list for a model on this machine."""
 
     path: str
     """Its file; of a split model, the first part."""
     name: str
-    """What `--model` takes for it."""
+    """Its name for `--model`."""
     kind: str
-    """Its quantisation, or else its architecture; empty where it cannot be played."""
+    """Its quantisation, else its architecture; empty where it cannot be played."""
     size: str
     """Of all its files, as text."""
     fault: str = ""

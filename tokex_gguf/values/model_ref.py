@@ -1,4 +1,4 @@
-"""Which model is meant. Pure."""
+"""References to models. Pure."""
 
 from pathlib import PurePath
 from typing import TypeAlias
@@ -16,7 +16,7 @@ class GgufFile:
 
     @property
     def key(self) -> str:
-        """What its game is kept by: there is one for each file, whatever it was asked for as."""
+        """The key of its game: one for each file, whatever name was given."""
         return self.path
 
     @property
@@ -26,18 +26,18 @@ class GgufFile:
 
     @property
     def called(self) -> str:
-        """What the player named to get it, for a list; empty: not known."""
+        """The name that the player gave, for a list; empty: not known."""
         return self.asked
 
     @property
     def server(self) -> str:
-        """The server that has it: none."""
+        """Empty: no server has it."""
         return ""
 
 
 @record
 class ServerModel:
-    """A model that a server has."""
+    """A model on a server."""
 
     url: str
     """Scheme, host and port, and a path where the server is behind one."""
@@ -46,7 +46,7 @@ class ServerModel:
 
     @property
     def key(self) -> str:
-        """What its game is kept by."""
+        """The key of its game."""
         return f"{self.url}#{self.asked}" if self.asked else self.url
 
     @property
@@ -56,7 +56,7 @@ class ServerModel:
 
     @property
     def called(self) -> str:
-        """What the player named to get it, for a list."""
+        """The name that the player gave, for a list."""
         return f"{self.url} {self.asked}".rstrip()
 
     @property
@@ -69,7 +69,7 @@ ModelRef: TypeAlias = GgufFile | ServerModel
 
 
 def model_at(place: str, asked: str = "") -> ModelRef:
-    """The model of a file's path or a server's address, which begins as no path does that has been normalised.
+    """The model of a file's path, or of a server's address: a normalised path never starts with http://.
 
     >>> model_at("models/a.gguf"), model_at("http://127.0.0.1:8080", "qwen")
     (GgufFile(path='models/a.gguf', asked=''), ServerModel(url='http://127.0.0.1:8080', asked='qwen'))
@@ -78,7 +78,7 @@ def model_at(place: str, asked: str = "") -> ModelRef:
 
 
 def model_of(key: str) -> ModelRef:
-    """The model of a key. An address has no #.
+    """The model of a `key`. A server's address has no #.
 
     >>> model_of("http://127.0.0.1:8080#qwen")
     ServerModel(url='http://127.0.0.1:8080', asked='qwen')

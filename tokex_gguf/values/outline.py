@@ -1,4 +1,4 @@
-"""The paths that were visited, as lines of a tree. Pure."""
+"""The visited paths as lines of a tree. Pure."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -12,30 +12,30 @@ from tokex_gguf.values.tree import Node
 
 
 class Order(Enum):
-    """How the branches of one place are sorted."""
+    """The order of sibling branches."""
 
     RECENT = "recent"
-    """By when a prompt was there last, the latest at the bottom: it goes on at its parent's level."""
+    """By the last visit, the latest at the bottom, which is not indented."""
     LIKELY = "likely"
-    """By the probability of their first token, the likeliest at the top. All of them are indented."""
+    """By the probability of their first token, the likeliest at the top. All are indented."""
 
 
 @dataclass(slots=True, eq=False)
 class Branch:
-    """A run of tokens without a choice between them."""
+    """A run of tokens without a fork."""
 
     first: Node
     end: Node
     parent: "Branch | None"
-    """The one that it goes on from."""
+    """The branch that it continues."""
     latest: int
-    """When a prompt was last on it or behind it, as `Node.seen` counts."""
+    """The last visit to it or to its descendants, as `Node.seen` counts."""
     branches: "list[Branch]" = field(default_factory=list)
-    """Those that go on from its end, in the order in which they were first met."""
+    """The branches that continue it, in order of creation."""
     paths: int = 0
-    """How many paths end on it or behind it."""
+    """How many paths end in it or its descendants."""
     text: str | None = None
-    """Its text, once it was searched."""
+    """Its text, once a search needed it."""
 
     @property
     def nodes(self) -> list[Node]:
@@ -43,18 +43,18 @@ class Branch:
         return self.end.nodes(self.first.depth - 1)
 
     def following(self, order: Order) -> "Branch":
-        """Of those that go on from its end, the one by which they are sorted: the latest, or the likeliest."""
+        """The first of its branches by an order: the latest, or the likeliest."""
         return _ordered(self.branches, order)[-1 if order is Order.RECENT else 0]
 
 
 class OutlineLine(NamedTuple):
-    """A branch where it stands in the tree."""
+    """A branch as a line."""
 
     branch: Branch
     level: int
-    """By how many places it is indented."""
+    """Its level of indent."""
     aside: bool
-    """Whether it hangs beside the line of its parent; else it goes on at its parent's level."""
+    """Whether it is indented under its parent; else it continues at the parent's level."""
 
 
 @dataclass(slots=True, eq=False)
@@ -63,7 +63,7 @@ class Outline:
 
     roots: list[Branch]
     branches: list[Branch]
-    """All of them, each behind its parent."""
+    """All branches, each after its parent."""
     by_end: dict[Node, Branch]
 
     def of(self, node: Node) -> Branch | None:
@@ -75,17 +75,17 @@ class Outline:
 
 
 class Lines:
-    """The lines of a tree that are not folded away."""
+    """The lines of a tree that are not folded."""
 
     def __init__(self, outline: Outline, order: Order, folded: frozenset[Node]) -> None:
         self.outline = outline
         self.lines: Sequence[OutlineLine] = _lines(outline, order, folded)
         self._rows = {line.branch.end: row for row, line in enumerate(self.lines)}
         self.found_last: tuple[str, tuple[BranchMatch, ...]] | None = None
-        """What was searched for last, and found."""
+        """The last search and its matches."""
 
     def row(self, node: Node) -> int:
-        """The row of the line with a token; where that is folded away, of the one that hides it; else the first."""
+        """The row of the line with a token; where that is folded, of the line that hides it; else the first."""
         if (row := self._rows.get(node)) is None:
             branch = self.outline.of(node)
             while branch is not None and branch.end not in self._rows:
@@ -95,11 +95,11 @@ class Lines:
 
 
 class BranchMatch(NamedTuple):
-    """A branch that has a text."""
+    """A branch that matches a search."""
 
     branch: Branch
     at: int
-    """Where that begins in the branch's text; below 0: before it."""
+    """The start of the match in the branch's text; negative: before it."""
 
 
 @lru_cache(maxsize=1)
@@ -111,7 +111,7 @@ def _outline(root: Node, ends: frozenset[Node], pruned: frozenset[Node], _change
     while waiting:
         node, parent = waiting.pop()
         first, latest = node, 0
-        while True:  # as many times as there are tokens: no function is called
+        while True:  # once for each token: no function calls
             if node.seen > latest:
                 latest = node.seen
             following = [child for child in node.children.values() if child.visited]
@@ -133,17 +133,17 @@ def _outline(root: Node, ends: frozenset[Node], pruned: frozenset[Node], _change
 
 
 def outline(root: Node, ends: Collection[Node], pruned: Collection[Node] = ()) -> Outline:
-    """All visited paths of a tree but those that go on with one of `pruned`.
+    """All visited paths of a tree but those through a node of `pruned`.
 
-    A branch ends where paths part, where one stops, and at each of `ends`. The same call gives the same
-    value at once while nothing was visited or evaluated that would change it.
+    A branch ends at a fork, at the end of a path, and at each of `ends`. The result is cached until a visit
+    or an evaluation changes it.
     """
     return _outline(root, frozenset(ends), frozenset(pruned), root.tree.changes)
 
 
 @lru_cache(maxsize=2)
 def lines(outline: Outline, order: Order, folded: frozenset[Node] = frozenset()) -> Lines:
-    """The lines of a tree without those behind the ends in `folded`. The same call gives the same value at once."""
+    """The lines of a tree without those after the ends in `folded`. The result is cached."""
     return Lines(outline, order, folded)
 
 
@@ -164,7 +164,7 @@ def _lines(outline: Outline, order: Order, folded: frozenset[Node]) -> Sequence[
     waiting: list[OutlineLine] = []
 
     def wait(branches: list[Branch], level: int) -> None:
-        """The latest goes on at this level, below the others, which hang beside the way there; likely ones all hang."""
+        """The latest branch stays at this level, below its indented siblings; by likelihood, all are indented."""
         aside = _ordered(branches, order)
         if order is Order.RECENT or len(aside) == 1:
             *aside, last = aside
@@ -185,7 +185,7 @@ _BLANKS = str.maketrans("\n\r\t", "   ")
 
 
 def searchable(text: str) -> str:
-    r"""A text as it is searched: capitals do not count, and every blank is a space.
+    r"""A text for searches: in lower case, with a space for every blank.
 
     >>> searchable("One\nTWO")
     'one two'
@@ -194,9 +194,9 @@ def searchable(text: str) -> str:
 
 
 def found(lines: Lines, wanted: str, text: Callable[[Branch], str]) -> tuple[BranchMatch, ...]:
-    """The lines whose text has what is wanted, also where that begins before them. The same search costs nothing.
+    """The lines that match a search, also where the match begins before them. The last result is cached.
 
-    `text` gives the text of a branch, and is asked once for each.
+    `text` gives the text of a branch, and is called once for each.
     """
     wanted = searchable(wanted)
     if lines.found_last and lines.found_last[0] == wanted:
@@ -208,16 +208,16 @@ def found(lines: Lines, wanted: str, text: Callable[[Branch], str]) -> tuple[Bra
 
 
 def _places(outline: Outline, wanted: str, text: Callable[[Branch], str]) -> dict[Branch, int]:
-    """Where the branches that have a text have it."""
+    """The start of the first match in each branch that has one."""
     places: dict[Branch, int] = {}
-    behind: dict[Branch | None, str] = {None: ""}
+    tails: dict[Branch | None, str] = {None: ""}
     reach = len(wanted) - 1
     for branch in outline.branches:
         if branch.text is None:
             branch.text = text(branch)
-        before = behind[branch.parent]
+        before = tails[branch.parent]
         whole = before + searchable(branch.text)
-        behind[branch] = whole[max(0, len(whole) - reach) :]
+        tails[branch] = whole[max(0, len(whole) - reach) :]
         if (at := whole.find(wanted)) >= 0:
             places[branch] = at - len(before)
     return places
@@ -225,10 +225,10 @@ def _places(outline: Outline, wanted: str, text: Callable[[Branch], str]) -> dic
 
 @lru_cache(maxsize=2)
 def shared(tips: tuple[Node, ...]) -> tuple[int, ...]:
-    """Of each path, how many tokens it begins with as another one does too."""
+    """For each path, the length of its longest common prefix with another of them."""
 
     def before(a: Node, b: Node) -> int:
-        """Whether a path stands before another one where those that begin alike are neighbours."""
+        """Compares two paths, so that those with common prefixes are neighbours."""
         same = a.common(b)
         if same == min(a.depth, b.depth):
             return a.depth - b.depth

@@ -1,4 +1,4 @@
-"""The text of a path, to be searched: which token each of its characters is in. Pure."""
+"""The text of a path for searches, with the token of each character. Pure."""
 
 from bisect import bisect_right
 from collections.abc import Iterable
@@ -10,24 +10,24 @@ from tokex_gguf.values.record import record
 
 
 class Match(NamedTuple):
-    """A place in a text that has what is looked for."""
+    """A match of a query."""
 
     character: int
-    """The one that it begins at."""
+    """Its first character."""
     nth: int
-    """1 is the first of all."""
+    """Its number, from 1."""
     total: int
-    """How many there are; none begins within another."""
+    """How many matches there are, without overlaps."""
 
 
 @record(eq=False)
 class PathText:
-    """A path's text. Upper and lower case are the same in it."""
+    """A path's text. Matches ignore case."""
 
     folded: str
-    """In lower case, each character where it stands in the text; bytes that are no text are lone surrogates."""
+    """The text in lower case, with the same positions; invalid UTF-8 is lone surrogates."""
     ends: list[int]
-    """Where the bytes of each token end."""
+    """The byte where each token ends."""
 
     @classmethod
     def of(cls, pieces: Iterable[bytes]) -> "PathText":
@@ -37,7 +37,7 @@ class PathText:
         return cls(folded(text), list(accumulate(map(len, pieces))))
 
     def match(self, query: str, character: int) -> "Match":
-        """The match that begins at a character.
+        """The match that starts at a character.
 
         >>> PathText.of([b"One", b" two", b" one"]).match("one", 8)
         Match(character=8, nth=2, total=2)
@@ -46,27 +46,27 @@ class PathText:
         return Match(character, self.folded.count(query, 0, character) + 1, self.folded.count(query))
 
     def next(self, query: str, character: int) -> int | None:
-        """The first character of the first match from a character on; behind the last comes the first.
+        """The start of the first match from a character on; after the last match comes the first.
 
         >>> text = PathText.of([b"One", b" two", b" one"])
         >>> text.next("ONE", 0), text.next("one", 1), text.next("one", 9), text.next("three", 0)
         (0, 8, 0, None)
         """
-        found = self.folded.find(folded(query), character)
-        return _place(found if found >= 0 else self.folded.find(folded(query)))
+        place = self.folded.find(folded(query), character)
+        return _or_none(place if place >= 0 else self.folded.find(folded(query)))
 
     def previous(self, query: str, character: int) -> int | None:
-        """The same backwards, of the last match that begins before a character.
+        """The start of the last match before a character; before the first match comes the last.
 
         >>> PathText.of([b"One", b" two", b" one"]).previous("one", 8)
         0
         """
         query = folded(query)
-        found = self.folded.rfind(query, 0, character + len(query) - 1) if character else -1
-        return _place(found if found >= 0 else self.folded.rfind(query))
+        place = self.folded.rfind(query, 0, character + len(query) - 1) if character else -1
+        return _or_none(place if place >= 0 else self.folded.rfind(query))
 
     def token(self, character: int) -> int:
-        """The position of the token that a character begins in.
+        """The position of the token in which a character starts.
 
         >>> PathText.of(["é".encode(), b"a", b"", b"b"]).token(2)
         3
@@ -74,7 +74,7 @@ class PathText:
         return bisect_right(self.ends, len(self._bytes(self.folded[:character])))
 
     def character(self, token: int) -> int:
-        """The first character that does not begin before a token; the number of all characters, behind the last."""
+        """The first character that starts in or after a token; for the end of the path, the number of characters."""
         begin = self.ends[token - 1] if token else 0
         if self.folded.isascii():
             return begin
@@ -88,5 +88,5 @@ class PathText:
         return text.encode("utf-8", "surrogateescape")
 
 
-def _place(found: int) -> int | None:
-    return found if found >= 0 else None
+def _or_none(place: int) -> int | None:
+    return place if place >= 0 else None

@@ -1,8 +1,8 @@
-"""What cut a token, from the few numbers that a place keeps, where they decide it. Pure.
+"""Which sampler cut a token, decided from the kept numbers where they are enough. Pure.
 
-A place keeps its likeliest candidates, and of the token that was taken its log-probability and its rank. For
-llama.cpp's default chain that is enough nearly always: the mass above a token is known where all likelier ones are
-among the candidates, and bounded where they are not. What is not decided, the engine says from the whole row.
+A node keeps the likeliest candidates, and the log-probability and rank of the token that was taken. For llama.cpp's
+default chain that is nearly always enough: the mass above a token is known where all likelier tokens are candidates,
+and bounded where they are not. The engine decides the other cases from the whole row.
 """
 
 import math
@@ -16,11 +16,12 @@ from tokex_gguf.values.samplers import Kind, Sampler
 from tokex_gguf.values.view import NOT_CUT
 
 CLOSE = 2e-4
-"""Masses closer than this to a limit are left to the engine: llama.cpp adds them up in single precision."""
+"""Masses closer than this to a limit are left to the engine: llama.cpp sums in single precision."""
 CLOSE_OF_MANY = 5e-3
-"""The same where it adds up more than MANY: what is small is lost beside the sum, and all chances come out too high.
-By up to 0.1 % with Qwen's vocabulary, and by 0.2 % with one of 262,144 tokens."""
+"""The same for sums of more than MANY terms: small terms are lost, and all chances come out too high. By up to 0.1 %
+with Qwen's vocabulary, and by 0.2 % with one of 262,144 tokens."""
 MANY = 1024
+"""Terms of a sum from which on the wider margin holds."""
 _ORDER = (Kind.TOP_K, Kind.TOP_P, Kind.MIN_P, Kind.TEMPERATURE)
 
 
@@ -29,7 +30,7 @@ def decidable(lens: Sampled) -> bool:
     """Whether the kept numbers can decide anything: only samplers that cut by rank and probability, in this order."""
     kinds = [one.kind for one in lens.chain.samplers]
     heat = lens.chain.get(Kind.TEMPERATURE)
-    if heat and heat.values[0] - heat.values[1] <= 0:  # it may leave the likeliest alone
+    if heat and heat.values[0] - heat.values[1] <= 0:  # it may leave only the likeliest
         return False
     return (
         lens.constraint is None
@@ -45,7 +46,7 @@ def cut_by(lens: Sampled, before: Distribution, taken: Taken) -> int | None:
     `lens` must be `decidable`.
     """
     if taken.rank == 1 and before.logprobs[1:2] != before.logprobs[:1]:
-        return NOT_CUT  # all of these keep the most likely one
+        return NOT_CUT  # all these samplers keep the most likely token
     if taken.at_least:
         return None
     limit = math.inf
@@ -75,9 +76,9 @@ def cut_by(lens: Sampled, before: Distribution, taken: Taken) -> int | None:
 
 
 def _has_equals(before: Distribution, taken: Taken) -> bool:
-    """Whether a candidate is as likely as a token: which of them comes first llama.cpp leaves open.
+    """Whether another candidate is exactly as likely as a token: llama.cpp may then order them either way.
 
-    Equal ones that are no candidates are not seen. That they lie at a border is too rare to ask of each such token.
+    Equal tokens outside the candidates are not known. They matter only at a border, which is too rare for a request.
     """
     kept = len(before.logprobs)
     beside = before.logprobs[max(0, min(taken.rank, kept) - 2) : taken.rank + 1]
@@ -85,16 +86,16 @@ def _has_equals(before: Distribution, taken: Taken) -> bool:
 
 
 def _border(before: Distribution, limit: int) -> float:
-    """The log-probability of the last of the `limit` likeliest; the most that it can be, where that is not kept."""
+    """The log-probability of the last of the `limit` likeliest tokens; an upper bound where that is not kept."""
     return before.logprobs[min(limit, len(before.logprobs)) - 1]
 
 
 def _cut_by_top_p(sampler: Sampler, before: Distribution, taken: Taken, limit: float) -> bool | None:
-    """Whether the mass above a token, among the `limit` likeliest, is p already."""
+    """Whether the mass above a token, among the `limit` likeliest, reaches p; None: not decided."""
     probs = [*map(math.exp, before.logprobs)]
     last = probs[-1]
     above = math.fsum(probs[: taken.rank - 1])
-    # Those between the last candidate and the token have at most the last one's probability, at least the token's.
+    # Tokens between the last candidate and the token are at most as likely as the former, at least as the latter.
     missing = max(0, taken.rank - 1 - len(probs))
     above_least, above_most = above + missing * taken.prob, above + missing * last
     if limit == math.inf:
@@ -115,12 +116,11 @@ def _cut_by_top_p(sampler: Sampler, before: Distribution, taken: Taken, limit: f
 
 _LEAVES_THE_FIRST = (*_ORDER, Kind.TOP_N_SIGMA, Kind.MIROSTAT)
 UNSEEN = 1e-6
-"""The probability, at the least, that a token may have which is not among the candidates: they are told in single
-precision."""
+"""The joint probability that tokens outside the candidates have at the least: logits have single precision."""
 
 
 def follows(lens: Sampled) -> bool:
-    """Whether the samplers of a lens surely leave the likeliest token the likeliest.
+    """Whether the samplers of a lens always keep the likeliest token the likeliest.
 
     Penalties depend on the text before; XTC and the typical sampler may cut the likeliest; adaptive-p aims elsewhere.
     """
@@ -128,13 +128,13 @@ def follows(lens: Sampled) -> bool:
 
 
 class _Biases(NamedTuple):
-    """The biases of a lens, to be looked up."""
+    """The biases of a lens."""
 
     amounts: dict[int, float]
     raised: tuple[tuple[float, int], ...]
-    """Those above 0 with their tokens, the highest first."""
+    """Biases above 0 with their tokens, the highest first."""
     shift: float
-    """How much of a probability all of them add or take away at the most, as a factor."""
+    """The most that all biases together can add to or take from a probability, as a factor."""
 
 
 @lru_cache(64)
@@ -148,17 +148,17 @@ def _factor(amount: float) -> float:
 
 
 class Biased(NamedTuple):
-    """What the biases of a lens leave of a distribution, before all samplers."""
+    """A distribution after a lens's biases, before all samplers."""
 
     distribution: Distribution
-    """The candidates that are surely the likeliest, in order, without those that are banned."""
+    """The candidates that are certainly the likeliest, in order, without banned ones."""
     exact: bool
     """Whether their probabilities are known, and not only their order and ratios."""
 
 
 @lru_cache(1024)
 def biased(lens: Sampled, before: Distribution) -> Biased:
-    """What the biases of a lens make of a distribution, as far as its candidates tell it."""
+    """A distribution after a lens's biases, as far as its candidates decide that."""
     if not lens.chain.bias or not len(before):
         return Biased(before, True)
     amounts, raised, shift = _biases(lens)
@@ -168,7 +168,7 @@ def biased(lens: Sampled, before: Distribution) -> Biased:
     rest = max(UNSEEN, 1 - math.fsum(math.exp(logprob) for logprob, _, _ in kept))
     unseen = min(rest, math.exp(before.logprobs[-1]))
     most = next((amount for amount, token in raised if token not in before.rows), 0.0)
-    floor = min(math.log(rest), before.logprobs[-1]) + most  # of what is not seen nothing is likelier
+    floor = min(math.log(rest), before.logprobs[-1]) + most  # no token outside the candidates is likelier
     changed = [_factor(amount) - 1 for _, _, amount in kept if amount]
     whole = 1 + math.fsum(math.exp(logprob) * (_factor(amount) - 1) for logprob, _, amount in kept if amount)
     scores = sorted(((logprob + amount, token) for logprob, token, amount in kept), key=lambda one: -one[0])
@@ -180,9 +180,9 @@ def biased(lens: Sampled, before: Distribution) -> Biased:
 
 
 def likeliest(lens: Sampled, before: Distribution) -> int | None:
-    """The token that the lens leaves most likely, if it `follows`; else by its biases alone. None: it is not known."""
-    left = biased(lens, before).distribution
-    return left.most_likely if len(left) else None
+    """The most likely token through a lens that `follows`; through others, by their biases alone. None: not known."""
+    after = biased(lens, before).distribution
+    return after.most_likely if len(after) else None
 
 
 @lru_cache(64)
@@ -191,7 +191,7 @@ def _unbiased(lens: Sampled) -> Sampled:
 
 
 def surely_cut(lens: Sampled, left: Biased, row: int) -> bool:
-    """Whether the samplers of a lens cut a row of what its biases leave, and so all rows below it, for sure."""
+    """Whether the samplers of a lens certainly cut a row of `left`, and so all rows below it."""
     samplers = _unbiased(lens)
     if not decidable(samplers) or not (left.exact or lens.chain.get(Kind.TOP_P) is None):
         return False

@@ -1,4 +1,4 @@
-"""Frozen dataclasses that are made in a twelfth of the time.
+"""Frozen dataclasses whose classes are created in a twelfth of the time.
 
 >>> @record
 ... class Point:
@@ -9,8 +9,8 @@ Point(x=1, y=0)
 
 The standard library compiles six functions for each `@dataclass(frozen=True, slots=True)`, and a start of this program
 makes more than a hundred and fifty such classes. Records are dataclasses all the same: `fields`, `replace`, `asdict`
-and patterns know them, and they compare, hash and tell themselves as those do. But these functions are shared, and only
-`__init__` is compiled: when the first object of a class is made.
+and patterns know them, and `==`, `hash` and `repr` give the same. But these functions are shared, and only `__init__`
+is compiled: when the first object of a class is created.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def _comparison(parts: tuple[Field[Any], ...]) -> tuple[Callable[[Any, object], 
     """`__eq__` and `__hash__`, by the tuple of all values."""
     names = [part.name for part in parts]
     get = attrgetter(*names) if names else lambda _: ()
-    values = get if len(names) != 1 else lambda one: (get(one),)  # in a tuple, what is the same object is equal
+    values = get if len(names) != 1 else lambda one: (get(one),)  # in a tuple, identical objects are equal
 
     def __eq__(self: Any, other: object) -> bool:  # noqa: N807  the method's own name
         return values(self) == values(other) if other.__class__ is self.__class__ else NotImplemented

@@ -17,7 +17,7 @@ from tokex_gguf.values.record import record
 
 
 class Kind(StrEnum):
-    """The samplers, by the names that `--samplers` takes; the last two decide themselves what is drawn."""
+    """The samplers, by the names that `--samplers` takes; the last two draw the token themselves."""
 
     PENALTIES = "penalties"
     DRY = "dry"
@@ -34,31 +34,31 @@ class Kind(StrEnum):
 
 @record
 class Parameter:
-    """A number that a sampler is set by."""
+    """A parameter of a sampler."""
 
     label: str
-    """As the screen calls it."""
+    """Its name on the screen."""
     flags: tuple[str, ...]
-    """Of llama.cpp's command line: the one to write, and its other names."""
+    """Its flags on llama.cpp's command line; the first is used for writing."""
     key: str
-    """In the JSON of llama-server."""
+    """Its key in llama-server's JSON."""
     default: float
-    """llama.cpp's."""
+    """llama.cpp's default."""
     off: float | None
-    """The value that switches the sampler off, where this parameter has one."""
+    """The value that switches the sampler off, if any."""
     least: float
     most: float
     steps: tuple[float, ...]
-    """The values that the keys go through, in order; the first and the last are `least` and `most`, or near them."""
+    """The values that keys step through, in order, from about `least` to about `most`."""
     whole: bool = False
     """Whether it is a whole number."""
     clamped: bool = False
-    """Whether llama.cpp takes a number beyond the range as the end of it."""
+    """Whether llama.cpp clamps values to the range."""
     help: str = ""
-    """A sentence; empty for the first parameter, of which the sampler's own tells."""
+    """A sentence; empty for the first parameter, which the sampler's sentence describes."""
 
     def step(self, value: float, steps: int) -> float:
-        """The value so many steps up or down; from between two steps, one goes to the nearer end of the gap.
+        """The value `steps` up or down; from between two steps, the first step goes to the next one.
 
         >>> TOP_K = KINDS[Kind.TOP_K].parameters[0]
         >>> TOP_K.step(40, 1), TOP_K.step(43, -1), TOP_K.step(1, -9)
@@ -73,16 +73,16 @@ class Parameter:
         return f"{int(value)}" if self.whole else f"{value:g}"
 
     def exactly(self, value: float) -> str:
-        """A value as it is typed: read again, it is the same."""
+        """A value as text that parses to the same number."""
         return self.text(value) if float(self.text(value)) == value else repr(value)
 
     @property
     def flag(self) -> str:
-        """As llama.cpp's command line has it."""
+        """Its first flag."""
         return self.flags[0]
 
     def parsed(self, text: str, name: str = "") -> float:
-        """The value of a text. Raises ValueError, with what is allowed. `name`: how it was called; else its flag.
+        """Parses a value. Raises ValueError with the allowed range. `name`: its name in the message; else its flag.
 
         >>> KINDS[Kind.TOP_K].parameters[0].parsed("-1")  # llama.cpp's other way to switch it off
         0.0
@@ -103,7 +103,7 @@ class Parameter:
 
 
 def _spread(*parts: tuple[float, float, float]) -> tuple[float, ...]:
-    """Steps from `first` to `last`, by a width each."""
+    """Steps of the given width from `first` to `last`, for each part."""
     values: list[float] = []
     for first, last, width in parts:
         values += [round(first + index * width, 6) for index in range(round((last - first) / width) + 1)]
@@ -119,17 +119,17 @@ LARGE = 1_000_000
 
 @record
 class KindRow:
-    """What there is to a kind of sampler."""
+    """The description of a kind of sampler."""
 
     title: str
-    """As the screen calls it, and the row of a token that it cut."""
+    """Its name on the screen, also in the rows of tokens that it cut."""
     letter: str
-    """In `--sampler-seq`; empty where a parameter switches it on instead of its name in the order."""
+    """Its letter in `--sampler-seq`; empty where a parameter switches it on, and not its name in the order."""
     parameters: tuple[Parameter, ...]
     help: str
     """A sentence."""
     chooses: bool = False
-    """Whether it draws by itself: it stands last, and there is one of these at the most."""
+    """Whether it draws the token itself: it is last, and at most one such sampler acts."""
 
     def about(self, index: int) -> str:
         """A sentence about one of its parameters."""
@@ -399,7 +399,7 @@ KINDS: Mapping[Kind, KindRow] = MappingProxyType(
         ),
     }
 )
-"""All kinds, in the order in which llama.cpp's tools put them."""
+"""All kinds, in the order of llama.cpp's tools."""
 
 DEFAULT_ORDER = tuple(kind for kind, row in KINDS.items() if not row.chooses)
 """The order of `--samplers` where it is not given."""
@@ -414,7 +414,7 @@ _NAMES = {
 
 
 def kind_named(name: str) -> Kind:
-    """The kind of a name, in any of the ways that `--samplers` takes it. Raises ValueError.
+    """The kind of a name, in any spelling that `--samplers` takes. Raises ValueError.
 
     >>> kind_named("top-k").value, kind_named("typ").value
     ('top_k', 'typ_p')
@@ -432,23 +432,23 @@ class Sampler:
 
     kind: Kind
     values: tuple[float, ...]
-    """As many as the kind has parameters."""
+    """One for each parameter of the kind."""
     on: bool = True
 
     @classmethod
     def of(cls, kind: Kind, *values: float) -> "Sampler":
-        """A sampler with these values, and llama.cpp's for what is not given."""
+        """A sampler with these values, and llama.cpp's defaults for the others."""
         defaults = tuple(one.default for one in KINDS[kind].parameters)
         return cls(kind, (*map(float, values), *map(float, defaults[len(values) :])))
 
     @property
     def row(self) -> KindRow:
-        """What there is to its kind."""
+        """The description of its kind."""
         return KINDS[self.kind]
 
     @property
     def acts(self) -> bool:
-        """Whether it is on, and changes anything at these values."""
+        """Whether it is on and has an effect with these values."""
         if not self.on:
             return False
         values = self.values
@@ -476,7 +476,7 @@ class Sampler:
 
     @property
     def awakening(self) -> tuple[int, int] | None:
-        """The parameter that a step makes it act by, and the step, 1 or -1; None where one step of one is not enough.
+        """The parameter and the step, 1 or -1, that make it act; None where one step is not enough.
 
         >>> Sampler.of(Kind.DRY).awakening, Sampler.of(Kind.TOP_P, 1).awakening
         ((0, 1), (0, -1))
@@ -488,16 +488,16 @@ class Sampler:
         return None
 
     def with_value(self, index: int, value: float) -> "Sampler":
-        """The same with another value of one parameter."""
+        """The sampler with another value of one parameter."""
         return replace(self, values=(*self.values[:index], float(value), *self.values[index + 1 :]))
 
     def switched(self) -> "Sampler":
-        """The same, off where it was on."""
+        """The sampler switched on or off."""
         return replace(self, on=not self.on)
 
     @property
     def short(self) -> str:
-        """As a status line tells it.
+        """The sampler in a status line.
 
         >>> Sampler.of(Kind.MIN_P).short, Sampler.of(Kind.TEMPERATURE, 0.7).short
         ('min-p 0.05', 'T 0.7')
@@ -514,15 +514,15 @@ BREAKERS = ("\n", ":", '"', "*")
 
 @record(slots=False)
 class Chain:
-    """Samplers in the order in which they are applied. Empty: the model's probabilities are left as they are.
+    """Samplers in order of application. Empty: the model's probabilities do not change.
 
-    It is a part of the key of each answer and may have tens of thousands of biases, so it is hashed once.
+    A chain is a part of the key of each answer and may have tens of thousands of biases, so its hash is cached.
     """
 
     samplers: tuple[Sampler, ...] = ()
     """At most one of each kind."""
     bias: Bias = ()
-    """Tokens and what is added to their logits, before all samplers; minus infinity bans a token."""
+    """Tokens and the amounts added to their logits before all samplers; minus infinity bans a token."""
     breakers: tuple[str, ...] = BREAKERS
     """Texts at which DRY does not look for repetitions further back."""
 
@@ -535,14 +535,14 @@ class Chain:
 
     @cached_property
     def biases(self) -> Mapping[int, float]:
-        """What is added to the logit of each token that has a bias."""
+        """The biases by token."""
         return MappingProxyType(dict(self.bias))
 
     @cached_property
     def acting(self) -> "Chain":
-        """What really changes something: the key under which answers are kept.
+        """The chain reduced to what has an effect: the key of answers.
 
-        As in llama.cpp's tools, mirostat leaves nothing of the others but a plain temperature, and what draws by
+        As in llama.cpp's tools, mirostat replaces all other samplers but a plain temperature, and a sampler that draws
         itself comes last.
         """
         samplers = [one for one in self.samplers if one.acts]
@@ -559,7 +559,7 @@ class Chain:
         return next((one for one in self.samplers if one.kind is kind), None)
 
     def with_sampler(self, sampler: Sampler) -> "Chain":
-        """The chain with this sampler in place of the one of its kind, else where llama.cpp's order has it."""
+        """The chain with this sampler, in place of the one of its kind, else at its place in llama.cpp's order."""
         if self.get(sampler.kind):
             samplers = tuple(sampler if one.kind is sampler.kind else one for one in self.samplers)
             return replace(self, samplers=samplers)
@@ -573,7 +573,7 @@ class Chain:
         return replace(self, samplers=tuple(one for one in self.samplers if one.kind is not kind))
 
     def moved(self, kind: Kind, step: int) -> "Chain":
-        """The chain with a sampler so many places further."""
+        """The chain with a sampler moved by `step` places."""
         order = list(self.samplers)
         at = next((index for index, one in enumerate(order) if one.kind is kind), None)
         if at is None or not 0 <= at + step < len(order):
@@ -582,19 +582,19 @@ class Chain:
         return replace(self, samplers=tuple(order))
 
     def biased(self, token: int, amount: float) -> "Chain":
-        """The chain with so much added to a token's logit; 0 takes its bias away."""
+        """The chain with the bias of a token set; 0 removes it."""
         others = {one: value for one, value in self.bias if one != token}
         if amount:
             others[token] = amount
         return replace(self, bias=tuple(sorted(others.items())))
 
     def banning(self, tokens: Sequence[int]) -> "Chain":
-        """The chain with all of some tokens banned, whatever bias they have."""
+        """The chain with some tokens banned, whatever their bias."""
         return replace(self, bias=tuple(sorted({**self.biases, **dict.fromkeys(tokens, -math.inf)}.items())))
 
     @property
     def short(self) -> str:
-        """As a status line tells it; empty where nothing acts.
+        """The chain in a status line; empty where nothing acts.
 
         >>> DEFAULT.short
         'top-k 40 · top-p 0.95 · min-p 0.05 · T 0.8'
@@ -606,7 +606,7 @@ class Chain:
 
 NO_CHAIN = Chain()
 DEFAULT = Chain(tuple(Sampler.of(kind) for kind in DEFAULT_ORDER))
-"""llama.cpp's."""
+"""llama.cpp's default chain."""
 GREEDY = Chain((Sampler.of(Kind.TEMPERATURE, 0),))
 CREATIVE = Chain(
     (
@@ -619,4 +619,4 @@ CREATIVE = Chain(
 PRESETS: Mapping[str, Chain] = MappingProxyType(
     {"none": NO_CHAIN, "llama.cpp": DEFAULT, "greedy": GREEDY, "creative": CREATIVE}
 )
-"""Chains to begin with, by their names."""
+"""Predefined chains by name."""

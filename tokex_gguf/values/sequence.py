@@ -1,4 +1,4 @@
-"""What two sequences begin with."""
+"""The common prefix of two sequences."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -15,7 +15,7 @@ def common_prefix(a: Sequence[T], b: Sequence[T]) -> int:
     low, high = 0, min(len(a), len(b))
     if a[:high] == b[:high]:
         return high
-    while low < high:  # the slices compare at C speed, halving where the difference can be
+    while low < high:  # a binary search: slices compare at C speed
         middle = (low + high + 1) // 2
         if a[low:middle] == b[low:middle]:
             low = middle

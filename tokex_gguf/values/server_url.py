@@ -1,4 +1,4 @@
-"""The address of a server, as a player writes it.
+"""Server addresses, as a player writes them.
 
 >>> parse("http://localhost:8080")
 Address(tls=False, host='localhost', port=8080, prefix='')
@@ -16,19 +16,19 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class BadAddress(ValueError):
-    """No address of a server. The message is one line, and holds no password."""
+    """The text is no address of a server. The message is one line, without a password."""
 
 
 @record
 class Address:
-    """Where a server is."""
+    """The address of a server."""
 
     tls: bool
     host: str
     """A name, or an IP address without brackets."""
     port: int
     prefix: str
-    """What all its paths begin with; empty, or from a slash on."""
+    """The start of all its paths; empty, or with a slash first."""
 
     @property
     def name(self) -> str:
@@ -37,12 +37,12 @@ class Address:
 
     @property
     def url(self) -> str:
-        """All of it, always written in the same way."""
+        """The whole address in normal form."""
         return f"{'https' if self.tls else 'http'}://{self.name}{self.prefix}"
 
     @property
     def local(self) -> bool:
-        """Whether it is this machine, so that nobody else reads along."""
+        """Whether it is this machine, so that no network is involved."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -50,8 +50,8 @@ class Address:
 
 
 def parse(text: str) -> Address:
-    """An address from what was written. Raises BadAddress."""
-    if "@" in text:  # what stands before it is not told: it may be a password
+    """Parses an address. Raises BadAddress."""
+    if "@" in text:  # not quoted: it may have a password
         raise BadAddress("a server's address has no user and no password in it: a key comes from TOKEX_SERVER_KEY")
     if not re.fullmatch(r"[!-~]+", text):
         raise BadAddress("a server's address is plain ASCII without spaces, such as http://127.0.0.1:8080")
@@ -61,7 +61,7 @@ def parse(text: str) -> Address:
     try:
         parts = urlsplit(text)
         host = parts.hostname or ""
-    except ValueError:  # of brackets
+    except ValueError:  # wrong brackets
         raise BadAddress(f"no address of a server: {text[:60]}") from None
     if not host or not re.fullmatch(r"\[[^\[\]]*\](:.*)?|[^\[\]]*", parts.netloc):
         raise BadAddress(f"an address without the name of a host: {text[:60]}")
@@ -70,13 +70,13 @@ def parse(text: str) -> Address:
         raise BadAddress(f"no name of a host: {host[:60]}")
     if parts.query or parts.fragment or "?" in text or "#" in text:
         raise BadAddress("a server's address ends with its path: there is no ? and no # in it")
-    # Other programs are given the address of this interface.
+    # Other programs take the address with /v1.
     return Address(parts.scheme == "https", host, port, parts.path.rstrip("/").removesuffix("/v1").rstrip("/"))
 
 
 def _port(netloc: str, usual: int) -> int:
-    behind = netloc.rpartition("]")[2] if netloc.startswith("[") else netloc
-    _, colon, digits = behind.partition(":")
+    rest = netloc.rpartition("]")[2] if netloc.startswith("[") else netloc
+    _, colon, digits = rest.partition(":")
     if not colon or not digits:
         return usual
     if ":" in digits:

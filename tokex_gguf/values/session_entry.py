@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class PlayedBy(Enum):
-    """Who plays a session."""
+    """The program that plays a session."""
 
     NOBODY = "nobody"
     HERE = "here"
@@ -14,20 +14,20 @@ class PlayedBy(Enum):
 
 
 class SessionEntry(NamedTuple):
-    """What a list shows of a session on the disk. Its texts have no control characters."""
+    """The line of a list for a session on the disk. Its texts have no control characters."""
 
     name: str
-    """As its file is called."""
+    """The name of its file."""
     called: str
     """The name that the player gave it; empty where it has none."""
     short: str
-    """What is enough to name it by."""
+    """The shortest name that finds it."""
     text: str
-    """What its prompt begins with."""
+    """The start of its prompt."""
     saved: float
-    """When it was saved last, in seconds since 1970."""
+    """Time of the last save, in seconds since 1970."""
     when: str
-    """The same in a few characters."""
+    """That time in a few characters."""
     prompts: int
     tokens: int
     """Of the prompt that is shown."""
@@ -40,4 +40,4 @@ class SessionEntry(NamedTuple):
     fault: str = ""
     """Why it cannot be read; empty where it can."""
     whole: str = ""
-    """All that it can be found by, in lower case."""
+    """The text that a search looks through, in lower case."""

@@ -1,4 +1,4 @@
-"""Tokens in the middle of a path that others take the place of, so that what follows stays. Pure."""
+"""Splices: replacing tokens in the middle of a path and keeping the tokens after them. Pure."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from tokex_gguf.values.sequence import common_prefix
 
 
 class Splice(NamedTuple):
-    """What takes the place of the tokens from position `start` to before `end`."""
+    """The tokens that replace those at positions `start` to before `end`."""
 
     start: int
     end: int
@@ -17,21 +17,21 @@ class Splice(NamedTuple):
 
 
 def by_ids(old: list[int], new: list[int]) -> Splice:
-    """The shortest splice that makes one path of another.
+    """The shortest splice that turns one path into another.
 
     >>> by_ids([1, 2, 3, 4], [1, 5, 6, 4])
     Splice(start=1, end=3, tokens=[5, 6])
     """
     start = common_prefix(old, new)
-    behind = min(common_prefix(old[::-1], new[::-1]), len(old) - start, len(new) - start)
-    return Splice(start, len(old) - behind, new[start : len(new) - behind])
+    suffix = min(common_prefix(old[::-1], new[::-1]), len(old) - start, len(new) - start)
+    return Splice(start, len(old) - suffix, new[start : len(new) - suffix])
 
 
 def by_text(old: list[int], new: list[int], data: Callable[[int], bytes]) -> Splice:
-    """A splice of `old` that makes its text that of `new`.
+    """A splice of `old` that gives it the text of `new`.
 
-    What the two texts begin and end with alike keeps its tokens of `old`, as far as both have a token's end at the same
-    byte. Between the two, the tokens are those of `new`.
+    The texts' common prefix and suffix keep the tokens of `old`, as far as both paths have a token boundary at the same
+    byte. The tokens between are those of `new`.
 
     >>> text = {1: b"ab", 2: b"a", 3: b"b", 4: b"c", 5: b"d"}
     >>> by_text([2, 3, 4, 2, 3], [1, 5, 1], text.__getitem__)
@@ -40,13 +40,13 @@ def by_text(old: list[int], new: list[int], data: Callable[[int], bytes]) -> Spl
     before, after = (b"".join(map(data, path)) for path in (old, new))
     ends, others = (list(accumulate((len(data(token)) for token in path), initial=0)) for path in (old, new))
     same = common_prefix(before, after)
-    behind = min(common_prefix(before[::-1], after[::-1]), len(before) - same, len(after) - same)
+    suffix = min(common_prefix(before[::-1], after[::-1]), len(before) - same, len(after) - same)
     shared, longer = set(others), len(after) - len(before)
     start = bisect_right(ends, same) - 1
     while ends[start] not in shared:
         start -= 1
     first = bisect_right(others, ends[start]) - 1
-    end = max(start, bisect_left(ends, len(before) - behind))
+    end = max(start, bisect_left(ends, len(before) - suffix))
     while ends[end] + longer not in shared:
         end += 1
     last = max(first, bisect_left(others, ends[end] + longer))
@@ -54,7 +54,7 @@ def by_text(old: list[int], new: list[int], data: Callable[[int], bytes]) -> Spl
 
 
 def starting_before(tokens: Sequence[bytes], offset: int) -> int:
-    """How many of some tokens begin before a byte of their text.
+    """How many tokens start before a byte of their text.
 
     >>> starting_before([b"ab", b"c"], 1), starting_before([b"ab", b"c"], 2), starting_before([b"ab", b"c"], 9)
     (1, 1, 2)
@@ -64,9 +64,9 @@ def starting_before(tokens: Sequence[bytes], offset: int) -> int:
 
 
 def unspelled(pieces: Sequence[bytes], *, begins: bool) -> bool:
-    r"""Whether a part of a path has a byte that no text has. It may end inside a character.
+    r"""Whether a part of a path is invalid UTF-8. It may end inside a character.
 
-    `begins`: whether it is the path's beginning; else it may begin inside a character, too.
+    `begins`: whether it is the start of the path; else it may also start inside a character.
 
     >>> unspelled([b"\x82", b"a", b"\xf0"], begins=False), unspelled([b"\xf0", b"a"], begins=False)
     (False, True)
@@ -80,7 +80,7 @@ def unspelled(pieces: Sequence[bytes], *, begins: bool) -> bool:
 
 
 def unfinished(pieces: Sequence[bytes]) -> bool:
-    r"""Whether the end of a path, which may begin inside a character, ends inside one.
+    r"""Whether a part of a path, which may start inside a character, ends inside one.
 
     >>> unfinished([b"\x82", b"\xf0"]), unfinished([b"\xf0", b"a"])
     (True, False)
@@ -93,5 +93,5 @@ def unfinished(pieces: Sequence[bytes]) -> bool:
 
 
 def _from_character(text: bytes) -> bytes:
-    """Bytes without those of a character that began before them, of which there are three at the most."""
+    """The text without the rest of a character that began before it, which has at most three bytes."""
     return text[next((place for place in range(min(3, len(text))) if text[place] & 0xC0 != 0x80), 3) :]

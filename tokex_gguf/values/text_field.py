@@ -1,4 +1,4 @@
-"""A line of text that is being typed. Pure."""
+"""A text field. Pure."""
 
 import re
 from unicodedata import category
@@ -9,10 +9,10 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def is_text(data: str) -> bool:
-    r"""Whether what a key sent is text: no control character, and no byte that is not UTF-8.
+    r"""Whether a key sent text: no control character and no invalid UTF-8.
 
-    All else is text: also what `str.isprintable` refuses, as spaces of all widths, joiners,
-    variation selectors, characters of private use, and those that Python's Unicode data lacks.
+    Text includes characters that `str.isprintable` refuses: spaces of all widths, joiners,
+    variation selectors, private use, and characters that Python's Unicode data lacks.
 
     >>> is_text("\u3000"), is_text("\u200d"), is_text("\x1b"), is_text("\udce9"), is_text("")
     (True, True, False, False, False)
@@ -31,15 +31,15 @@ def pasted(data: str) -> str:
 
 @record
 class TextField:
-    """Text, and where the next character goes."""
+    """A text and the place of the caret."""
 
     text: str = ""
     caret: int = 0
     selected: bool = False
-    """Whether all of the text is selected: what is typed replaces it."""
+    """Whether all of the text is selected: typing replaces it."""
 
     def typed(self, text: str) -> "TextField":
-        """With more text at the caret, or in place of all that is selected.
+        """With `text` inserted at the caret, or in place of the selection.
 
         >>> TextField("ac", 1).typed("b").text, TextField("ac", 2, selected=True).typed("b").text
         ('abc', 'b')
@@ -49,7 +49,7 @@ class TextField:
         return TextField(self.text[: self.caret] + text + self.text[self.caret :], self.caret + len(text))
 
     def moved(self, step: int) -> "TextField":
-        """With the caret so many characters further, within the text."""
+        """With the caret moved by `step` characters, within the text."""
         return TextField(self.text, max(0, min(len(self.text), self.caret + step)))
 
     def erased(self) -> "TextField":
@@ -61,7 +61,7 @@ class TextField:
         return TextField(self.text[: self.caret] + self.text[self.caret + 1 :], self.caret)
 
     def word_erased(self) -> "TextField":
-        """Without the word before the caret, and the white space behind it.
+        """Without the word before the caret and the white space after the word.
 
         >>> TextField("one two  ", 9).word_erased()
         TextField(text='one ', caret=4, selected=False)
@@ -70,7 +70,7 @@ class TextField:
         return self._without(len(before) - len("".join(before.rsplit(maxsplit=1)[-1:])))
 
     def cleared(self) -> "TextField":
-        """Without all that is before the caret."""
+        """Without the text before the caret."""
         return self._without(0)
 
     def _without(self, start: int) -> "TextField":

@@ -1,4 +1,4 @@
-"""Bytes of a text file to its text: UTF-8, and what Windows' programs write. Pure."""
+"""Decoding text files: UTF-8, and the encodings of Windows programs. Pure."""
 
 import re
 from typing import NamedTuple
@@ -15,7 +15,7 @@ _LONE_LF = re.compile(r"(?<!\r)\n")
 
 
 class NotText(Exception):
-    """The bytes are no text; says what is wrong, and what to do where something can be done."""
+    """The bytes are no text. The message says why, and how to repair that, if possible."""
 
 
 class DecodedText(NamedTuple):
@@ -51,7 +51,7 @@ def decode(data: bytes) -> DecodedText:
 
 
 def _looks_like_utf_16(data: bytes) -> bool:
-    """Whether most characters take two bytes, of which one is zero: text of a Latin alphabet."""
+    """Whether about half of the bytes are zero, at every second place: UTF-16 of a Latin alphabet."""
     sample = data[: 1 << 12]
     halves = sample[::2], sample[1::2]
     zeros = [half.count(0) for half in halves]
@@ -59,12 +59,12 @@ def _looks_like_utf_16(data: bytes) -> bool:
 
 
 def has_crlf_only(text: str) -> bool:
-    """Whether all line ends are CRLF, as Windows' programs write them; False for a text of one line."""
+    """Whether all line ends are CRLF, as in files of Windows; False for a text of one line."""
     return "\r\n" in text and _LONE_LF.search(text) is None
 
 
 def with_line_feeds(text: str) -> str:
-    r"""A text of which all line ends are CRLF with LF instead; any other as it is.
+    r"""The text with LF for CRLF, if all line ends are CRLF; else unchanged.
 
     >>> with_line_feeds("a\r\nb\r\n"), with_line_feeds("a\r\nb\n")
     ('a\nb\n', 'a\r\nb\n')
@@ -73,7 +73,7 @@ def with_line_feeds(text: str) -> str:
 
 
 def without_last_break(text: str) -> str:
-    r"""A text less the one line break at its end, which editors add.
+    r"""The text without one line break at its end, which editors add.
 
     >>> without_last_break("a\n\n"), without_last_break("a\r\n"), without_last_break("a")
     ('a\n', 'a', 'a')

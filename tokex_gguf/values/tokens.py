@@ -32,7 +32,7 @@ class Piece(NamedTuple):
 
 
 def untold(token: int) -> Piece:
-    """What stands for a token of which only the number is known: no fault that loses a piece loses a session, too."""
+    """A piece for a token of which only the id is known, so that a lost piece does not lose a session."""
     return Piece(f"‹{token}›".encode())
 
 
@@ -44,7 +44,7 @@ _JOINERS = frozenset("\u200d\ufe0e\ufe0f")
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0")
 """Letters that are blank, of no cell or of two."""
 _SPELLED = re.compile(f"[\U0001f1e6-\U0001f1ff{''.join(_FILLERS)}]")
-"""What is spelled out though it is printable."""
+"""Printable characters that are spelled out."""
 _JAMO = re.compile("[\u1161-\u11ff\ud7b0-\ud7ff]")
 """Vowels and final consonants of Hangul that are drawn on the consonant before them."""
 
@@ -66,7 +66,7 @@ def _visible(char: str) -> str:
 
 
 def meant(text: str) -> str:
-    r"""What is meant by a text in which white space may be typed by the signs that show it.
+    r"""A typed text with the signs for white space replaced by white space.
 
     >>> meant("␣the⏎")
     ' the\n'
@@ -91,11 +91,11 @@ def _raw(data: Iterable[int]) -> str:
 
 
 GLIMPSE = 256
-"""Bytes of a token that are shown. Tokens of sound vocabularies are shorter; others must not slow the screen down."""
+"""Bytes of a token that are shown. Longer tokens, which usual vocabularies lack, must not slow down the screen."""
 
 
 def glimpse(data: bytes) -> bytes:
-    """A piece's bytes, or where there are more than `GLIMPSE` of them, the first whole characters and a …."""
+    """A piece's bytes; of more than `GLIMPSE`, the first whole characters and a …."""
     if len(data) <= GLIMPSE:
         return data
     end = GLIMPSE
@@ -105,7 +105,7 @@ def glimpse(data: bytes) -> bytes:
 
 
 def starts_combining(text: str) -> bool:
-    """Whether the first character takes no cell: a mark, say, that needs another to stand on."""
+    """Whether the first character takes no cell, such as a combining mark."""
     return text != "" and (unicodedata.category(text[0]) in ("Mn", "Me") or _JAMO.match(text) is not None)
 
 
@@ -121,7 +121,7 @@ def label(data: bytes) -> str:
 
 
 def spell(pieces: Sequence[bytes]) -> list[str]:
-    """What each token of a path adds to the screen, in order; shape like `pieces`.
+    """The text that each token of a path adds to the screen; shape like `pieces`.
 
     A character whose bytes span tokens belongs to the token that completes it, and
     the tokens before show nothing. Bytes that are no UTF-8 are spelled out. A line
@@ -142,7 +142,7 @@ def spell(pieces: Sequence[bytes]) -> list[str]:
 
 @lru_cache(maxsize=65536)
 def _whole(data: bytes) -> str | None:
-    """The look of a piece that is UTF-8 by itself, else None."""
+    """The shown text of a piece that is valid UTF-8 by itself, else None."""
     try:
         return _lines(data.decode())
     except UnicodeDecodeError:
@@ -150,7 +150,7 @@ def _whole(data: bytes) -> str | None:
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether a piece is text by itself, so that no character reaches from before it to behind it."""
+    """Whether a piece is valid UTF-8 by itself: no character spans it and its neighbours."""
     return data != b"" and _whole(data) is not None
 
 
@@ -186,22 +186,22 @@ def _join(spelled: list[str], waiting: list[tuple[int, int]]) -> list[tuple[int,
 
 
 def offsets(pieces: Sequence[bytes], text: bytes) -> list[int | None]:
-    r"""Where each token's bytes begin in a text; None from where the tokenizer has changed it. Shape like `pieces`.
+    r"""The offset of each token's bytes in a text; None from where the tokenizer changed it. Shape like `pieces`.
 
-    What a vocabulary adds takes no room: a token before the text, and the space that some put before
-    it and after special tokens.
+    Additions of the vocabulary have no length: a token before the text, and a space before it and
+    after special tokens.
 
     >>> offsets([b"<s>", b" caf", b"\xc3", b"\xa9", b"<s>", b" a"], "café<s>a".encode())
     [0, 0, 3, 4, 5, 8]
     """
-    found: list[int | None] = []
+    starts: list[int | None] = []
     at = 0
     for index, data in enumerate(pieces):
-        found.append(at)
+        starts.append(at)
         if text.startswith(data, at):
             at += len(data)
         elif data[:1] == b" " and text.startswith(data[1:], at):
             at += len(data) - 1
         elif index:
-            return found[:-1] + [None] * (len(pieces) - index)
-    return found
+            return starts[:-1] + [None] * (len(pieces) - index)
+    return starts

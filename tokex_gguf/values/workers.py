@@ -1,16 +1,16 @@
-"""RPC workers: llama.cpp's own servers on other machines, as they are named."""
+"""Lists of RPC workers: llama.cpp's own servers on other machines."""
 
 import re
 
 MOST_WORKERS = 15
-"""Workers, and devices of them, that llama.cpp can use at the most: it has room for 16, and is one of them itself."""
+"""The most workers and devices of them: llama.cpp has room for 16, and takes one place itself."""
 FORM = "HOST:PORT with commas between, each once, a port from 1 to 65535"
-"""What a list of them is."""
+"""The format of a list."""
 _WORKER = re.compile(r"([A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?):([0-9]{1,5})")
 
 
 def workers_of(text: str) -> tuple[str, ...]:
-    """The workers of a list with commas between, HOST:PORT each. Raises ValueError.
+    """Parses a list of HOST:PORT with commas between. Raises ValueError.
 
     >>> workers_of("127.0.0.1:50052, lab-2:50052")
     ('127.0.0.1:50052', 'lab-2:50052')
@@ -18,8 +18,8 @@ def workers_of(text: str) -> tuple[str, ...]:
     workers: list[str] = []
     for one in text.split(","):
         name = one.strip()
-        found = _WORKER.fullmatch(name)
-        if found is None or not 0 < int(found[2]) < 1 << 16:
+        match = _WORKER.fullmatch(name)
+        if match is None or not 0 < int(match[2]) < 1 << 16:
             raise ValueError(f"expected {FORM}, got {_short(name)}")
         if name in workers:
             raise ValueError(f"expected {FORM}, got {name} twice")
