@@ -65,7 +65,7 @@ def test_what_is_grown_is_decoded_once(text: str, load: Loader, monkeypatch: pyt
         return decode(entries, threads)
 
     monkeypatch.setattr(model, "decode", counted)
-    lookahead, budget = results.of(tip), EngineOptions().lookahead_tokens
+    lookahead, budget = results.tree_at(tip), EngineOptions().lookahead_tokens
     asked: deque[list[TokenBranch]] = deque()
     known = 0
     while True:

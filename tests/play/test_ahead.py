@@ -69,7 +69,7 @@ def known(play: Play, tip: Node | None = None) -> set[tuple[int, ...]]:
     waiting: list[tuple[int, ...]] = [()]
     while waiting:
         branch = waiting.pop()
-        if play.session.game.known.lookahead.of(tip).at(branch).distribution is None:
+        if play.session.game.known.lookahead.tree_at(tip).at(branch).distribution is None:
             continue
         found.add(branch)
         waiting += [(*branch, token) for token in range(fake.VOCAB)]
@@ -101,7 +101,7 @@ def test_the_likeliest_is_grown_and_two_requests_are_under_way_until_the_budget_
     play.press(Action.LAYER, Action.DOWN, Action.UP)
     assert len(known(play)) == BUDGET, "it is spent"
     for branch in known(play):
-        found = play.session.game.known.lookahead.of(play.session.game.prompt.tip).at(branch).distribution
+        found = play.session.game.known.lookahead.tree_at(play.session.game.prompt.tip).at(branch).distribution
         assert found is not None and list(found.ids) == list(fake.distribution([*here, *branch], 100).ids)
 
 
@@ -246,7 +246,7 @@ def test_what_the_chain_cuts_is_not_grown() -> None:
             assert token in fake.ranked([*here, *branch[:end]])[:2]
     play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling()))
     play.press(Action.LAYER)
-    assert play.session.game.known.lookahead.of(play.session.game.prompt.tip).known == BUDGET
+    assert play.session.game.known.lookahead.tree_at(play.session.game.prompt.tip).known == BUDGET
 
 
 def through(lens: Chain, constraint: Constraint | None = None, budget: int = BUDGET) -> Play:

@@ -367,7 +367,7 @@ def constrained(costs: dict[int, float]) -> Play:
     for depth, bits in costs.items():
         node = play.session.game.prompt.tip.ancestor(depth)
         play.session.game.known.answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT, 2.0**-bits))
-    play.session.game.known.answers.look_on(lens, play.session.game.prompt.tip, 1000)
+    play.session.game.known.answers.judge_more(lens, play.session.game.prompt.tip, 1000)
     play.session = replace(play.session, options=replace(play.session.options, layer=COST))
     return play
 

@@ -711,7 +711,7 @@ def test_what_a_constraint_cost_is_jumped_through_in_a_long_prompt_at_no_more_co
     nodes = tip.nodes(1)
     for node in nodes[: LONG // 2]:
         answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT, chance.choice([1.0, chance.random()])))
-    while not answers.look_on(lens, tip, 1000):
+    while not answers.judge_more(lens, tip, 1000):
         pass
 
     def sorted_in() -> None:

@@ -95,18 +95,18 @@ def test_only_what_is_new_of_a_path_is_looked_at_again() -> None:
     for node in tip.nodes(1):
         node.attach_taken(Taken(-1.0, 2))
         answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT))
-    assert answers.look_on(lens, tip, 1000) and answers.first_unjudged(lens, tip) is None
+    assert answers.judge_more(lens, tip, 1000) and answers.first_unjudged(lens, tip) is None
     longer = tip.descend([7, 8])
     for node in longer.nodes(100):
         node.attach_taken(Taken(-1.0, 2))
-    assert answers.look_on(lens, longer, 1000)
+    assert answers.judge_more(lens, longer, 1000)
     assert answers.first_unjudged(lens, longer) == 99, "the distribution behind the hundredth token"
     for node in longer.nodes(100):
         answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT))
-    assert answers.look_on(lens, longer, 1000) and answers.first_unjudged(lens, longer) is None
+    assert answers.judge_more(lens, longer, 1000) and answers.first_unjudged(lens, longer) is None
     other = tip.ancestor(50).child(9)
     other.attach_taken(Taken(-1.0, 2))
-    assert answers.look_on(lens, other, 1000) and answers.first_unjudged(lens, other) == 49
+    assert answers.judge_more(lens, other, 1000) and answers.first_unjudged(lens, other) == 49
 
 
 def test_the_cost_of_a_path_is_that_of_its_tokens() -> None:
@@ -134,9 +134,9 @@ def test_a_path_is_looked_at_in_pieces() -> None:
     for node in tip.nodes(1):
         node.attach_taken(Taken(-1.0, 2))
         answers.attach_verdict(lens, node, Verdict(0.0, 0))
-    assert not answers.look_on(lens, tip, 40) and len(answers.judged(lens, tip).cut(tip)) == 40
-    assert not answers.look_on(lens, tip, 40) and not answers.look_on(lens, tip, 0)
-    assert answers.look_on(lens, tip, 40) and list(answers.judged(lens, tip).cut(tip).depths) == list(range(2, 101))
+    assert not answers.judge_more(lens, tip, 40) and len(answers.judged(lens, tip).cut(tip)) == 40
+    assert not answers.judge_more(lens, tip, 40) and not answers.judge_more(lens, tip, 0)
+    assert answers.judge_more(lens, tip, 40) and list(answers.judged(lens, tip).cut(tip).depths) == list(range(2, 101))
 
 
 def test_what_the_model_has_not_said_yet_is_looked_at_later() -> None:
@@ -146,10 +146,10 @@ def test_what_the_model_has_not_said_yet_is_looked_at_later() -> None:
         answers.attach_verdict(lens, node, Verdict(0.0, 0))
     for node in tip.nodes(1)[:5]:
         node.attach_taken(Taken(-1.0, 2))
-    assert answers.look_on(lens, tip, 100) and len(answers.judged(lens, tip).cut(tip)) == 5
+    assert answers.judge_more(lens, tip, 100) and len(answers.judged(lens, tip).cut(tip)) == 5
     for node in tip.nodes(1)[5:]:
         node.attach_taken(Taken(-1.0, 2))
-    assert answers.look_on(lens, tip, 100) and len(answers.judged(lens, tip).cut(tip)) == 9
+    assert answers.judge_more(lens, tip, 100) and len(answers.judged(lens, tip).cut(tip)) == 9
 
 
 def plain(answers: LensResults, lens: Sampled, tip: Node) -> tuple[list[int], list[int], list[int]]:
@@ -185,9 +185,9 @@ def test_what_is_kept_sorted_is_what_a_walk_along_the_path_finds(seed: int) -> N
                 answers.attach_verdict(lens, node, true(lens, node, seed))
             elif chance.random() < 0.05 and node.parent is not None and node.parent.depth > 1:
                 answers.attach(lens, node.parent, told(lens, node, seed))
-        answers.look_on(lens, tip, chance.choice([1, 3, 1000]))
+        answers.judge_more(lens, tip, chance.choice([1, 3, 1000]))
         if chance.random() < 0.5:
-            answers.look_on(lens, tip, 1000)
+            answers.judge_more(lens, tip, 1000)
             unknown, cut, dear = plain(answers, lens, tip)
             found = answers.judged(lens, tip)
             assert answers.first_unjudged(lens, tip) == (unknown[0] - 2 if unknown else None)
@@ -224,10 +224,10 @@ def test_a_path_that_ends_earlier_has_what_comes_before_its_end() -> None:
     for node in tip.nodes(1):
         node.attach_taken(Taken(-1.0, 2))
         answers.attach_verdict(lens, node, Verdict(0.0, 0, 1 / node.depth))
-    answers.look_on(lens, tip, 1000)
+    answers.judge_more(lens, tip, 1000)
     for depth in (300, 150, 40, 2, 1):
         shorter = tip.ancestor(depth)
         found = answers.judged(lens, shorter)
         assert len(found.cut(shorter)) == depth - 1
         assert len(found.dear(shorter)) == math.ceil((depth - 1) / 10)
-        assert answers.look_on(lens, shorter, 0), "it was looked at"
+        assert answers.judge_more(lens, shorter, 0), "it was looked at"

@@ -21,7 +21,7 @@ from tokex_gguf.values.critical import (
 )
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.grouping import FIRST_NUMBER, found, found_last, pattern_of
-from tokex_gguf.values.stops import AfterTokens, AtEnd, AtLine, AtSentence, AtText, StopRule, told
+from tokex_gguf.values.stops import AfterTokens, AtEnd, AtLine, AtSentence, AtText, StopRule, describe_stop
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 
@@ -149,7 +149,7 @@ def grown(model: Model, path: list[int]) -> Node:
 def through(out: Critical, model: Model, most: int, each: int, chance: random.Random) -> None:
     """Lets it be looked at in parts, and answers what is wanted, late or not."""
     for _ in range(100_000):
-        looked = out.look_on(chance.choice((1, 3, 100)))
+        looked = out.scan_places(chance.choice((1, 3, 100)))
         out.advance(most, each, chance.choice((1, 2, 50)))
         wanted = out.wanted(most)
         if wanted is not None and chance.random() < 0.7:
@@ -171,7 +171,7 @@ def doubts(base: Node, begin: int) -> list[tuple[float, int, int]]:
     return sorted(rows)
 
 
-@pytest.mark.parametrize("stop", STOPS, ids=told)
+@pytest.mark.parametrize("stop", STOPS, ids=describe_stop)
 @pytest.mark.parametrize("lead", few(LEADS, of=3))
 def test_all_ways_are_those_of_a_plain_greedy_search(stop: StopRule, lead: bytes) -> None:
     ended = set[RolloutEnd | None]()
@@ -265,8 +265,8 @@ def test_of_equally_doubtful_places_the_first_comes_first() -> None:
     for node in base.nodes(1):
         node.attach_taken(Taken(math.log(0.1), 3))
     out = Critical(base, Rule(b":", AtLine()), PIECES.__getitem__)
-    assert not out.look_on(1)
-    assert out.look_on(100)
+    assert not out.scan_places(1)
+    assert out.scan_places(100)
     assert [one.place.node.depth for one in out.trials(8)] == [2, 3, 4]
     assert [one.place.node.depth for one in out.trials(2)] == [2, 3]
 
@@ -278,13 +278,13 @@ def test_places_without_numbers_are_told_and_come_along_once_they_are_known() ->
     for node in (nodes[0], nodes[3]):
         model.attach(node)
     out = Critical(base, Rule(b"nowhere", AtLine()), PIECES.__getitem__)
-    assert out.look_on(100)
+    assert out.scan_places(100)
     assert (out.lacking, len(out.trials(MOST_PLACES))) == (2, 2)
     model.attach(nodes[2])
-    assert out.look_on(0)
+    assert out.scan_places(0)
     assert (out.lacking, len(out.trials(MOST_PLACES))) == (1, 3)
     model.attach(nodes[1])
-    out.look_on(0)
+    out.scan_places(0)
     assert out.lacking == 0
     assert [one.place.node.depth for one in out.trials(MOST_PLACES)] == [depth for _, depth, _ in doubts(base, 0)]
 
@@ -295,7 +295,7 @@ def test_what_came_before_an_earlier_answer_is_left_out() -> None:
     path = [11, 8, 7, 5, 9, 7, 11, 2, 5, 6]  # "x 7\nAns:2\nx nsAns: "
     base = grown(model, path)
     out = Critical(base, Rule(b"Ans:", AtLine()), PIECES.__getitem__)
-    assert out.look_on(100)
+    assert out.scan_places(100)
     assert sorted(one.place.node.depth for one in out.trials(MOST_PLACES)) == [5, 6, 7, 8, 9, 10]
     assert out.begin == 4
 
@@ -331,7 +331,7 @@ def test_the_answer_as_it_stands(said: str, answer: str, end: RolloutEnd) -> Non
     path = [5]
     attach = by_hand({tuple(path): said})
     out = Critical(Node(None, -1).descend(path), Rule(b"Ans:", AtSentence()), PIECES.__getitem__)
-    out.look_on(10)
+    out.scan_places(10)
     while out.advance(8, 100, 100) and (wanted := out.wanted(8)):
         attach(wanted)
     assert (out.answer(out.standing), out.standing.end) == (answer, end)
@@ -343,7 +343,7 @@ def test_a_number_goes_on_behind_a_digit(lead: bytes, said: str, answer: str) ->
     path = [5, 9]
     attach = by_hand({tuple(path): said})
     out = Critical(Node(None, -1).descend(path), Rule(lead, AtSentence()), PIECES.__getitem__)
-    out.look_on(10)
+    out.scan_places(10)
     while out.advance(8, 100, 100) and (wanted := out.wanted(8)):
         attach(wanted)
     assert out.standing.said == answer
@@ -357,7 +357,7 @@ def test_without_the_lead_the_last_number_is_the_answer_where_the_model_ends() -
     base.ancestor(1).attach(Distribution.of(1.0, [11, 10], [math.log(0.6), math.log(0.4)]))
     place.attach_taken(Taken(math.log(0.6), 1))
     out = Critical(base, Rule(b"Ans:", AtLine()), PIECES.__getitem__)
-    out.look_on(10)
+    out.scan_places(10)
     while out.advance(8, 100, 100) and (wanted := out.wanted(8)):
         attach(wanted)
     (trial,) = out.trials(8)
@@ -373,7 +373,7 @@ def test_without_a_lead_in_the_text_its_own_last_number_is_the_answer_as_it_stan
     base.ancestor(3).attach(Distribution.of(1.0, [8, 9], [math.log(0.6), math.log(0.4)]))
     base.ancestor(4).attach_taken(Taken(math.log(0.6), 1))
     out = Critical(base, Rule(b"Ans:", AtLine()), PIECES.__getitem__)
-    out.look_on(10)
+    out.scan_places(10)
     while out.advance(8, 100, 100) and (wanted := out.wanted(8)):
         attach(wanted)
     (trial,) = out.trials(8)
@@ -405,7 +405,7 @@ def test_where_the_model_ends_all_of_the_text_may_have_the_number(
     base.ancestor(depth).attach_taken(Taken(math.log(0.6), 1))
     out = Critical(base, Rule(b"Ans:", AtLine()), PIECES.__getitem__)
     attach = by_hand({tuple(path): "", (*path[: depth - 1], second): said})
-    out.look_on(10)
+    out.scan_places(10)
     while out.advance(8, 100, 100) and (wanted := out.wanted(8)):
         attach(wanted)
     (trial,) = out.trials(8)
@@ -436,7 +436,7 @@ def test_an_answer_flips_where_its_number_is_another_one(stands: str, second: st
         node.attach(line)
     trunk.child(1)  # what was said of its token comes along
     out = Critical(base, Rule(b"A:", AtLine()), pieces.__getitem__)
-    while not out.look_on(100) or out.advance(8, 100, 100) < 100:
+    while not out.scan_places(100) or out.advance(8, 100, 100) < 100:
         pass
     assert [out.flips(trial) for trial in out.trials(8)] == [flips]
 
@@ -482,7 +482,7 @@ def test_a_lead_in_the_question_of_a_chat_is_none_of_the_answers() -> None:
             node.attach(Distribution.of(1.0, [3, 4, 5], [math.log(0.5), math.log(0.3), math.log(0.2)]))
             node.attach_taken(Taken(math.log(0.5), 1))
         critical = Critical(base, Rule(b"Answer:", AtLine()), pieces.__getitem__)
-        while not critical.look_on(100):
+        while not critical.scan_places(100):
             pass
         return critical
 

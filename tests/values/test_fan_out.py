@@ -21,8 +21,8 @@ from tokex_gguf.values.stops import (
     AtText,
     Finder,
     StopRule,
+    describe_stop,
     stop_of,
-    told,
     written,
 )
 from tokex_gguf.values.tokens import Piece
@@ -145,7 +145,7 @@ def lucky(chance: random.Random, out: FanOut, model: Model, steps: int, check: C
         check()
 
 
-@pytest.mark.parametrize("stop", STOPS, ids=told)
+@pytest.mark.parametrize("stop", STOPS, ids=describe_stop)
 @pytest.mark.parametrize("candidates", few([len(PIECES), 5], of=3))
 def test_all_answers_and_the_coverage_are_those_of_an_enumeration(
     stop: StopRule, candidates: int, monkeypatch: pytest.MonkeyPatch

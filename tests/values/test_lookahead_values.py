@@ -74,7 +74,7 @@ def answer(results: LookaheadResults, tip: Node, model: Model, branch: TokenBran
 def test_answered_at_once_it_is_a_plain_search(seed: int) -> None:
     model, results = Model(seed), LookaheadResults()
     tip = tip_of(model)
-    lookahead = results.of(tip)
+    lookahead = results.tree_at(tip)
     lookahead.begin(None, ())
     known: set[TokenBranch] = {()}
     for _ in range(60):
@@ -90,7 +90,7 @@ def test_with_late_answers_in_any_order_it_is_the_best_of_what_is_known(seed: in
     chance = random.Random(seed)
     model, results = Model(seed), LookaheadResults()
     tip = tip_of(model)
-    lookahead = results.of(tip)
+    lookahead = results.tree_at(tip)
     known: set[TokenBranch] = {()}
     asked: list[TokenBranch] = []
     for _ in range(40):
@@ -115,7 +115,7 @@ def test_going_on_keeps_what_is_known_and_goes_on_in_the_same_order(seed: int) -
     tip, path = tip_of(model), TokenBranch()
     known: set[TokenBranch] = {()}
     for _ in range(6):
-        lookahead = results.of(tip)
+        lookahead = results.tree_at(tip)
         lookahead.begin(None, ())
         for _ in range(12):
             (branch,) = lookahead.wanted(1, ALL, everything)
@@ -132,28 +132,28 @@ def test_going_on_keeps_what_is_known_and_goes_on_in_the_same_order(seed: int) -
         assert tip.distribution is not None
         if chance.random() < 0.3:  # back, and there again
             assert tip.parent
-            results.of(tip)
-            results.of(tip.parent).begin(None, ())
+            results.tree_at(tip)
+            results.tree_at(tip.parent).begin(None, ())
 
 
 def test_a_budget_counts_what_is_known_and_what_is_asked_for() -> None:
     model, results = Model(1), LookaheadResults()
     tip = tip_of(model)
-    lookahead = results.of(tip)
+    lookahead = results.tree_at(tip)
     lookahead.begin(None, ())
     first = lookahead.wanted(4, 6, everything)
     assert len(first) == 4
     for branch in first[:2]:
         answer(results, tip, model, branch)
     assert len(lookahead.wanted(4, 6, everything)) == 2 and not lookahead.wanted(4, 6, everything)
-    again = results.of(tip)
+    again = results.tree_at(tip)
     again.begin(None, ())  # the others do not come
     assert len(again.wanted(9, 6, everything)) == 4
 
 
 def test_what_may_not_be_gone_on_by_is_left_out_until_that_changes() -> None:
     model, results = Model(2), LookaheadResults()
-    lookahead = results.of(tip_of(model))
+    lookahead = results.tree_at(tip_of(model))
     best = model.after(()).most_likely
     lookahead.begin("one", ())
     assert (best,) not in lookahead.wanted(ALL, 9, lambda _, before, row: CLOSED if before.ids[row] == best else OPEN)
@@ -169,7 +169,7 @@ def test_behind_the_last_way_none_is_looked_at(seed: int) -> None:
     for end in (CLOSED, Way.LAST):
         model, results, rows = Model(seed), LookaheadResults(), list[int]()
         tip = tip_of(model)
-        lookahead = results.of(tip)
+        lookahead = results.tree_at(tip)
         lookahead.begin(None, ())
 
         def two(_: TokenBranch, __: Distribution, row: int, end: Way = end, rows: list[int] = rows) -> Way:
@@ -193,7 +193,7 @@ def test_what_the_tree_knows_is_not_asked_for() -> None:
     tip = tip_of(model)
     best = model.best({()})
     tip.descend(list(best)).attach(model.after(best))
-    lookahead = results.of(tip)
+    lookahead = results.tree_at(tip)
     lookahead.begin(None, ())
     (branch,) = lookahead.wanted(1, ALL, everything)
     assert branch == model.best({(), best})
@@ -204,7 +204,7 @@ def test_no_branch_is_deeper_than_its_bound() -> None:
     tip = Node(None, -1).child(7)
     sure = Distribution.of(0.0, [3], [0.0])
     tip.attach(sure)
-    lookahead = results.of(tip)
+    lookahead = results.tree_at(tip)
     lookahead.begin(None, ())
     while branches := lookahead.wanted(4, ALL, everything):
         for branch in branches:
@@ -224,7 +224,7 @@ def test_the_tree_takes_over_what_the_player_goes_to_and_its_own_answers_stay() 
     tip.child(0).attach(own)
     results.recall(end)
     assert tip.child(0).distribution is own
-    assert end.distribution is results.of(tip).at([0, 1, 2]).distribution is not None
+    assert end.distribution is results.tree_at(tip).at([0, 1, 2]).distribution is not None
     assert next(following(results.place(tip).child(0), 1)) == own.most_likely
     assert results.place(end.child(9)).distribution is None
 
@@ -238,13 +238,13 @@ def test_what_is_known_behind_some_tokens_stays_where_the_prompt_goes_on_by_all_
         answer(results, tip, model, branch)
     end = tip.descend(list(word))
     results.recall(end)
-    lookahead = results.of(end)
+    lookahead = results.tree_at(end)
     assert lookahead.at([3, 1]).distribution is model.after((*word, 3, 1))
     lookahead.begin(None, ())
     wanted = lookahead.wanted(4, ALL, everything)
     assert (3,) not in wanted and (3, 1) not in wanted
     answer(results, end, model, (2,), word)
-    assert results.of(tip).at((*word, 2)).distribution is not None, "and what comes is known from there, too"
+    assert results.tree_at(tip).at((*word, 2)).distribution is not None, "and what comes is known from there, too"
 
 
 def test_only_the_latest_tips_are_kept() -> None:
@@ -255,9 +255,9 @@ def test_only_the_latest_tips_are_kept() -> None:
     for token in range(TIPS):
         node = node.child(token % 5)
         node.attach(model.after((token,)))
-        assert isinstance(results.of(node), LookaheadTree)
+        assert isinstance(results.tree_at(node), LookaheadTree)
     assert results.place(first).distribution is first.distribution
-    assert results.of(first).at([1]).distribution is None
+    assert results.tree_at(first).at([1]).distribution is None
     assert len(results._tips) == TIPS
 
 

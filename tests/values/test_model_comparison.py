@@ -39,7 +39,7 @@ def test_the_figures_are_those_of_the_path_however_it_was_gone(
     assert known.first_lacking(nodes[-1]) is None and not known.lacking(nodes[-1], 0, len(nodes))
     for tip in (nodes[-1], nodes[max(0, len(nodes) - 1 - back)], nodes[-1]):
         known.follow(tip)
-        while not known.look_on(step):
+        while not known.compare_more(step):
             pass
         expected, sums = figures(every[: tip.depth - 1]), known.sums
         assert (expected is None) == (sums is None)
@@ -83,6 +83,6 @@ def test_equal_models_differ_by_nothing() -> None:
         taken = None if token is None else Beside(token, same, same)
         known.keep(node, Difference(0.0, 0.0, 5, 5, (), taken), detailed=False)
     known.follow(tip)
-    assert known.look_on(10)
+    assert known.compare_more(10)
     assert known.sums == (2, 0.0, 1.0, 0.0, 1.0) and known.deltas.total == 0.0
     assert known.difference(tip, None) is None, "not all that a table shows is there"

@@ -189,7 +189,7 @@ def test_bad_json_is_one_line(document: str, reason: str) -> None:
     ],
 )
 def test_what_is_not_as_it_was_written_is_told(flags: str, told: list[str]) -> None:
-    assert read_flags(flags).told == told
+    assert read_flags(flags).remarks == told
 
 
 @pytest.mark.parametrize("flags", ["-m model.gguf -c 9", "model.gguf", "llama-cli -m a -s 7"])

@@ -11,7 +11,7 @@ from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.values.fan_out import EMPTY, tokens_of
 from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.lens import RAW
-from tokex_gguf.values.stops import told, written
+from tokex_gguf.values.stops import describe_stop, written
 from tokex_gguf.values.tokens import label, visible
 
 NOT_FINAL = "answers are the model's own: samplers and constraints do not count in their probabilities"
@@ -65,7 +65,10 @@ def with_answers(report: Mapping[str, Any], fan: Fan, count: int) -> dict[str, A
 def lines(fan: Fan, count: int) -> list[str]:
     """The same as lines to read."""
     few = counted(fan.out.answers, "answer")
-    rows = [f"answers until {told(fan.out.stop)}: {few} in {counted(fan.out.looked, 'token')}", fan.out.coverage.text]
+    rows = [
+        f"answers until {describe_stop(fan.out.stop)}: {few} in {counted(fan.out.looked, 'token')}",
+        fan.out.coverage.text,
+    ]
     rows.append(f"{'prob':>10} {'logprob':>9} {'paths':>6} {'tokens':>6}  answer")
     for answer in fan.out.ranked()[:count]:
         tokens = len(tokens_of(answer, fan.out.base))

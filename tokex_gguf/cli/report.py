@@ -61,7 +61,7 @@ def _complete(session: Session) -> bool:
     if session.view is None or session.options.layer not in LENS_LAYERS:
         return session.view is not None
     answers, tip = game.known.answers, game.prompt.tip
-    return answers.look_on(lens, tip, 0) and answers.first_unjudged(lens, tip) is None
+    return answers.judge_more(lens, tip, 0) and answers.first_unjudged(lens, tip) is None
 
 
 def _number(value: float | None) -> float | None:

@@ -363,7 +363,7 @@ def _noise(engine: _Asked) -> float:
 def _strictly(engine: _Asked, session: Session) -> Session:
     """The same prompt with strict answers, and with no other ones."""
     tip = session.game.prompt.tip
-    nodes, start = list(tip.nodes()), tip.first_lax()
+    nodes, start = list(tip.nodes()), tip.first_not_strict()
     if start < tip.depth:
         for reply in _evaluated(engine, tip.path(), start, session):
             for node, distribution in zip(nodes[reply.start :], reply.distributions, strict=False):

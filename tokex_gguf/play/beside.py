@@ -270,7 +270,7 @@ def _against_all(session: Session, pair: Pair, part: Positions) -> Outcome:
     if not fully_idle(session.game) or (newest and newest[1].going) or not isinstance(known, ModelComparison):
         return session, []
     if known.after(part.tip.ancestor(part.end)) and known.detailed(part.tip.ancestor(part.end)):
-        return _tell(replace(session, paired=pair.holding(None)))
+        return _request_strict_of_a(replace(session, paired=pair.holding(None)))
     if (ForAgainst, part.tip, RAW) in session.game.refused:
         return _request_strict_of_a(session)
     return _against(session, part, pair.file, detailed=True)
@@ -341,7 +341,7 @@ def _compare_text(session: Session, way: ByText, second: Game) -> Outcome:
     after_b, effects_b = in_front(after_a, lambda inside: _request_strict(inside, companion))
     if effects_a or effects_b:
         return after_b, effects_a + effects_b
-    if tip.first_lax() < tip.depth or companion.first_lax() < companion.depth:
+    if tip.first_not_strict() < tip.depth or companion.first_not_strict() < companion.depth:
         return _request_strict_of_a(session)
     way.comparison.take((tip, session.game.known.pieces), (companion, second.known.pieces), text_of(session.game, tip))
     return session, []
@@ -349,7 +349,7 @@ def _compare_text(session: Session, way: ByText, second: Game) -> Outcome:
 
 def _request_strict(session: Session, tip: Node) -> Outcome:
     """Requests the strict numbers that a path lacks from the engine in front."""
-    start, newest = tip.first_lax(), session.game.newest(ForStrict)
+    start, newest = tip.first_not_strict(), session.game.newest(ForStrict)
     if start >= tip.depth or (ForStrict, tip, RAW) in session.game.refused:
         return session, []
     if newest and newest[1].going and newest[1].target is tip:

@@ -29,7 +29,7 @@ def rows_by_token(session: Session, place: Prompt) -> dict[int, Beside]:
 
 def of_row(node: Node, token: int, beside: Beside | None) -> Taken | None:
     """A's numbers of a token in the table after a path: from `beside`, else from a strict answer; None until known."""
-    return beside.a if beside else node.said_strictly(token)
+    return beside.a if beside else node.strict_taken_after(token)
 
 
 def of_token(session: Session, node: Node) -> Taken | None:
@@ -39,7 +39,7 @@ def of_token(session: Session, node: Node) -> Taken | None:
         return node.taken
     if (beside := comparison.beside(node)) is not None:
         return beside.a
-    return node.parent.said_strictly(node.token) if node.parent else None
+    return node.parent.strict_taken_after(node.token) if node.parent else None
 
 
 def after(session: Session, node: Node) -> Distribution | None:
@@ -71,5 +71,5 @@ def lacking(session: Session, other: Node | None) -> Iterator[Lacking]:
         yield Lacking(tip, tip.depth - 2)
     for token in apart(session):
         for node in (tip, other):
-            if node is not None and node.depth and node.said_strictly(token) is None:
+            if node is not None and node.depth and node.strict_taken_after(token) is None:
                 yield Lacking(node.child(token), node.depth - 1)

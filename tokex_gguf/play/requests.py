@@ -57,7 +57,7 @@ from tokex_gguf.values.comparison import PathComparison
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.layers import LENS_LAYERS
 from tokex_gguf.values.lens import RAW, Raw, Sampled
-from tokex_gguf.values.lookahead import LONGEST_BRANCH, AsSeen, May, TokenBranch, Way, as_told
+from tokex_gguf.values.lookahead import LONGEST_BRANCH, AsSeen, May, TokenBranch, Way, as_is
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 from tokex_gguf.values.reachability import biased, decidable, surely_cut
 from tokex_gguf.values.tree import Node
@@ -287,7 +287,7 @@ def judge_further(session: Session) -> Session:
     """Judges more of the prompt's tokens, where a layer shows verdicts."""
     lens = session.lens
     if isinstance(lens, Sampled) and session.options.layer in LENS_LAYERS:
-        session.game.known.answers.look_on(lens, session.game.prompt.tip, JUDGED_FURTHER)
+        session.game.known.answers.judge_more(lens, session.game.prompt.tip, JUDGED_FURTHER)
     return replace(session, under_way=replace(session.under_way, judging=False))
 
 
@@ -296,7 +296,7 @@ def judge_on(session: Session) -> Outcome:
     game, lens = session.game, session.lens
     if isinstance(lens, Raw) or session.options.layer not in LENS_LAYERS or not game.ready or game.pressed.autoplay:
         return session, []
-    further = not game.known.answers.look_on(lens, game.prompt.tip, JUDGED_AT_ONCE)
+    further = not game.known.answers.judge_more(lens, game.prompt.tip, JUDGED_AT_ONCE)
     if further == session.under_way.judging:
         return session, []
     session = replace(session, under_way=replace(session.under_way, judging=further))
@@ -475,7 +475,7 @@ def look_further_ahead(session: Session) -> Outcome:
     tip = game.prompt.tip
     if any(_goes_first(one) for one in game.asked.values()) or (ForLookahead, tip, RAW) in game.refused:
         return session, []
-    lookahead, may = game.known.lookahead.of(tip), _may(session)
+    lookahead, may = game.known.lookahead.tree_at(tip), _may(session)
     going = [one.branches for one in _lookaheads(game, tip) if one.best_first and one.going]
     asked = {branch for branches in going for branch in branches if lookahead.at(branch).distribution is None}
     under_way = sum(any(branch in asked for branch in branches) for branches in going)
@@ -511,13 +511,13 @@ def _goes_first(purpose: Purpose) -> bool:
 def _seen(session: Session) -> AsSeen:
     """How lookahead sees a distribution that branches continue: with the lens's biases."""
     lens = session.lens
-    return as_told if isinstance(lens, Raw) else lambda distribution: biased(lens, distribution).distribution
+    return as_is if isinstance(lens, Raw) else lambda distribution: biased(lens, distribution).distribution
 
 
 def _may(session: Session) -> May:
     """Which branches lookahead may continue: not by tokens that end the text, nor by those that the lens cuts."""
     game, lens, view = session.game, session.lens, session.view
-    place = game.known.lookahead.of(game.prompt.tip)
+    place = game.known.lookahead.tree_at(game.prompt.tip)
 
     def may(branch: TokenBranch, before: Distribution, row: int) -> Way:
         token = before.ids[row]
@@ -628,7 +628,7 @@ def compare_further(session: Session) -> Outcome:
     if isinstance(comparison, PathComparison) and comparison.alignment is None:
         session, effects = _align(session, comparison, GATHERED_FURTHER)
     if comparison is not None:
-        comparison.look_on(JUDGED_FURTHER)
+        comparison.compare_more(JUDGED_FURTHER)
     return replace(session, under_way=replace(session.under_way, comparing=False)), effects
 
 
@@ -643,7 +643,7 @@ def compare_on(session: Session) -> Outcome:
         session, effects = _align(session, comparison, GATHERED_AT_ONCE)
         gathering = comparison.alignment is None and session.under_way.aligning != (comparison.a, comparison.b)
     comparison.follow(session.game.prompt.tip)
-    further = not comparison.look_on(JUDGED_AT_ONCE) or gathering
+    further = not comparison.compare_more(JUDGED_AT_ONCE) or gathering
     if further == session.under_way.comparing:
         return session, effects
     session = replace(session, under_way=replace(session.under_way, comparing=further))

@@ -1013,7 +1013,7 @@ def _with_chosen(prompt: Prompt, rows: list[Candidate]) -> tuple[Candidate, ...]
     extra = [
         token for token in dict.fromkeys((prompt.selected, prompt.popped)) if token is not None and token not in shown
     ]
-    numbers = ((token, prompt.tip.said_strictly(token) or prompt.tip.said(token)) for token in extra)
+    numbers = ((token, prompt.tip.strict_taken_after(token) or prompt.tip.taken_after(token)) for token in extra)
     return (*rows, *(taken.row(token) for token, taken in numbers if taken))
 
 

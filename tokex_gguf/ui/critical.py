@@ -11,7 +11,7 @@ from tokex_gguf.ui.fan_out import NO_ENGINE, on_one_line, raw_numbers_notice
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.critical import Rollout, RolloutEnd, Trial
 from tokex_gguf.values.formatting import counted, number
-from tokex_gguf.values.stops import told
+from tokex_gguf.values.stops import describe_stop
 from tokex_gguf.values.tokens import glimpse, label, visible
 
 WIDE_CELLS = 100
@@ -68,7 +68,7 @@ def _standing_line(critical: CriticalTokens) -> Line:
     return [
         ("", " the answer as it stands: "),
         *answer_parts,
-        ("class:dim", f"  {where}until {clip(told(search.rule.stop), 24)}"),
+        ("class:dim", f"  {where}until {clip(describe_stop(search.rule.stop), 24)}"),
         ("class:dim", f", from token {search.begin + 1:,} on" if search.begin else ""),
     ]
 

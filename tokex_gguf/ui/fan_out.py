@@ -14,7 +14,7 @@ from tokex_gguf.values.fan_out import EMPTY, weakest
 from tokex_gguf.values.formatting import counted, number
 from tokex_gguf.values.grouping import FIRST_NUMBER
 from tokex_gguf.values.lens import RAW
-from tokex_gguf.values.stops import told
+from tokex_gguf.values.stops import describe_stop
 from tokex_gguf.values.tokens import glimpse, label, visible
 
 BAR_CELLS = 8
@@ -83,7 +83,7 @@ def _state(session: Session, fan: Fan, width: int) -> Line:
     if state is FanState.RUNNING and session.game.engine is EngineStatus.DEAD:
         style, state_text = "class:fault", NO_ENGINE
     parts: list[tuple[int, Line]] = [
-        (8, [("class:dim", f"until {clip(told(out.stop), 24)}")]),
+        (8, [("class:dim", f"until {clip(describe_stop(out.stop), 24)}")]),
         (7, [("class:dim", answers)]),
         (6, [("class:dim", spent)]),
         (9, [(style, clip(state_text, width - 1))]),

@@ -1,4 +1,4 @@
-"""Which tokens of one path are the same as those of another: by their ids, in order. Pure."""
+"""Alignment of two paths: which tokens both have, by id and in order. Pure."""
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
@@ -11,24 +11,24 @@ from typing import NamedTuple
 from tokex_gguf.values.record import record
 from tokex_gguf.values.sequence import common_prefix
 
-CELLS = 60_000
-"""Tokens of one part times those of the other, up to which each is looked for in the other."""
+LARGEST_PRODUCT = 60_000
+"""Tokens of one part times tokens of the other, up to which all tokens are matched."""
 GRAMS = (8, 3, 1)
-"""Of larger parts, so many tokens in a row are looked for that both have once."""
+"""In larger parts, anchors are sought: so many tokens in a row that each part has exactly once."""
 
 
 class CommonBlock(NamedTuple):
-    """Tokens that both have, without a gap."""
+    """Consecutive tokens that both have."""
 
     a: int
-    """The position of the first one in A."""
+    """The position of the first in A."""
     b: int
     size: int
 
 
 @record(slots=False, eq=False)
 class Alignment:
-    """What two paths, A and B, have in common. Positions begin at 0."""
+    """The tokens that two paths, A and B, have in common. Positions start at 0."""
 
     blocks: tuple[CommonBlock, ...]
     """In order, each as long as it can be."""
@@ -36,21 +36,21 @@ class Alignment:
     """Tokens of A."""
     b: int
     rough: bool = False
-    """Whether a part was too long to look for every token of it: more could be the same."""
+    """Whether a part was too long to match every token: more could be the same."""
 
     @cached_property
     def _starts(self) -> list[int]:
-        """Where the blocks begin in A."""
+        """The positions of the blocks in A."""
         return [block.a for block in self.blocks]
 
     @cached_property
     def _sums(self) -> list[int]:
-        """How many tokens the blocks before each one have."""
+        """By block, the tokens in all blocks before it."""
         return [0, *accumulate(block.size for block in self.blocks)]
 
     @cached_property
     def _gaps(self) -> dict[int, int]:
-        """By the positions in A, how many tokens B has right before them and A lacks; 0 is left out."""
+        """By position in A, how many tokens right before it only B has; without zeros."""
         ends = [0, *(block.b + block.size for block in self.blocks)]
         begins = [*self.blocks, CommonBlock(self.a, self.b, 0)]
         return {block.a: block.b - end for block, end in zip(begins, ends, strict=True) if block.b > end}
@@ -61,7 +61,7 @@ class Alignment:
         return self.shared_before(self.a)
 
     def shared_before(self, position: int) -> int:
-        """How many tokens of A before a position B has, too."""
+        """How many tokens of A before a position are in B."""
         index = self._block(position - 1)
         if index < 0:
             return 0
@@ -90,19 +90,19 @@ class Alignment:
         """
         return self._gaps.get(position, 0)
 
-    def behind(self, common: int) -> "Alignment":
-        """The alignment of two paths that have so many tokens in common before these."""
+    def with_prefix(self, common: int) -> "Alignment":
+        """The alignment after a common prefix of `common` tokens is put before both paths."""
         moved = [CommonBlock(a + common, b + common, size) for a, b, size in self.blocks]
         blocks = _joined([CommonBlock(0, 0, common), *moved]) if common else moved
         return Alignment(tuple(blocks), self.a + common, self.b + common, self.rough)
 
     def _block(self, position: int) -> int:
-        """The last block that begins at a position of A or before; -1: none does."""
+        """The index of the last block that starts at or before a position of A; -1: none."""
         return bisect_right(self._starts, position) - 1
 
 
 def aligned(a: list[int], b: list[int]) -> Alignment:
-    """Aligns two paths. What they begin and end with alike is found at once, however long it is."""
+    """Aligns two paths. A common prefix or suffix takes little time, however long it is."""
     blocks, rough = [], False
     waiting = [(0, len(a), 0, len(b))]
     while waiting:
@@ -115,46 +115,46 @@ def aligned(a: list[int], b: list[int]) -> Alignment:
         blocks.append(CommonBlock(high, end, same))
         if low == high or start == end:
             continue
-        if (high - low) * (end - start) <= CELLS:
-            found = SequenceMatcher(None, a[low:high], b[start:end], autojunk=False).get_matching_blocks()
-            blocks += [CommonBlock(low + one.a, start + one.b, one.size) for one in found]
+        if (high - low) * (end - start) <= LARGEST_PRODUCT:
+            matches = SequenceMatcher(None, a[low:high], b[start:end], autojunk=False).get_matching_blocks()
+            blocks += [CommonBlock(low + match.a, start + match.b, match.size) for match in matches]
             continue
         anchors = _anchors(a[low:high], b[start:end])
         if not anchors:
             rough = True
             continue
-        # Each anchor begins a part, so that what follows it alike is found with it.
+        # Each anchor begins a part, so that equal tokens after it are found with it.
         places = [(low, start), *((low + x, start + y) for x, y in anchors), (high, end)]
-        waiting += [(x, then_x, y, then_y) for (x, y), (then_x, then_y) in pairwise(places)]
+        waiting += [(x, next_x, y, next_y) for (x, y), (next_x, next_y) in pairwise(places)]
     return Alignment(tuple(_joined(sorted(block for block in blocks if block.size))), len(a), len(b), rough)
 
 
 def quick(a: list[int], b: list[int], most: int) -> bool:
-    """Whether there is so little between what two paths begin and end with alike that they are aligned in no time."""
+    """Whether at most `most` tokens are between the common prefix and suffix, so that aligning is quick."""
     start = common_prefix(a, b)
     end = common_prefix(a[start:][::-1], b[start:][::-1])
     return len(a) + len(b) - 2 * (start + end) <= most
 
 
 def _anchors(a: list[int], b: list[int]) -> list[tuple[int, int]]:
-    """Places where both have the same tokens in a row, which neither has twice; in order in both."""
+    """Positions of equal runs of tokens that neither path has twice; in order in both."""
     for size in GRAMS:
         in_a, in_b = _once(a, size), _once(b, size)
-        if found := _rising([(place, in_b[gram]) for gram, place in in_a.items() if gram in in_b]):
-            return found
+        if anchors := _rising([(place, in_b[gram]) for gram, place in in_a.items() if gram in in_b]):
+            return anchors
     return []
 
 
 def _once(tokens: list[int], size: int) -> dict[tuple[int, ...], int]:
-    """What so many tokens in a row there are once, and where, from the first to the last."""
+    """The runs of `size` tokens that occur once, with their positions, in order."""
     grams = list(zip(*(tokens[offset:] for offset in range(size)), strict=False))
     counts = Counter(grams)
     return {gram: place for place, gram in enumerate(grams) if counts[gram] == 1}
 
 
 def _rising(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Of pairs whose first numbers rise, the most that there are with rising second ones, too."""
-    last: list[int] = []  # of the best row of each length, the second number it ends with
+    """The longest subsequence with rising second numbers, of pairs whose first numbers rise."""
+    last: list[int] = []  # by length, the last second number of the best subsequence
     ends: list[int] = []  # and its index
     before: list[int] = []
     for index, (_, second) in enumerate(pairs):
@@ -170,14 +170,14 @@ def _rising(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _joined(blocks: Iterable[CommonBlock]) -> Iterator[CommonBlock]:
-    """Blocks without those that go on where another one ends."""
-    now: CommonBlock | None = None
+    """Joins blocks that directly follow each other."""
+    current: CommonBlock | None = None
     for block in blocks:
-        if now and (now.a + now.size, now.b + now.size) == (block.a, block.b):
-            now = CommonBlock(now.a, now.b, now.size + block.size)
+        if current and (current.a + current.size, current.b + current.size) == (block.a, block.b):
+            current = CommonBlock(current.a, current.b, current.size + block.size)
             continue
-        if now:
-            yield now
-        now = block
-    if now:
-        yield now
+        if current:
+            yield current
+        current = block
+    if current:
+        yield current

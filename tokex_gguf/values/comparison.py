@@ -1,6 +1,6 @@
-"""Two paths of one tree beside each other: A, which is played, and B. Only strict answers are compared.
+"""Comparison of two paths of one tree: A, which is played, and B. Only strict answers are compared.
 
-Where A goes on behind its end, B goes on with the same tokens: what they would have cost there is what is asked.
+Tokens that are appended to A are appended to B as well, to compare what they cost there.
 """
 
 from collections import OrderedDict
@@ -12,28 +12,28 @@ from tokex_gguf.values.difference import Beside, Difference
 from tokex_gguf.values.tree import Node
 
 PAIRS = 8
-"""Pairs of paths that are kept, the latest."""
+"""The latest pairs of paths, which are kept."""
 MOST_DIFFERENCES = 1024
-"""Places whose differences are kept, the latest."""
+"""The latest differences, which are kept."""
 
 
 class Comparison(Protocol):
-    """What the screen and the keys need to know of A and B. Nodes are those of A's path, the one that is played."""
+    """A comparison of A and B for the screen and the keys. Nodes are those of A's path, which is played."""
 
     deltas: Deltas
     """As far as they are known."""
 
     def follow(self, tip: Node) -> None:
-        """Takes in where A's path ends now."""
+        """Sets the end of A's path."""
 
-    def look_on(self, most: int) -> bool:
-        """Looks at so many further tokens at the most; returns whether that was all that can be seen now."""
+    def compare_more(self, most: int) -> bool:
+        """Compares up to `most` more tokens; returns whether none is left whose numbers are known."""
 
     def delta(self, node: Node) -> float | None:
         """By how many bits A makes a token likelier than B; None until known, and for one that B lacks."""
 
     def beside(self, node: Node) -> Beside | None:
-        """What A and B say of a token in its place; None until known, and where B has no such place."""
+        """What A and B say of a token; None until known, and where B lacks the place."""
 
     def inserted(self, node: Node) -> bool:
         """Whether B lacks a token."""
@@ -42,29 +42,29 @@ class Comparison(Protocol):
         """How many tokens B has, and A lacks, right before a token."""
 
     def difference(self, node: Node, taken: Node | None) -> Difference | None:
-        """How both differ after a path, before the token `taken` of it where that is looked at; None until known."""
+        """How both differ after a path; `taken`: its next token, None at the tip. None until known."""
 
     def divergence(self, node: Node, taken: Node | None) -> Difference | None:
-        """The same as far as the divergence and the first tokens are known, with fewer rows than a table shows."""
+        """As `difference`, but earlier: the rows may be fewer than a table shows."""
 
     def rows(self, node: Node, taken: Node | None) -> tuple[Beside, ...]:
-        """What both say there of tokens, as far as is known."""
+        """What both say of the likeliest tokens there, as far as it is known."""
 
     def row(self, node: Node, taken: Node | None, token: int) -> Beside | None:
-        """The same of one token, which may be unlikely; None until known."""
+        """What both say there of one token, which may be unlikely; None until known."""
 
     def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:
         """The tokens that A and B make most likely there; None until known."""
 
     def comparable(self, node: Node, taken: Node | None) -> bool:
-        """Whether there is such a place in B, with something that comes after it: nothing predicts a first token."""
+        """Whether B has the place, and a distribution there: none predicts a first token."""
 
     def shared(self, tip: Node) -> int:
-        """How many tokens there are to compare, up to the end of a path."""
+        """How many tokens of a path can be compared."""
 
     @property
     def compared(self) -> int:
-        """How many of them `deltas` is of."""
+        """How many of them are in `deltas`."""
 
 
 class Lacking(NamedTuple):
@@ -72,63 +72,63 @@ class Lacking(NamedTuple):
 
     path: Node
     start: int
-    """The first position whose distribution is lacking."""
+    """The first position without a strict distribution."""
 
 
 class Differences:
-    """How distributions differ, by the paths that they come after. The latest are kept."""
+    """Differences of distributions, by the two paths before them. The latest are kept."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[Node, Node], Difference] = OrderedDict()
 
     def attach(self, a: Node, b: Node, difference: Difference) -> None:
-        """Keeps how what comes after two paths differs."""
+        """Stores the difference of the distributions after two paths."""
         self._kept[a, b] = difference
         if len(self._kept) > MOST_DIFFERENCES:
             self._kept.popitem(last=False)
 
     def get(self, a: Node, b: Node) -> Difference | None:
-        """How what comes after two paths differs; None until told."""
-        found = self._kept.get((a, b))
-        if found is None and (turned := self._kept.get((b, a))) is not None:
-            found = turned.reverse
-            self.attach(a, b, found)
-        return found
+        """The difference of the distributions after two paths; None until known."""
+        difference = self._kept.get((a, b))
+        if difference is None and (reversed_ := self._kept.get((b, a))) is not None:
+            difference = reversed_.reverse
+            self.attach(a, b, difference)
+        return difference
 
 
 class PathComparison:
-    """Two paths of one tree. What goes on behind A's end goes on behind B's with the same tokens."""
+    """Two paths of one tree. Tokens appended to A are appended to B as well."""
 
     def __init__(self, a: Node, b: Node, differences: Differences) -> None:
         """`a` and `b`: where the two paths ended when their comparison began."""
         self.a, self.b = a, b
         self.common = a.common(b)
-        """Tokens that both begin with: there all is the same."""
+        """The length of the common prefix, where nothing differs."""
         self.deltas = Deltas()
         self.alignment: Alignment | None = None
-        """None while it is on its way."""
+        """None until it is computed."""
         self._tails: tuple[list[int], list[int]] = ([], [])
-        """The tokens of both behind what they begin with, from the last one on, as far as they were gathered."""
+        """The tokens of both after the common prefix, gathered so far, the last one first."""
         self._gathered = [a, b]
-        """Up to here they were."""
+        """The nodes that gathering has reached."""
         self._differences = differences
         self._along: dict[Node, Node] = {a: b}
-        """Of paths behind A's end, those behind B's."""
+        """From paths after A's end to those after B's."""
         self._partners: dict[Node, Node | None] = {}
-        """Of tokens of A, those of B, as far as they were looked for."""
+        """From tokens of A to those of B, as far as `partner` was called."""
         self._ends: tuple[Node, Node] | None = None
-        """Where the two paths end now."""
+        """The current ends of both paths."""
         self._seen = self.common
-        """Up to this depth of A the tokens were looked at."""
+        """The depth of A up to which tokens are compared."""
         self._first = max(0, self.common - 1)
-        """Before this depth no answer is needed."""
+        """The depth before which no answers are needed."""
         self._strict_a = self._strict_b = self._first
-        """Up to these depths all answers are strict."""
+        """The depths up to which all answers are strict."""
 
     # --- alignment
 
     def gather(self, most: int) -> bool:
-        """Gathers so many further tokens of both paths at the most; returns whether those are all to be aligned."""
+        """Gathers up to `most` more tokens of each path for alignment; returns whether all are gathered."""
         for index, tail in enumerate(self._tails):
             node = self._gathered[index]
             end = max(self.common, node.depth - most)
@@ -141,36 +141,36 @@ class PathComparison:
 
     @property
     def gathered(self) -> bool:
-        """Whether all tokens that are to be aligned are."""
+        """Whether all tokens for the alignment are gathered."""
         return all(node.depth == self.common for node in self._gathered)
 
     @property
     def tails(self) -> tuple[list[int], list[int]]:
-        """The tokens of both behind what they begin with, once they are gathered."""
+        """The tokens of both after the common prefix, once they are gathered."""
         a, b = self._tails
         return a[::-1], b[::-1]
 
     def path(self, node: Node) -> list[int]:
-        """The tokens of a path of A or B. Those of B are put together: its tree is not walked through for them."""
+        """The tokens of a path of A or B. Those of B come from the gathered tails, without a walk through the tree."""
         if node.depth <= self.common or node.descends_from(self.a.ancestor(self.common + 1)):
             return node.path()
-        behind = self._tails[1][::-1][: node.depth - self.common]
-        further = [one.token for one in node.nodes(self.b.depth)]
-        return [*self.a.ancestor(self.common).path(), *behind, *further]
+        tail = self._tails[1][::-1][: node.depth - self.common]
+        appended = [each.token for each in node.nodes(self.b.depth)]
+        return [*self.a.ancestor(self.common).path(), *tail, *appended]
 
     def align(self, tails: Alignment) -> None:
-        """Takes in which tokens behind what they begin with both have.
+        """Sets the alignment of the tails.
 
-        An answer to a question from before this pair was forgotten is not taken in: it is asked again.
+        Ignored unless the tails are gathered: it may answer a request for an earlier object of the same pair.
         """
         if not self.gathered:
             return
-        self.alignment = tails.behind(self.common)
+        self.alignment = tails.with_prefix(self.common)
 
     # --- places
 
     def follow(self, tip: Node) -> None:
-        """Takes in where A's path ends now; it begins `a`, or goes on from it."""
+        """Sets the end of A's path: a prefix or a continuation of `a`."""
         if self.alignment is None or (self._ends and self._ends[0] is tip):
             return
         if tip.depth > self.a.depth:
@@ -198,23 +198,23 @@ class PathComparison:
             return node
         if node.depth > self.a.depth:
             return self._along.get(node)
-        if self.alignment is None or not self.a.descends_from(node):  # it is typed beside A, and not entered
+        if self.alignment is None or not self.a.descends_from(node):  # a path that is typed, and not entered
             return None
         if node not in self._partners:
             position = self.alignment.partner(node.depth - 1)
             before = self._partners.get(node.parent) if node.parent else None
             if position is None:
-                found = None
+                partner = None
             elif before and before.depth == position:
-                found = before.children[node.token]
+                partner = before.children[node.token]
             else:
-                found = self.b.ancestor(position + 1)
-            self._partners[node] = found
+                partner = self.b.ancestor(position + 1)
+            self._partners[node] = partner
         return self._partners[node]
 
     def place(self, node: Node, taken: Node | None) -> Node | None:
-        """The path of B after which to look, beside that of A which ends with `node` and goes on with `taken`."""
-        if taken is None and node in self._along:  # both at their ends
+        """The path of B to compare with A's path `node`, whose next token is `taken`; None where B lacks the place."""
+        if taken is None and node in self._along:  # both tips
             return self._along[node]
         if node.depth <= self.common:
             return node
@@ -239,9 +239,9 @@ class PathComparison:
         return self.alignment.missing_before(node.depth - 1) if self.alignment and node.depth <= self.a.depth else 0
 
     def shared(self, tip: Node) -> int:
-        """As `Comparison` has it. What both begin with does not count: there is nothing to compare.
+        """As `Comparison` has it. Tokens of the common prefix do not count, nor the first token of either path.
 
-        Nor does what is the first token of either: nothing is said of that.
+        The first token has no distribution before it.
         """
         if self.alignment is None:
             return 0
@@ -258,7 +258,7 @@ class PathComparison:
         return len(self.deltas)
 
     def unshared(self, tip: Node) -> tuple[int, int]:
-        """How many of A's tokens B lacks, and A of B's, up to where B is compared."""
+        """How many tokens of A are not in B, and of B not in A, up to the compared ends."""
         if self.alignment is None or self._ends is None:
             return 0, 0
         depth = min(tip.depth, self.a.depth)
@@ -272,12 +272,12 @@ class PathComparison:
         if node.depth <= self.common:
             return 0.0
         partner = self.partner(node)
-        told = None if partner is None else _beside(node, partner)
-        return None if told is None else told.delta_bits
+        both = None if partner is None else _beside(node, partner)
+        return None if both is None else both.delta_bits
 
     def beside(self, node: Node) -> Beside | None:
         """As `Comparison` has it."""
-        # Behind what both begin with, the place is the same, whatever B goes on with.
+        # The first place after the common prefix is the same, whatever token B has there.
         partner = node if node.depth <= self.common + 1 else self.partner(node)
         return None if partner is None else _beside(node, partner)
 
@@ -289,7 +289,7 @@ class PathComparison:
     divergence = difference
 
     def rows(self, node: Node, taken: Node | None) -> tuple[Beside, ...]:
-        """As `Comparison` has it. Before it is told how both differ, those that both have among the likely ones."""
+        """As `Comparison` has it. Without a difference, the tokens that are candidates of both."""
         difference, place = self.difference(node, taken), self.place(node, taken)
         if difference is not None:
             return difference.rows
@@ -305,7 +305,7 @@ class PathComparison:
     def row(self, node: Node, taken: Node | None, token: int) -> Beside | None:
         """As `Comparison` has it."""
         place = self.place(node, taken)
-        a, b = node.said_strictly(token), None if place is None else place.said_strictly(token)
+        a, b = node.strict_taken_after(token), None if place is None else place.strict_taken_after(token)
         return None if a is None or b is None else Beside(token, a, b)
 
     def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:
@@ -315,8 +315,8 @@ class PathComparison:
             return None
         return node.strict.most_likely, place.strict.most_likely
 
-    def look_on(self, most: int) -> bool:
-        """Looks at so many further tokens at the most; returns whether that was all that can be seen now."""
+    def compare_more(self, most: int) -> bool:
+        """As `Comparison` has it."""
         if self._ends is None:
             return True
         tip, other = self._ends
@@ -328,13 +328,13 @@ class PathComparison:
             if partner is not None:
                 if partner.depth > self._strict_b:
                     return not (more_a or more_b)
-                if told := _beside(node, partner):
-                    self.deltas.add(node.depth, told.delta_bits, flip=_flip(node.parent, partner.parent))
+                if both := _beside(node, partner):
+                    self.deltas.add(node.depth, both.delta_bits, flip=_flip(node.parent, partner.parent))
             self._seen = node.depth
         return not (more_a or more_b or self._seen < min(self._strict_a, tip.depth))
 
     def _strict(self, tip: Node, known: int, most: int) -> tuple[int, bool]:
-        """Up to what depth all answers of a path are strict, and whether more of them may be."""
+        """The depth up to which all answers of a path are strict, and whether more may be."""
         end = min(tip.depth, known + most)
         for node in tip.ancestor(end).nodes(known):
             if node.strict is None or (node.strict_taken is None and node.depth > max(1, self.common)):
@@ -343,31 +343,31 @@ class PathComparison:
         return known, known < tip.depth
 
     def lacking(self) -> Lacking | None:
-        """What is to be asked for next; None where all is there, or not looked at yet."""
+        """The strict answers to request next; None where all are known, or `compare_more` has not reached them."""
         for tip, known in zip(self._ends or (), (self._strict_a, self._strict_b), strict=False):
             if known < tip.depth:
                 node = tip.ancestor(known + 1)
-                untold = node.strict_taken is None and node.depth > max(1, self.common)
-                return Lacking(tip, known - 1 if untold else known)
+                lacks_taken = node.strict_taken is None and node.depth > max(1, self.common)
+                return Lacking(tip, known - 1 if lacks_taken else known)
         return None
 
 
 def _beside(a: Node, b: Node) -> Beside | None:
-    """What was said of the same token at the ends of two paths; None until known."""
+    """What two paths say of their last token, which is the same; None until known."""
     if a.strict_taken is None or b.strict_taken is None:
         return None
     return Beside(a.token, a.strict_taken, b.strict_taken)
 
 
 def _flip(a: Node | None, b: Node | None) -> bool:
-    """Whether another token is the most likely after one path than after another."""
+    """Whether two paths have different most likely tokens after them."""
     if a is None or b is None or a.strict is None or b.strict is None:
         return False
     return a.strict.most_likely != b.strict.most_likely
 
 
 class Comparisons:
-    """What was compared: pairs of paths, the latest of them, and places. It only gains."""
+    """The latest comparisons of paths, and the latest differences."""
 
     def __init__(self) -> None:
         self.differences = Differences()

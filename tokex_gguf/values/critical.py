@@ -1,14 +1,15 @@
 r"""Critical tokens: places of a path at which another choice would have led to another answer. Pure.
 
-A place is doubtful where two tokens are likely: the one that stands there, and the likeliest of all others, which is
-its second choice. The less likely of the two says how doubtful it is: `min(p, p second)`, 0.5 at the most. So neither
-a place where the model knows what comes is doubtful, nor one where a text says what the model would not.
+A place is doubtful where two tokens are likely: the path's own, and the likeliest of all others, which is the second
+choice. The less likely of the two says how doubtful the place is: `min(p, p second)`, at most 0.5. So a place is not
+doubtful where the model is sure, nor where the text has a token that the model finds unlikely.
 
-From each place the second choice is gone on from greedily, by the most likely token again and again, as far as its
-answer ends. What the answer of a text is, is found in the same way for the path itself: it stands behind a **lead**,
-such as “Answer:”, and ends at a stop. Where the model ends without the lead, it is the last number of the text.
+The second choice of each place is continued greedily until its answer ends; this is a rollout. The path itself has an
+answer by the same rule: it comes after a **lead**, such as “Answer:”, and ends at a stop. Where the model ends without
+the lead, the answer is the last number of the text.
 
-Nothing here is decoded, and nothing waits: whoever has an engine asks for what is `wanted`, and tells when it came.
+Nothing here decodes or waits: the caller asks an engine for the table that is `wanted`, and calls `advance` when it is
+there.
 
 >>> from tokex_gguf.values.distribution import Distribution
 >>> from tokex_gguf.values.stops import AtLine
@@ -16,11 +17,11 @@ Nothing here is decoded, and nothing waits: whoever has an engine asks for what 
 >>> base = Node(None, -1).descend([0, 1])
 >>> half = Distribution.of(1.0, [1, 2], [math.log(0.6), math.log(0.4)])
 >>> line = Distribution.of(0.0, [3, 1], [0.0, -9.0])
->>> for node, told in ((base.parent, half), (base, line), (base.parent.child(2), line)):
-...     node.attach(told)
->>> known = base.parent.child(1)  # what was said of its token comes along
+>>> for node, distribution in ((base.parent, half), (base, line), (base.parent.child(2), line)):
+...     node.attach(distribution)
+>>> known = base.parent.child(1)  # sets `taken`
 >>> out = Critical(base, Rule(b"A:", AtLine()), pieces.__getitem__)
->>> while not out.look_on(100) or out.advance(8, 100, 100) < 100:
+>>> while not out.scan_places(100) or out.advance(8, 100, 100) < 100:
 ...     pass
 >>> out.answer(out.standing), [(out.answer(trial.run), out.flips(trial)) for trial in out.trials(8)]
 ('7', [('8', True)])
@@ -39,56 +40,56 @@ from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 
 MOST_PLACES = 64
-"""Places that are looked at, at the most."""
+"""The most places that are kept."""
 LOOKED_BACK = 400
-"""Bytes before a path's end in which its lead is looked for."""
+"""The last bytes of a path in which its lead is searched."""
 LONGEST_LEAD = 100
-"""Characters of a lead, at the most."""
+"""The most characters of a lead."""
 _CONTINUED = bytes(range(0x80, 0xC0))
-"""Bytes with which no character of UTF-8 begins."""
+"""Continuation bytes of UTF-8."""
 RECHECKED = 64
-"""Places without numbers that are looked at again at once."""
+"""Places without numbers that one call checks again."""
 
 Pieces = Callable[[int], Piece]
 
 
 @record
 class Rule:
-    """What the answer of a text is."""
+    """How to find the answer in a text."""
 
     lead: bytes
-    """What stands before it; empty: it begins with the other choice itself."""
+    """The text before the answer; empty: the answer begins with the second choice."""
     stop: StopRule
-    """Where it ends."""
+    """Where the answer ends."""
     pattern: str = FIRST_NUMBER
-    """A regular expression that finds in it what is compared."""
+    """A regular expression for the part of the answer that is compared."""
 
 
 class RolloutEnd(Enum):
-    """Why a way on ends."""
+    """Why a rollout ended."""
 
     ANSWERED = "answered"
     ENDED = "the model ends"
-    """Before the lead came: the answer is the last number of all the text, if there is one."""
+    """Before the lead: the answer is the last number of the text, if it has one."""
     LONG = "no end"
-    """So many tokens were allowed, and no more."""
+    """It has as many tokens as are allowed."""
     FULL = "the context is full"
 
 
 class DoubtfulPlace(NamedTuple):
-    """A token of the path, and what else could stand there."""
+    """A token of the path, and its second choice."""
 
     doubt: float
-    """Natural logarithm of the less likely one's probability."""
+    """Natural logarithm of the probability of the less likely of both."""
     node: Node
-    """The path up to it, with it."""
+    """The path up to and with the token."""
     second: int
     """The likeliest other token."""
     second_logprob: float
 
 
 def place_of(node: Node) -> DoubtfulPlace | None:
-    """What else could stand in place of a path's last token; None: nothing, or that is not known yet."""
+    """The doubtful place at a path's last token; None: no other token is possible, or numbers are not known yet."""
     before = node.parent.distribution if node.parent else None
     if before is None or node.taken is None:
         return None
@@ -99,9 +100,9 @@ def place_of(node: Node) -> DoubtfulPlace | None:
 
 
 def lead_of(base: Node, piece: Pieces) -> bytes:
-    r"""What stands before the answer at the end of a path.
+    r"""The lead at the end of a path.
 
-    Of its last line, it is the last word that ends with a colon; else the last word, with the space before it.
+    It is the last word of the last line that ends with a colon; else the last word, with the space before it.
 
     >>> pieces = [Piece(b"Reason: 4.\nAnswer"), Piece(b": "), Piece(b"7")]
     >>> lead_of(Node(None, -1).descend([0, 1, 2]), pieces.__getitem__)
@@ -122,31 +123,31 @@ def lead_of(base: Node, piece: Pieces) -> bytes:
 
 
 class Rollout:
-    """A way on from a path: along another one as far as that goes, then by a token, then by the most likely ones."""
+    """A continuation of `trunk`: along a given path, then by a given token, then greedily."""
 
     def __init__(self, trunk: Node, before: bytes, rule: Rule, piece: Pieces, along: Node, then: int | None) -> None:
-        """`before`: the end of the text before the first token, as a lead may begin there.
+        """`along`: the given path; `then`: the token after it; None: the most likely one.
 
-        `then`: the token behind `along`; None: the most likely one.
+        `before`: the end of the text before the first token, as a lead may begin there.
         """
         self.trunk = self.node = trunk
-        """Where it begins, and how far it has come."""
+        """Its start, and its current end."""
         self.last = trunk
-        """The path that has all of the answer, without what ended it."""
+        """The path up to the end of the answer, without the stop."""
         self.end: RolloutEnd | None = None
         self.greedy = 0
-        """Tokens that were gone on by as they are the most likely ones."""
+        """How many tokens were appended greedily."""
         self.text = b""
-        """What was said behind the trunk."""
+        """The text after the trunk."""
         self.given = 0
-        """So many bytes of that belong to the path that it goes along."""
+        """Bytes of `text` that belong to the given path."""
         self.number: str | None = None
-        """What the pattern finds, once it ended."""
+        """The match of the pattern, once the rollout ended."""
         self._rule, self._piece, self._along, self._then = rule, piece, along, then
         self._finder = Finder(rule.stop)
         self._tail = _last(before, len(rule.lead) - 1)
         self._answer: bytes | None = None
-        """What came behind the lead; None before that came."""
+        """The text after the lead; None before the lead."""
         self._begun = b""
         self._counted = 0
         if not rule.lead:
@@ -154,7 +155,7 @@ class Rollout:
 
     @property
     def token(self) -> int | None:
-        """The next token; None where the table is needed that says which."""
+        """The next token; None where it needs a table that is not known."""
         if self.node.depth < self._along.depth:
             return self._along.ancestor(self.node.depth + 1).token
         if self._then is not None and self.node is self._along:
@@ -163,16 +164,16 @@ class Rollout:
 
     @property
     def said(self) -> str:
-        """All that stands behind the lead; empty without one."""
+        """The text after the lead; empty without a lead."""
         return (self._answer or b"").decode("utf-8", "replace").strip()
 
     def step(self, token: int) -> None:
-        """Goes on by a token."""
+        """Appends a token."""
         piece, before = self._piece(token), self.node
         if piece.ends:
             self.stop(RolloutEnd.ENDED if self._answer is None else RolloutEnd.ANSWERED)
             return
-        self.node, self.text = before.look_at(token), self.text + piece.data
+        self.node, self.text = before.explore(token), self.text + piece.data
         if before.depth < self._along.depth:
             self.given = len(self.text)
         else:
@@ -180,7 +181,7 @@ class Rollout:
         self._look(piece.data, before)
 
     def stop(self, why: RolloutEnd, last: Node | None = None) -> None:
-        """Goes no further; `last`: the path that has all of the answer, where that is not all of it."""
+        """Ends the rollout; `last`: the path up to the end of the answer, by default all of the rollout."""
         self.end, self.last = why, last or self.node
         pattern = pattern_of(self._rule.pattern)
         if why is RolloutEnd.ANSWERED:
@@ -190,11 +191,11 @@ class Rollout:
             self.number = found_last(pattern, text.decode("utf-8", "replace"))
 
     def _begin(self, before: bytes) -> None:
-        """The answer begins here, behind this text."""
+        """Starts the answer after the text `before`."""
         self._answer, self._begun = b"", self._finder.begin(before)
 
     def _look(self, data: bytes, before: Node) -> None:
-        """Looks for the lead, and behind that for the answer's end."""
+        """Searches a token's text for the lead, and after the lead for the stop."""
         lead = self._rule.lead
         if self._answer is None:
             text = self._tail + data
@@ -206,28 +207,28 @@ class Rollout:
         assert self._answer is not None
         if not self._answer:
             text = data.lstrip()
-            if len(text) < len(data):  # no number goes on behind a blank
+            if len(text) < len(data):  # a number does not continue after a space
                 self._begun = b""
             if not (data := text):
                 return
-        looked = self._finder.fresh(self._begun, Piece(data))
-        self._begun = looked.begun
+        result = self._finder.fresh(self._begun, Piece(data))
+        self._begun = result.begun
         self._counted += 1
         stop = self._rule.stop
-        ends = len(data) if isinstance(stop, AfterTokens) and self._counted >= stop.count else looked.end
-        whole = self._answer + data
-        self._answer = whole if ends is None else whole[: len(self._answer) + ends]
+        ends = len(data) if isinstance(stop, AfterTokens) and self._counted >= stop.count else result.end
+        answer = self._answer + data
+        self._answer = answer if ends is None else answer[: len(self._answer) + ends]
         if ends is not None:
             self.stop(RolloutEnd.ANSWERED, self.node if ends > 0 else before)
 
 
 def _last(text: bytes, size: int) -> bytes:
-    """The last bytes of a text."""
+    """The last `size` bytes of a text."""
     return text[-size:] if size > 0 else b""
 
 
 def _turn(node: Node, piece: Pieces) -> bytes:
-    """The end of a path's text: what comes before a token that ends a text is another turn."""
+    """The end of a path's text, back to a token that ends a turn."""
     text = b""
     while node.parent is not None and len(text) < LOOKED_BACK and not (last := piece(node.token)).ends:
         text, node = last.data + text, node.parent
@@ -235,35 +236,35 @@ def _turn(node: Node, piece: Pieces) -> bytes:
 
 
 class Trial(NamedTuple):
-    """What the second choice of a place leads to."""
+    """A place and the rollout of its second choice."""
 
     place: DoubtfulPlace
     run: Rollout
 
 
 class Critical:
-    """What the second choices of a path lead to, the most doubtful first. It only grows."""
+    """The rollouts of a path's second choices, the most doubtful place first."""
 
     def __init__(self, base: Node, rule: Rule, piece: Pieces, *, room: int = 2**31) -> None:
-        """`piece` gives the piece of any token met. `room`: tokens that the context holds."""
+        """`piece` gives the piece of any token. `room`: the context's size in tokens."""
         self.base, self.rule = base, rule
         self._piece, self._room = piece, room
         self._next: Node | None
-        """The place that is looked at next; None: all were."""
+        """The next place to scan; None: all are scanned."""
         self._places: list[tuple[float, int, DoubtfulPlace]] = []
-        """The most doubtful ones, in order; of equally doubtful ones, the first in the text."""
-        self._lacking: list[Node] = []
+        """The most doubtful places, in order; equal ones in text order."""
+        self._unknown: list[Node] = []
         self.begin = 0
-        """Tokens at the beginning that lead to earlier answers, where they do."""
+        """How many of the first tokens belong to earlier answers."""
         self._runs: dict[Node, Rollout] = {}
         self._listed: tuple[tuple[int, int], list[Trial]] = ((-1, 0), [])
         self.changes = 0
-        """It grows with every place that is found and every way that ends."""
+        """Grows with every place found and every rollout that ends."""
         self._lead_at = self._with_lead()
         begin = base if self._lead_at is None else self._lead_at.parent
         assert begin is not None
         self.standing = self._run(begin, base, None)
-        """The path's own way on: its answer may have begun in it, or ended. What comes behind that flips nothing."""
+        """The rollout of the path itself, whose answer may already have ended in it. Later tokens flip nothing."""
         while self.standing.end is None and self.standing.node.depth < base.depth:
             token = self.standing.token
             assert token is not None
@@ -273,24 +274,24 @@ class Critical:
     @property
     def lacking(self) -> int:
         """How many places have no numbers yet."""
-        return len(self._lacking)
+        return len(self._unknown)
 
     @property
     def looked(self) -> bool:
-        """Whether all places were looked at."""
+        """Whether all places are scanned."""
         return self._next is None
 
     @property
     def tokens(self) -> int:
-        """How many tokens were gone on by."""
+        """How many tokens all rollouts have appended."""
         return self.standing.greedy + sum(run.greedy for run in self._runs.values())
 
     def _with_lead(self) -> Node | None:
-        """The path up to the token in which its last lead ends; None where it has none near its end."""
+        """The path up to the token in which its last lead ends; None where no lead is near its end."""
         lead, text, depth = self.rule.lead, b"", self.base.depth
         while lead and depth and len(text) < LOOKED_BACK + len(lead):
             piece = self._piece(self.base.ancestor(depth).token)
-            if piece.ends:  # what comes before is another turn
+            if piece.ends:  # another turn comes before
                 return None
             size, text = len(piece.data), piece.data + text
             if (at := text.rfind(lead)) >= 0:
@@ -305,20 +306,20 @@ class Critical:
         return Rollout(trunk, self._before(trunk), self.rule, self._piece, along, then)
 
     def _before(self, node: Node) -> bytes:
-        """The end of a path's text, a byte shorter than a lead."""
+        """The end of a path's text, one byte shorter than the lead."""
         text, size, above = b"", len(self.rule.lead) - 1, node
         while above.parent is not None and len(text) < size:
             text, above = self._piece(above.token).data + text, above.parent
         return _last(text, size)
 
-    def look_on(self, count: int) -> bool:
-        """Looks at so many further places, from the path's end to its beginning; returns whether all were looked at.
+    def scan_places(self, count: int) -> bool:
+        """Scans up to `count` more places, from the path's end to its start; returns whether all are scanned.
 
-        It goes no further back than to an earlier lead, as of an example: what comes before leads to that answer.
+        The scan stops at an earlier lead, as of an example: tokens before it lead to that example's answer.
         """
-        for node in self._lacking[:RECHECKED]:
-            if _told(node):
-                self._lacking.remove(node)
+        for node in self._unknown[:RECHECKED]:
+            if _is_known(node):
+                self._unknown.remove(node)
                 self._note(node)
         for _ in range(count):
             if (place := self._next) is None:
@@ -327,14 +328,14 @@ class Critical:
                 self._next, self.begin = None, place.depth if place.depth > 1 else 0
                 break
             self._next = place.parent
-            if _told(place):
+            if _is_known(place):
                 self._note(place)
             else:
-                self._lacking.append(place)
+                self._unknown.append(place)
         return self._next is None
 
     def _has_earlier_lead(self, node: Node) -> bool:
-        """Whether a lead ends with a path's last token, and it is not the last lead."""
+        """Whether a lead other than the last one ends with a path's last token."""
         lead, own = self.rule.lead, self._lead_at
         if not lead or own is None or node.depth >= own.depth or node.parent is None:
             return False
@@ -348,7 +349,7 @@ class Critical:
             self.changes += 1
 
     def trials(self, most: int) -> list[Trial]:
-        """So many of the most doubtful places, with what is known of where they lead. A list nobody may change."""
+        """The `most` most doubtful places with their rollouts. Do not change the list."""
         key = self.changes, most
         if self._listed[0] != key:
             self._listed = key, [Trial(place, self._run_of(place)) for _, _, place in self._places[:most]]
@@ -359,13 +360,15 @@ class Critical:
         if run is None:
             trunk, own = place.node.parent, self._lead_at
             assert trunk is not None
-            begin = own.parent if own is not None and trunk.depth >= own.depth else trunk  # the answer has begun
+            begin = (
+                own.parent if own is not None and trunk.depth >= own.depth else trunk
+            )  # inside the answer: from its lead on
             assert begin is not None
             run = self._runs[place.node] = self._run(begin, trunk, place.second)
         return run
 
     def running(self, most: int) -> Rollout | None:
-        """What is gone on with now: the path's own way first, then the most doubtful place; None: nothing is left."""
+        """The rollout to advance: the path's own first, then that of the most doubtful place; None: all ended."""
         if self.standing.end is None:
             return self.standing
         if not self.looked:
@@ -373,9 +376,9 @@ class Critical:
         return next((trial.run for trial in self.trials(most) if trial.run.end is None), None)
 
     def advance(self, most: int, each: int, work: int) -> int:
-        """Goes on as far as tables are known, so many tokens at the most; returns how many of these are left.
+        """Advances rollouts by up to `work` tokens, as far as tables are known; returns how many steps were not needed.
 
-        `most`: places; `each`: tokens of a way on.
+        `most`: places; `each`: the most tokens of a rollout.
         """
         while work > 0 and (run := self.running(most)) is not None:
             if run.greedy >= each:
@@ -391,12 +394,12 @@ class Critical:
         return work
 
     def wanted(self, most: int) -> Node | None:
-        """The path whose table is needed to go on, once it was gone on as far as possible; None: there is none."""
+        """The path whose table `advance` needs next; None: none."""
         run = self.running(most)
         return None if run is None or run.token is not None else run.node
 
     def resume(self) -> bool:
-        """Lets what was too long go on; returns whether anything was."""
+        """Lets rollouts that were too long go on; returns whether there were any."""
         runs = [run for run in (self.standing, *self._runs.values()) if run.end is RolloutEnd.LONG]
         for run in runs:
             run.end = None
@@ -404,9 +407,9 @@ class Critical:
         return bool(runs)
 
     def answer(self, run: Rollout) -> str | None:
-        """What is compared of a way; None: it has no answer, or not yet.
+        """The part of a rollout's answer that is compared; None: no answer, or not yet.
 
-        Where the pattern finds something in the answer as the path stands, it is that; else all of the answer.
+        It is the match of the pattern, where the path's own answer has one; else the whole answer.
         """
         numbers = self.standing.number is not None
         match run.end:
@@ -418,11 +421,11 @@ class Critical:
                 return None
 
     def flips(self, trial: Trial) -> bool | None:
-        """Whether the second choice leads to another answer; None: it is not known of one of both."""
-        one, other = self.answer(self.standing), self.answer(trial.run)
-        return None if one is None or other is None else meaning(one) != meaning(other)
+        """Whether the second choice leads to another answer; None: one of the answers is not known."""
+        own_answer, trial_answer = self.answer(self.standing), self.answer(trial.run)
+        return None if own_answer is None or trial_answer is None else meaning(own_answer) != meaning(trial_answer)
 
 
-def _told(node: Node) -> bool:
-    """Whether it is known what was said of a path's last token."""
+def _is_known(node: Node) -> bool:
+    """Whether the numbers of a path's last token are known."""
     return node.taken is not None and node.parent is not None and node.parent.distribution is not None

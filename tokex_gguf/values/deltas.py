@@ -1,6 +1,6 @@
-"""By how many bits each of a path's tokens is likelier by A than by B, to be gone through in few steps.
+"""A path's tokens by how many bits likelier A makes them than B.
 
-They are looked at once and kept sorted: what is asked then costs no more in a long path.
+Each token is added once, and the values stay sorted: a query takes no longer in a long path.
 """
 
 import math
@@ -12,36 +12,36 @@ from tokex_gguf.values.tree import SortedValues
 
 
 class Deltas:
-    """The tokens of a path that were looked at, by their depths."""
+    """The compared tokens of a path, by depth."""
 
     def __init__(self) -> None:
         self._depths = array("l")
         self._bits = array("d")
-        """Of each of them, in the path's order."""
+        """Parallel to the depths."""
         self._sizes = SortedValues(array("d"), array("l"))
-        """The same without their signs, the greatest change first."""
+        """Absolute values, the greatest first."""
         self._flips = array("l")
         self._total: tuple[int, float] = (0, 0.0)
-        """The sum, and of how many."""
+        """How many were summed, and their sum."""
 
     def __len__(self) -> int:
         return len(self._depths)
 
     def add(self, depth: int, bits: float, *, flip: bool) -> None:
-        """Takes in a token; nothing where that is done. `flip`: another one is the most likely in its place."""
+        """Adds a token, unless it was added before. `flip`: whether A and B differ in the most likely token there."""
         place = bisect_left(self._depths, depth)
         if self._depths[place : place + 1] == array("l", [depth]):
             return
         self._depths.insert(place, depth)
         self._bits.insert(place, bits)
-        at = self._sizes.behind(-abs(bits), depth)
+        at = self._sizes.index_after(-abs(bits), depth)
         self._sizes.values.insert(at, -abs(bits))
         self._sizes.depths.insert(at, depth)
         if flip:
             insort(self._flips, depth)
 
     def cut(self, depth: int) -> None:
-        """Forgets the tokens behind a depth."""
+        """Drops the tokens after a depth."""
         place = bisect_right(self._depths, depth)
         if place == len(self._depths):
             return
@@ -51,7 +51,7 @@ class Deltas:
 
     @property
     def total(self) -> float:
-        """All of them together, in bits."""
+        """The sum in bits."""
         count, total = self._total
         if count != len(self._bits):
             # Infinities of both signs have no sum.
@@ -61,28 +61,28 @@ class Deltas:
         return total
 
     def greatest(self, depth: int | None, direction: int = 1) -> int | None:
-        """The token whose change comes after that at a depth in the order of their sizes, the greatest for None.
+        """The depth of the next token in order of size after the one at `depth`; None: the greatest.
 
-        None where there is none. Of equal ones the first in the path goes first. `direction` -1: the one before.
+        None after the last. Equal ones are in path order. `direction` -1: the one before.
         """
         if depth is None:
             return self._sizes.depths[0] if len(self) else None
         bits = self.bits(depth)
-        if bits is None:  # none of them is there: from the beginning
+        if bits is None:  # not compared: start from the greatest
             return self.greatest(None)
-        place = self._sizes.behind(-abs(bits), depth) - 1 + direction
+        place = self._sizes.index_after(-abs(bits), depth) - 1 + direction
         return self._sizes.depths[place] if 0 <= place < len(self) else None
 
     def bits(self, depth: int) -> float | None:
-        """The change of the token at a depth; None where it was not looked at."""
+        """The value of the token at a depth; None where it was not compared."""
         place = bisect_left(self._depths, depth)
         return self._bits[place] if self._depths[place : place + 1] == array("l", [depth]) else None
 
     def place(self, bits: float) -> int:
-        """The place that a change has among them by its size, from 1; equal ones share it."""
+        """The rank of a value by size, from 1; equal ones share it."""
         return 1 + bisect_left(self._sizes.values, -abs(bits))
 
     @property
     def flips(self) -> Marked:
-        """Those in whose place another token is the most likely."""
+        """The tokens where A and B differ in the most likely token."""
         return Marked(self._flips)

@@ -1,15 +1,15 @@
-"""Answers: how a path goes on until something ends it, the likeliest first, and how sure it is that these are all.
+"""Fan-out: the answers that may follow a path, the likeliest first, and how much of the probability they cover.
 
-All of the probability of what follows a path is in one of three places, and together they are 1:
+The probability of all continuations of a path is split in three, which add up to 1:
 
-- **seen**: of paths that end, which are answers;
-- **open**: of paths that may go on, and were not looked at yet;
-- **cut**: of paths below a cut-off, of those longer than an answer may be, and of the tokens beyond the candidates
-  that a distribution keeps.
+- **seen**: of continuations that end, which are answers;
+- **open**: of continuations that may go on, and were not explored yet;
+- **cut**: of continuations below the cut-off, of those longer than an answer may be, and of the tokens beyond the
+  candidates that a distribution keeps.
 
-A path's probability is the product of its tokens', so its logarithm is a sum; what is added up are probabilities of
-different paths, with all their digits. Nothing here is decoded, and nothing waits: whoever has an engine asks it for
-the paths that are `wanted`, and says when their distributions came.
+A path's log-probability is the sum of its tokens'; probabilities of different paths are added without rounding. Nothing
+here decodes or waits: the caller asks an engine for the paths that `take` returns, and calls `settle` when their
+distributions are there.
 
 >>> from tokex_gguf.values.distribution import Distribution
 >>> from tokex_gguf.values.stops import AtEnd
@@ -20,7 +20,7 @@ the paths that are `wanted`, and says when their distributions came.
 >>> out = FanOut(root.child(0), AtEnd(), pieces.__getitem__, cut_off=0.2)
 >>> while wanted := out.take(1):
 ...     wanted[0].attach(half)
-...     looked_at = out.settle()
+...     explored = out.settle()
 >>> [(answer.text, round(answer.prob, 3)) for answer in out.ranked()]
 [(b'', 0.5), (b' yes', 0.25)]
 >>> out.coverage
@@ -42,17 +42,17 @@ from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 
 EMPTY = "‹empty›"
-"""What stands for an answer without text."""
+"""Shown for an answer without text."""
 CUT_OFF = 1e-6
-"""Probability below which a path is not followed: with a default budget, none is come to that is as unlikely."""
+"""Probability below which a path is not explored: a default budget ends long before."""
 LISTED = 2_000
-"""Answers, the likeliest, that are kept in order while others come."""
+"""The likeliest answers that are kept in order while others come."""
 _UNIT = 1126
 """A float is a whole number of 2^-1126, the smallest one too."""
 
 
 class ExactSum:
-    """A sum of floats, each from 0 to some thousands, that loses no digit: added and taken away in any order.
+    """An exact sum of floats, each up to some thousands, added and subtracted in any order.
 
     >>> total = ExactSum()
     >>> for value in (1.0, 1e-30, -1.0):
@@ -73,12 +73,12 @@ class ExactSum:
 
     @property
     def value(self) -> float:
-        """The float that is nearest to the sum."""
+        """The float nearest to the sum."""
         return self._units / (1 << _UNIT)
 
 
 class Coverage(NamedTuple):
-    """Where the probability of all that may follow is: from 0 to 1 each, and 1 together."""
+    """How the probability of all continuations is split: from 0 to 1 each, 1 together."""
 
     seen: float
     open: float
@@ -86,7 +86,7 @@ class Coverage(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The same as a line.
+        """One line.
 
         >>> Coverage(0.92304, 0.04096, 0.036).text
         '92.3 % of the mass seen, 4.1 % still open, 3.6 % below the cut'
@@ -99,27 +99,27 @@ class Coverage(NamedTuple):
 
 @record
 class Budget:
-    """What may be spent until it is asked whether to go on."""
+    """What may be spent until the player is asked whether to go on."""
 
     tokens: int = 1_000
-    """Paths to look at; each is a token to decode at the most."""
+    """Paths to explore; each needs the decode of one token, or none."""
     seconds: float = 0.0
-    """Of the engine's time; 0: as many as it takes."""
+    """Of the engine's time; 0: no limit."""
     coverage: float = 0.9
-    """Of the probability, 0 to 1, that is enough."""
+    """The share of the probability, 0 to 1, that is enough."""
 
 
 @dataclass(slots=True, eq=False)
 class Answer:
-    """A text that may follow, with all tokens that spell it."""
+    """A text that may follow a path, with all token sequences that spell it."""
 
     text: bytes
     logprob: float
-    """Natural logarithm of the probability of all its paths together."""
+    """Natural logarithm of the joint probability of all its paths."""
     paths: int
-    """In how many ways it is spelled and ended, as far as that was seen."""
+    """How many ways to spell and end it were seen."""
     best: "Ending"
-    """The likeliest of them."""
+    """The likeliest way."""
 
     @property
     def prob(self) -> float:
@@ -128,7 +128,7 @@ class Answer:
 
 
 class Ending(NamedTuple):
-    """A path that ends an answer: the last token has no node of its own before somebody goes there."""
+    """A path that ends an answer. The last token gets a node only when a prompt goes there."""
 
     logprob: float
     before: Node
@@ -136,7 +136,7 @@ class Ending(NamedTuple):
     row: int
     """The last token's row in the distribution there."""
     first: int
-    """The first token of all."""
+    """The answer's first token."""
 
     @property
     def token(self) -> int:
@@ -159,15 +159,15 @@ class _Path:
     logprob: float
     text: bytes
     begun: bytes
-    """What of a stop the text ends with."""
+    """The begun part of a stop at the end of the text."""
     first: int
-    """Its first token; -1: it has none yet."""
+    """The first token; -1: none yet."""
     rows: "array[int]" = field(default_factory=lambda: array("i"))
-    """Of its distribution, the candidates with which it goes on, the likeliest first: known once it was looked at."""
+    """The rows of its distribution with which it goes on, the likeliest first; set once the path is explored."""
 
 
 class FanOut:
-    """What may follow a path. It only grows: what was found stays, whatever is looked at further."""
+    """The answers that may follow a path. Answers that were found stay."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class FanOut:
         cut_off: float = CUT_OFF,
         room: int = MOST_TOKENS,
     ) -> None:
-        """`piece` gives the piece of any candidate. `room`: tokens that the context has room for behind the path."""
+        """`piece` gives the piece of any candidate. `room`: tokens that fit into the context after the path."""
         self.base, self.stop = base, stop
         self._piece = piece
         self._floor = math.log(cut_off) if cut_off > 0 else -math.inf
@@ -186,32 +186,32 @@ class FanOut:
         self._finder = Finder(stop)
         self._seen, self._open, self._cut = ExactSum(), ExactSum(), ExactSum()
         self._heap: list[tuple[float, int, _Path, int]] = []
-        """Of each path that was looked at, the likeliest way on that is open: by its negated log-probability, then by
-        when it came. An index of -1 is the path itself."""
+        """The likeliest open continuation of each explored path: by its negated log-probability, then by order of
+        arrival. An index of -1 is the path itself."""
         self._taken: dict[Node, _Path] = {}
-        """Paths whose distributions are asked for."""
+        """Paths whose distributions are requested."""
         self._answers: dict[bytes, Answer] = {}
         self._serial = 0
         self._likely: dict[bytes, Answer] = {}
-        """Those that may be among the likeliest: all that are likelier than `_least`."""
+        """All answers likelier than `_least`, among which are the likeliest `LISTED`."""
         self._least = -math.inf
         self._ranked: tuple[int, list[Answer]] = (0, [])
         self.looked = 0
-        """Paths that were looked at: each time, something changed."""
+        """Explored paths. Every change raises it."""
         self.seconds = 0.0
-        """Time in the engine, as it was told."""
+        """Time spent in the engine."""
         self._open.add(1.0)
         begun = self._finder.begin(piece(base.token).data) if base.depth else b""
         self._push(0.0, _Path(base, 0.0, b"", begun, -1), -1)
 
     @property
     def answers(self) -> int:
-        """How many different texts there are."""
+        """How many different texts were found."""
         return len(self._answers)
 
     @property
     def coverage(self) -> Coverage:
-        """Where the probability is by now."""
+        """How the probability is split now."""
         return Coverage(self._seen.value, self._open.value, max(0.0, self._cut.value))
 
     @property
@@ -221,67 +221,67 @@ class FanOut:
 
     @property
     def taken(self) -> int:
-        """How many paths are asked for."""
+        """How many paths are requested."""
         return len(self._taken)
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing is open."""
+        """Whether no path is open."""
         return not self._heap and not self._taken
 
     def asked(self) -> list[Node]:
-        """The paths that were taken and are not looked at yet."""
+        """The requested paths that are not explored yet."""
         return list(self._taken)
 
     def ranked(self) -> list[Answer]:
-        """All answers, the likeliest first; of equally likely ones, the first that came."""
+        """All answers, the likeliest first; equal ones in order of arrival."""
         return sorted(self._answers.values(), key=_LOGPROB, reverse=True)
 
     def likeliest(self) -> list[Answer]:
-        """The first `LISTED` of them: it takes no longer for there being more. A list nobody may change."""
+        """The first `LISTED` of `ranked`, in a time that does not grow with the answers. Do not change the list."""
         if self._ranked[0] != self.looked:
             self._ranked = self.looked, sorted(self._likely.values(), key=_LOGPROB, reverse=True)[:LISTED]
         return self._ranked[1]
 
     def answer(self, text: bytes) -> Answer | None:
-        """The answer of a text."""
+        """The answer with this text; None where it was not found."""
         return self._answers.get(text)
 
     def spend(self, seconds: float) -> None:
-        """Notes time that the engine has taken."""
+        """Adds to the time spent in the engine."""
         self.seconds += seconds
 
     def take(self, count: int) -> list[Node]:
-        """Takes so many of the likeliest open paths, to be asked for; fewer where there are no more."""
+        """Takes out up to `count` of the likeliest open paths, to be requested."""
         nodes: list[Node] = []
         while len(nodes) < count and self._heap:
             _, _, path, index = heapq.heappop(self._heap)
             if index >= 0:
-                path = self._further(path, index)
+                path = self._extended(path, index)
             self._taken[path.node] = path
             nodes.append(path.node)
         return nodes
 
     def give_back(self, nodes: Iterable[Node]) -> None:
-        """Paths that were taken, and are not asked for any more, are open again."""
+        """Puts back paths that were taken and are not requested any more."""
         for node in nodes:
             if path := self._taken.pop(node, None):
                 self._push(path.logprob, path, -1)
 
     def settle(self, most: int = 2**31) -> int:
-        """Looks at paths that were taken and whose distributions are there, so many at the most; returns how many."""
-        there = [path for node, path in self._taken.items() if node.distribution is not None][:most]
-        for path in there:
+        """Explores up to `most` taken paths whose distributions are known; returns how many."""
+        ready = [path for node, path in self._taken.items() if node.distribution is not None][:most]
+        for path in ready:
             del self._taken[path.node]
-            self._look_at(path)
-        return len(there)
+            self._explore(path)
+        return len(ready)
 
     def _push(self, logprob: float, path: _Path, index: int) -> None:
         self._serial += 1
         heapq.heappush(self._heap, (-logprob, self._serial, path, index))
 
-    def _further(self, path: _Path, index: int) -> _Path:
-        """The path that goes on with a candidate; the next one takes its place in the heap."""
+    def _extended(self, path: _Path, index: int) -> _Path:
+        """The path with a candidate appended; the next candidate takes its place in the heap."""
         before = path.node.distribution
         assert before is not None
         row = path.rows[index]
@@ -290,24 +290,24 @@ class FanOut:
         token = before.ids[row]
         piece = self._piece(token)
         begun = self._finder.look(path.begun, token, piece).begun
-        node = path.node.look_at(token)
+        node = path.node.explore(token)
         logprob, first = path.logprob + before.logprobs[row], token if path.first < 0 else path.first
         return _Path(node, logprob, path.text + piece.data, begun, first)
 
-    def _look_at(self, path: _Path) -> None:
-        """Shares a path's probability out among its answers, what goes on from it, and what is cut."""
+    def _explore(self, path: _Path) -> None:
+        """Splits a path's probability among the answers that end here, open continuations, and what is cut."""
         self.looked += 1
-        there = path.node.distribution
-        assert there is not None
+        distribution = path.node.distribution
+        assert distribution is not None
         mass = math.exp(path.logprob)
         depth = path.node.depth + 1
         ends = isinstance(self.stop, AfterTokens) and depth - self.base.depth >= self.stop.count
-        left = ExactSum()
-        left.add(mass)
-        for row, (token, logprob) in enumerate(zip(there.ids, there.logprobs, strict=True)):
+        remaining = ExactSum()
+        remaining.add(mass)
+        for row, (token, logprob) in enumerate(zip(distribution.ids, distribution.logprobs, strict=True)):
             joint = path.logprob + logprob
             if joint < self._floor or joint == -math.inf:
-                break  # all that follow are less likely
+                break  # later rows are less likely
             part = math.exp(joint)
             piece = self._piece(token)
             looked = self._finder.look(path.begun, token, piece)
@@ -318,40 +318,40 @@ class FanOut:
             elif depth <= self._longest:
                 path.rows.append(row)
                 self._open.add(part)
-                left.add(-part)
+                remaining.add(-part)
                 continue
             else:
                 continue
             self._seen.add(part)
-            left.add(-part)
+            remaining.add(-part)
         self._open.add(-mass)
-        self._cut.add(left.value)  # where the numbers of a whole vocabulary are 1 but for their last digits: ±0
+        self._cut.add(remaining.value)  # about 0, also below, where the candidates are the whole vocabulary
         if path.rows:
-            self._push(path.logprob + there.logprobs[path.rows[0]], path, 0)
+            self._push(path.logprob + distribution.logprobs[path.rows[0]], path, 0)
 
     def _finish(self, path: _Path, row: int, joint: float, end: int, piece: Piece) -> None:
         text = path.text[: len(path.text) + end] if end < 0 else path.text + piece.data[:end]
         ending = Ending(joint, path.node, row, _token(path, row) if path.first < 0 else path.first)
-        known = self._answers.get(text)
-        if known is None:
-            known = self._answers[text] = Answer(text, joint, 1, ending)
-            self._note(known)
+        answer = self._answers.get(text)
+        if answer is None:
+            answer = self._answers[text] = Answer(text, joint, 1, ending)
+            self._note(answer)
             return
-        low, high = sorted((known.logprob, joint))
-        known.logprob = high + math.log1p(math.exp(low - high))
-        known.paths += 1
-        if joint > known.best.logprob:
-            known.best = ending
-        self._note(known)
+        low, high = sorted((answer.logprob, joint))
+        answer.logprob = high + math.log1p(math.exp(low - high))
+        answer.paths += 1
+        if joint > answer.best.logprob:
+            answer.best = ending
+        self._note(answer)
 
     def _note(self, answer: Answer) -> None:
-        """An answer has come, or is likelier than it was."""
+        """Updates the likeliest answers after an answer is new or became likelier."""
         if answer.logprob > self._least:
             self._likely[answer.text] = answer
         if len(self._likely) > 2 * LISTED:
             likely = sorted(self._likely.values(), key=_LOGPROB, reverse=True)[:LISTED]
-            self._likely = {one.text: one for one in likely}
-            # Who is no likelier than the last of these is none of them, before it grows.
+            self._likely = {each.text: each for each in likely}
+            # A less likely answer is not among them until its probability grows.
             self._least = likely[-1].logprob
 
 
@@ -364,21 +364,21 @@ def _token(path: _Path, row: int) -> int:
 
 
 def tokens_of(answer: Answer, base: Node) -> list[tuple[int, float]]:
-    """The tokens of an answer's likeliest path, with their log-probabilities; the one that ends it is the last."""
+    """The tokens of an answer's likeliest path, with their log-probabilities; the last one ends the answer."""
     best = answer.best
-    told = [(node.token, node.taken.logprob) for node in best.before.nodes(base.depth) if node.taken]
-    return [*told, (best.token, best.logprob_of_last)]
+    tokens = [(node.token, node.taken.logprob) for node in best.before.nodes(base.depth) if node.taken]
+    return [*tokens, (best.token, best.logprob_of_last)]
 
 
 def weakest(answer: Answer, base: Node) -> tuple[int, float]:
     """The least likely token of an answer's likeliest path, and its log-probability."""
-    return min(tokens_of(answer, base), key=lambda one: one[1])
+    return min(tokens_of(answer, base), key=lambda token: token[1])
 
 
 def end_of(answer: Answer, base: Node, piece: Callable[[int], Piece]) -> Node:
-    """The shortest beginning of an answer's likeliest path that has all of its text: what ends it is left out.
+    """The shortest prefix of an answer's likeliest path that has all of its text, without the stop.
 
-    Where the stop is inside a token, that token's rest comes along.
+    Where the stop is inside a token, the whole token is included.
     """
     best, size, node = answer.best, 0, base
     for node in best.before.nodes(base.depth):

@@ -1,7 +1,7 @@
-"""What is known ahead of a tree's paths: the tables behind tokens that nobody has chosen. Pure.
+"""Lookahead: distributions after branches that the player has not chosen. Pure.
 
-It is no part of the tree: what was only looked at is neither saved nor shown as visited, and there is a bound to it.
-Where the player goes there, the tree takes it over.
+They are not part of the tree: they are neither saved nor shown as visited, and their number is bounded. When the player
+appends a branch's tokens, the tree takes over its distributions.
 """
 
 from collections import OrderedDict
@@ -15,43 +15,43 @@ from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.tree import Node
 
 TIPS = 16
-"""Tips of which it is kept what is known ahead of them, the latest."""
+"""The latest tips whose lookahead is kept."""
 LONGEST_BRANCH = 32
-"""Tokens of a branch at the most."""
+"""The most tokens of a branch."""
 NEAR_TIPS = 8
-"""Tokens that a player goes on by, at the most, for what was known ahead to be found again."""
+"""The most tokens after a tip at which its lookahead is still found."""
 
 TokenBranch: TypeAlias = tuple[int, ...]
 
 
 class Way(Enum):
-    """Whether a branch may go on by a row of the distribution after it."""
+    """Whether a branch may be extended by a row of the distribution after it."""
 
     OPEN = "open"
     CLOSED = "closed"
     LAST = "last"
-    """Neither by this one nor by any that is less likely."""
+    """Neither by this row nor by any less likely one."""
 
 
 May: TypeAlias = Callable[[TokenBranch, Distribution, int], Way]
 AsSeen: TypeAlias = Callable[[Distribution], Distribution]
-"""What is made of a distribution before it is gone on by its rows."""
+"""Changes a distribution before branches are extended by its rows, such as by biases."""
 
 
-def as_told(distribution: Distribution) -> Distribution:
-    """A distribution as the model tells it."""
+def as_is(distribution: Distribution) -> Distribution:
+    """The model's own distribution."""
     return distribution
 
 
 @dataclass(slots=True)
 class LookaheadNode:
-    """A path that is no part of the tree: what the model says after it, once that is known."""
+    """A path outside the tree, with the distribution after it once that is known."""
 
     distribution: Distribution | None = None
     children: "dict[int, LookaheadNode]" = field(default_factory=dict)
 
     def descend(self, branch: Sequence[int]) -> "LookaheadNode":
-        """The path longer by these tokens."""
+        """The path with these tokens appended."""
         ahead = self
         for token in branch:
             ahead = ahead.children.setdefault(token, LookaheadNode())
@@ -59,16 +59,16 @@ class LookaheadNode:
 
 
 class Place(NamedTuple):
-    """A path, as the tree has it and beside the tree: either may lack it."""
+    """A path, by its node of the tree and its node of the lookahead; either may be None."""
 
     node: Node | None
     ahead: LookaheadNode | None
 
     @property
     def distribution(self) -> Distribution | None:
-        """What the model says after it. The tree's own answer goes first: a path never shows two."""
-        told = self.node.distribution if self.node else None
-        return told or (self.ahead.distribution if self.ahead else None)
+        """The distribution after the path. The tree's comes first: a path never shows two answers."""
+        in_tree = self.node.distribution if self.node else None
+        return in_tree or (self.ahead.distribution if self.ahead else None)
 
     def child(self, token: int) -> "Place":
         """The path one token longer."""
@@ -77,12 +77,12 @@ class Place(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """The next row of a known distribution to be gone on by. The smallest comes first."""
+    """The next row of a known distribution by which a branch may be extended. The smallest is next."""
 
     negated: float
     """The log-probability of the branch with that row's token, negated."""
     number: int
-    """So that of equal ones the first comes first."""
+    """Equal rows keep their order by it."""
     branch: TokenBranch
     before: float
     """The log-probability of the branch."""
@@ -90,55 +90,55 @@ class _Row(NamedTuple):
 
 
 class LookaheadTree:
-    """What is known behind one tip, and what is the likeliest that is not: best first, by joint probability."""
+    """The lookahead of one tip, and the likeliest branches not yet known: best first, by joint probability."""
 
     def __init__(self, tip: Node, ahead: LookaheadNode) -> None:
         self.tip = tip
         self.ahead = ahead
         self.known = 0
-        """Branches whose distributions are known, as far as they were come by."""
+        """How many branches with known distributions the search has reached."""
         self._chosen_by: object = None
-        self._seen: AsSeen = as_told
+        self._seen: AsSeen = as_is
         self._rows: list[_Row] = []
         self._asked: dict[TokenBranch, float] = {}
-        """Log-probabilities of what was given to be asked for."""
+        """Log-probabilities of the branches that `wanted` returned."""
         self._expected: Collection[TokenBranch] = ()
-        """What is still to come."""
+        """Branches whose answers are still to come."""
         self._count = 0
         self._began = False
 
     def at(self, branch: Sequence[int]) -> Place:
-        """The path longer by these tokens."""
+        """The tip with these tokens appended."""
         place = Place(self.tip, self.ahead)
         for token in branch:
             place = place.child(token)
         return place
 
-    def begin(self, chosen_by: object, asked: Collection[TokenBranch], seen: AsSeen = as_told) -> None:
-        """Begins anew where other branches may be gone on by than before, or what was asked for does not come.
+    def begin(self, chosen_by: object, asked: Collection[TokenBranch], seen: AsSeen = as_is) -> None:
+        """Restarts the search if other branches may be extended than before, or a requested answer will not come.
 
-        `chosen_by`: what decides that, also how distributions are `seen`; `asked`: what is still to come.
+        `chosen_by`: the key of these conditions, also of `seen`; `asked`: branches whose answers are still to come.
         """
         self._expected = asked
         lost = any(branch not in asked and self.at(branch).distribution is None for branch in self._asked)
         if self._began and chosen_by == self._chosen_by and not lost:
-            self._take_up()
+            self._continue()
             return
         self._chosen_by, self._seen, self._rows, self._asked, self.known = chosen_by, seen, [], {}, 0
         self._began = self._open((), 0.0)
 
     def wanted(self, count: int, budget: int, may: May) -> list[TokenBranch]:
-        """The likeliest branches that are neither known nor asked for, the likeliest first.
+        """The likeliest branches that are neither known nor requested, the likeliest first.
 
-        There are no more than `count`, nor than are left of a `budget` of all that are known or asked for.
+        At most `count`, and no more than the `budget` allows, which also counts known and requested branches.
         """
-        self._take_up()
-        found: list[TokenBranch] = []
-        while self._rows and len(found) < count and self.known + len(self._asked) < budget:
+        self._continue()
+        branches: list[TokenBranch] = []
+        while self._rows and len(branches) < count and self.known + len(self._asked) < budget:
             first = heappop(self._rows)
-            told = self.at(first.branch).distribution
-            assert told is not None
-            before = self._seen(told)
+            distribution = self.at(first.branch).distribution
+            assert distribution is not None
+            before = self._seen(distribution)
             way = Way.LAST if len(first.branch) >= LONGEST_BRANCH else may(first.branch, before, first.row)
             if way is Way.LAST:
                 continue
@@ -150,30 +150,30 @@ class LookaheadTree:
                 continue
             self._asked[branch] = -first.negated
             if branch not in self._expected:
-                found.append(branch)
-        return found
+                branches.append(branch)
+        return branches
 
-    def behind(self, tip: Node) -> "LookaheadTree":
-        """What is known of the path one token longer, and in what order it goes on there."""
+    def moved_to(self, tip: Node) -> "LookaheadTree":
+        """The lookahead of a child of the tip, with the search going on where it was."""
         token = tip.token
         longer = LookaheadTree(tip, self.ahead.descend([token]))
-        rows = [one._replace(branch=one.branch[1:]) for one in self._rows if one.branch[:1] == (token,)]
+        rows = [old._replace(branch=old.branch[1:]) for old in self._rows if old.branch[:1] == (token,)]
         if rows:
             heapify(rows)
             longer._rows, longer._count = rows, self._count
-            asked = [(one[1:], logprob) for one, logprob in self._asked.items() if one[:1] == (token,)]
-            longer._asked = {one: logprob for one, logprob in asked if one}
+            asked = [(old[1:], logprob) for old, logprob in self._asked.items() if old[:1] == (token,)]
+            longer._asked = {old: logprob for old, logprob in asked if old}
             longer.known, longer._chosen_by, longer._began = len(rows) - 1, self._chosen_by, True
             longer._seen = self._seen
         return longer
 
-    def _take_up(self) -> None:
-        """Goes on by what was asked for and has come."""
+    def _continue(self) -> None:
+        """Continues the search with requested answers that have come."""
         for branch in [one for one in self._asked if self.at(one).distribution is not None]:
             self._open(branch, self._asked.pop(branch))
 
     def _open(self, branch: TokenBranch, logprob: float) -> bool:
-        """Lets a branch be gone on by the rows of the distribution after it; returns whether that is known."""
+        """Extends the search by the distribution after a branch; returns whether that is known."""
         distribution = self.at(branch).distribution
         if distribution is None:
             return False
@@ -188,18 +188,18 @@ class LookaheadTree:
 
 
 class LookaheadResults:
-    """What is known ahead of the tips that the player came to last."""
+    """The lookahead of the latest tips."""
 
     def __init__(self) -> None:
         self._tips: OrderedDict[Node, LookaheadTree] = OrderedDict()
         self.answers = 0
-        """How many were kept so far: with each there may be something new to show."""
+        """Answers stored so far: after each there may be something new to show."""
 
-    def of(self, tip: Node) -> LookaheadTree:
-        """What is known behind a tip."""
+    def tree_at(self, tip: Node) -> LookaheadTree:
+        """The lookahead of a tip."""
         if (lookahead := self._tips.get(tip)) is None:
             before = self._tips.get(tip.parent) if tip.parent else None
-            lookahead = before.behind(tip) if before else LookaheadTree(tip, self.place(tip).ahead or LookaheadNode())
+            lookahead = before.moved_to(tip) if before else LookaheadTree(tip, self.place(tip).ahead or LookaheadNode())
             for longer in self._tips.values():
                 if longer.tip.parent is tip:  # as after popping
                     lookahead.ahead.children.setdefault(longer.tip.token, longer.ahead)
@@ -210,14 +210,14 @@ class LookaheadResults:
         return lookahead
 
     def attach(self, tip: Node, branch: Sequence[int], distribution: Distribution) -> None:
-        """Keeps what the model says after a tip and a branch. The first answer stays."""
-        ahead = self.of(tip).ahead.descend(branch)
+        """Stores the distribution after a tip and a branch. The first one stays."""
+        ahead = self.tree_at(tip).ahead.descend(branch)
         if ahead.distribution is None:
             ahead.distribution = distribution
             self.answers += 1
 
     def place(self, node: Node) -> Place:
-        """A path of the tree, with what is known beside it."""
+        """A path of the tree, with its lookahead."""
         above: Node | None = node
         branch: list[int] = []
         while above is not None and len(branch) <= NEAR_TIPS:
@@ -228,26 +228,26 @@ class LookaheadResults:
         return Place(node, None)
 
     def recall(self, node: Node) -> None:
-        """Lets the tree take over what is known of a path that the player goes to."""
+        """Copies distributions from the lookahead to a path of the tree that the player goes to."""
         lacking: list[Node] = []
         above: Node | None = node
         while above is not None and above.depth and above.distribution is None and len(lacking) < NEAR_TIPS:
             lacking.append(above)
             above = above.parent
-        for one in reversed(lacking):
-            if (told := self.place(one).distribution) is not None:
-                one.attach(told)
-            if one.parent:
-                one.parent.child(one.token)  # what was said of its own token comes along
+        for missing in reversed(lacking):
+            if (distribution := self.place(missing).distribution) is not None:
+                missing.attach(distribution)
+            if missing.parent:
+                missing.parent.child(missing.token)  # sets `taken`
 
 
 def likeliest_after(place: Place) -> int | None:
-    """The token that the model makes most likely after a path; None where that is not known."""
+    """The model's most likely token after a path; None where it is not known."""
     return place.distribution.most_likely if place.distribution else None
 
 
 def following(place: Place, most: int, next_after: Callable[[Place], int | None] = likeliest_after) -> Iterator[int]:
-    """The tokens that follow a path, one after the other, as far as they are known; no more than `most`."""
+    """The greedy continuation of a path, as far as it is known; at most `most` tokens."""
     for _ in range(most):
         if (token := next_after(place)) is None:
             return

@@ -1,4 +1,4 @@
-"""Two models of one vocabulary beside each other, along paths that both were asked about; only ever added to."""
+"""Comparison of two models with one vocabulary, along paths that both have evaluated."""
 
 import math
 from array import array
@@ -11,12 +11,12 @@ from tokex_gguf.values.tree import Node
 
 
 class Sums(NamedTuple):
-    """What two models differ by over the tokens of a text, in the figures of llama-perplexity's `--kl-divergence`."""
+    """How two models differ over the tokens of a text, in the figures of llama-perplexity's `--kl-divergence`."""
 
     tokens: int
     mean_kl_bits: float
     same_top: float
-    """The share of places, 0 to 1, where both have the same token as the most likely one."""
+    """The share of places, 0 to 1, where both have the same most likely token."""
     delta_p_rms: float
     """Root of the mean square of what B adds to the probability, 0 to 1, of the token that came."""
     perplexity_ratio: float
@@ -24,35 +24,35 @@ class Sums(NamedTuple):
 
 
 class ModelComparison:
-    """By the paths of either model's tree: what is kept of one side is told of the other with A and B exchanged.
+    """By the paths of either model's tree: results for one tree hold for the other with A and B exchanged.
 
     It is a `Comparison`: B has all tokens of A's path.
     """
 
     def __init__(self) -> None:
         self._after: dict[Node, Difference] = {}
-        """Of the distributions after a path."""
+        """The differences of the distributions after paths."""
         self._of: dict[Node, Beside] = {}
-        """What both say of a path's last token."""
+        """What both say of paths' last tokens."""
         self._detailed: set[Node] = set()
-        """The paths of whose table all is kept that is to be shown."""
+        """Paths with all rows that a table shows."""
         self._twins: dict[Node, Node] = {}
-        """The same path in the other tree."""
+        """From paths to the same path in the other tree."""
         self._whole: set[Node] = set()
-        """The paths along which nothing lacks."""
+        """Paths that are compared at every position."""
         self.deltas = Deltas()
-        """Of the path followed, as far as they are known."""
+        """Of the followed path, as far as they are known."""
         self._tip: Node | None = None
-        """That path."""
+        """The followed path."""
         self._sums = [array("d", [0.0]) for _ in range(4)]
-        """Behind each token of it: the sums of divergences, flips, squared changes of probability, and bits."""
+        """By token: running sums of divergences, flips, squared changes of probability, and bits."""
         self._seen = 1
-        """Up to this depth of it the tokens were looked at. Nothing is said of the first."""
+        """The depth up to which tokens are summed. The first token has no distribution before it."""
 
     def after(self, node: Node) -> Difference | None:
-        """Of the distributions after a path; None until compared."""
+        """The difference of the distributions after a path; None until compared."""
         known, twin = self._after.get(node), self._twins.get(node)
-        # What is kept of the other side may be more: it comes first then, as with `keep`.
+        # The twin may have more rows: it is then preferred, as in `keep`.
         more = twin in self._detailed and node not in self._detailed
         if twin in self._after and (known is None or more):
             known = self._after[node] = self._after[twin].reverse
@@ -65,8 +65,8 @@ class ModelComparison:
         if (known := self._of.get(node)) is not None:
             return known
         twin = self._twins.get(node)
-        if twin is not None and (told := self._of.get(twin)) is not None:
-            known = self._of[node] = told.reverse
+        if twin is not None and (reversed_ := self._of.get(twin)) is not None:
+            known = self._of[node] = reversed_.reverse
             return known
         before = self.after(node.parent) if node.parent else None
         for row in before.rows if before else ():
@@ -75,11 +75,11 @@ class ModelComparison:
         return None
 
     def detailed(self, node: Node) -> bool:
-        """Whether all is kept that a table shows of the distributions after a path."""
+        """Whether all rows that a table shows are known after a path."""
         return node in self._detailed or self._twins.get(node) in self._detailed
 
     def keep(self, node: Node, difference: Difference, *, detailed: bool) -> None:
-        """Keeps how the distributions after a path differ. What came first stays, unless there is more of it now."""
+        """Stores the difference after a path. The first one stays, unless only the new one is `detailed`."""
         if self.after(node) is None or (detailed and not self.detailed(node)):
             self._after[node] = difference
         if detailed:
@@ -87,16 +87,16 @@ class ModelComparison:
         if difference.taken is not None:
             self._of.setdefault(node.child(difference.taken.token), difference.taken)
 
-    def join(self, one: Node, other: Node) -> None:
-        """Notes that two paths, each in its own tree, are the same tokens."""
-        a: Node | None = one
-        b: Node | None = other
+    def join(self, first: Node, second: Node) -> None:
+        """Records that two paths, each in its own tree, have the same tokens."""
+        a: Node | None = first
+        b: Node | None = second
         while a is not None and b is not None and self._twins.get(a) is not b:
             self._twins[a], self._twins[b] = b, a
             a, b = a.parent, b.parent
 
     def twin(self, tip: Node, root: Node) -> Node:
-        """The same path in the other tree, which has this root; what was joined before is not gone through again."""
+        """The same path in the other tree, which has this root. Prefixes that are joined are not visited again."""
         node, rest = tip, []
         while node.parent is not None and node not in self._twins:
             rest.append(node.token)
@@ -106,9 +106,9 @@ class ModelComparison:
         return twin
 
     def lacking(self, tip: Node, start: int, end: int) -> list[Node]:
-        """The nodes at positions from `start` to before `end` of a path whose distributions must be compared."""
+        """The nodes at positions `start` to before `end` of a path whose distributions must be compared."""
         nodes = tip.ancestor(end + 1).nodes(max(0, start))
-        lacking = [node for node, then in pairwise(nodes) if self.after(node) is None or self.of(then) is None]
+        lacking = [node for node, child in pairwise(nodes) if self.after(node) is None or self.of(child) is None]
         return [*lacking, *(node for node in nodes[-1:] if node.depth <= end and self.after(node) is None)]
 
     def first_lacking(self, tip: Node) -> int | None:
@@ -128,7 +128,7 @@ class ModelComparison:
     # --- as `Comparison` has it
 
     def follow(self, tip: Node) -> None:
-        """Takes in where A's path ends now."""
+        """Sets the end of A's path."""
         if tip is self._tip:
             return
         same = tip.common(self._tip) if self._tip else 0
@@ -138,8 +138,8 @@ class ModelComparison:
             del sums[self._seen :]
         self._tip = tip
 
-    def look_on(self, most: int) -> bool:
-        """Looks at so many further tokens at the most; returns whether that was all that can be seen now."""
+    def compare_more(self, most: int) -> bool:
+        """As `Comparison` has it."""
         if self._tip is None:
             return True
         for node in self._tip.ancestor(min(self._tip.depth, self._seen + most)).nodes(self._seen):
@@ -149,15 +149,15 @@ class ModelComparison:
                 return True
             bits = beside.delta_bits
             self.deltas.add(node.depth, bits, flip=before.flip)
-            told = before.kl_bits, before.flip, (beside.b.prob - beside.a.prob) ** 2, bits
-            for sums, value in zip(self._sums, told, strict=True):
+            values = before.kl_bits, before.flip, (beside.b.prob - beside.a.prob) ** 2, bits
+            for sums, value in zip(self._sums, values, strict=True):
                 sums.append(sums[-1] + value)
             self._seen = node.depth
         return self._seen == self._tip.depth
 
     @property
     def sums(self) -> Sums | None:
-        """Over the tokens of the path that were looked at; None before the first."""
+        """Over the tokens compared so far; None before the first."""
         count = len(self._sums[0]) - 1
         if not count:
             return None
@@ -182,11 +182,11 @@ class ModelComparison:
         return 0
 
     def difference(self, node: Node, taken: Node | None) -> Difference | None:  # noqa: ARG002
-        """How both differ after a path; None until all is known that a table shows."""
+        """How both differ after a path; None until all rows that a table shows are known."""
         return self.after(node) if self.detailed(node) else None
 
     def divergence(self, node: Node, taken: Node | None) -> Difference | None:  # noqa: ARG002
-        """The same as soon as the place was compared, with fewer rows than a table shows."""
+        """As `difference`, but earlier: the rows may be fewer than a table shows."""
         return self.after(node)
 
     def beside(self, node: Node) -> Beside | None:
@@ -209,14 +209,14 @@ class ModelComparison:
         return None if known is None else (known.first_a, known.first_b)
 
     def comparable(self, node: Node, taken: Node | None) -> bool:  # noqa: ARG002
-        """Whether there is such a place in B: there is."""
+        """Whether B has the place: always."""
         return True
 
     def shared(self, tip: Node) -> int:
-        """How many tokens there are to compare, up to the end of a path."""
+        """How many tokens of a path can be compared."""
         return max(0, tip.depth - 1)
 
     @property
     def compared(self) -> int:
-        """How many of them `deltas` is of."""
+        """How many of them are in `deltas`."""
         return len(self.deltas)

@@ -1,8 +1,7 @@
-"""A sampler chain as llama.cpp's tools are told it: the flags of llama-server and llama-cli, and llama-server's JSON.
+"""Sampler chains as text for llama.cpp's tools: flags of llama-server and llama-cli, and llama-server's JSON.
 
-What is read means what it means there: a value that is not given is llama.cpp's, and without an order
-the samplers stand in llama.cpp's. What is written names all that the chain does, so that llama.cpp does nothing
-else, whatever its defaults are. Pure.
+Reading follows llama.cpp: missing values and a missing order are its defaults. Writing names everything that the chain
+does, so that llama.cpp does the same whatever its defaults are. Pure.
 """
 
 import json
@@ -17,21 +16,21 @@ from tokex_gguf.values.dice import RANDOM_SEED
 from tokex_gguf.values.samplers import BREAKERS, DEFAULT_ORDER, KINDS, Chain, Kind, Parameter, Sampler, kind_named
 
 RANDOM = -1
-"""The seed that stands for a random one, as in llama.cpp."""
+"""The seed for a random one, as in llama.cpp."""
 LARGEST_TOKEN = 2**31 - 1
-"""No token has a larger number."""
+"""The largest token id."""
 
 
 class Option(NamedTuple):
-    """A flag that a chain is told by."""
+    """A flag of a chain."""
 
     names: tuple[str, ...]
-    """The one to write first."""
+    """The first one is used for writing."""
     value: str
-    """What it takes, as help calls it."""
+    """The name of its value in the help."""
     help: str
     repeats: bool = False
-    """Whether it may be given many times; of others the last one counts."""
+    """Whether it may be repeated; otherwise the last value counts."""
 
 
 def _parameter_help(title: str, about: str, one: Parameter) -> str:
@@ -78,7 +77,7 @@ OPTIONS: tuple[Option, ...] = (
     _BREAKER,
     _BIAS,
 )
-"""All flags of a chain. Those of the seed and of constraints are not the chain's."""
+"""All flags of a chain; without those of the seed and of constraints."""
 _NAMED = {name: option for option in OPTIONS for name in option.names}
 _SEED = ("-s", "--seed")
 
@@ -87,17 +86,17 @@ _SEED = ("-s", "--seed")
 
 
 class Reading(NamedTuple):
-    """What was read."""
+    """A chain that was read, and remarks."""
 
     chain: Chain
     clamped: tuple[str, ...] = ()
-    """A line for each value beyond its range that is taken as the end of it, as llama.cpp takes it."""
+    """A line for each value out of range that was clamped, as llama.cpp does."""
     left: tuple[str, ...] = ()
-    """Flags or keys that say nothing of a chain, in their order."""
+    """Flags or keys that do not belong to a chain, in order."""
 
     @property
-    def told(self) -> list[str]:
-        """A line for each thing that is not as it was written."""
+    def remarks(self) -> list[str]:
+        """A line for each difference to what was written."""
         left = list(dict.fromkeys(self.left))
         more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
         named = ", ".join(one[:40] for one in left[:NAMED])
@@ -105,11 +104,11 @@ class Reading(NamedTuple):
 
 
 NAMED = 6
-"""Flags or keys that a line names."""
+"""The most flags or keys in a line."""
 
 
 def chain_of_flags(text: str) -> Chain:
-    """The chain that llama.cpp's tools make of these flags; a seed is no part of it. Raises ValueError.
+    """The chain that llama.cpp's tools make of these flags, without the seed. Raises ValueError.
 
     >>> chain_of_flags("--samplers 'top_k;temperature' --top-k 5").samplers
     (Sampler(kind=<Kind.TOP_K: 'top_k'>, values=(5.0,), on=True), \
@@ -124,7 +123,7 @@ Sampler(kind=<Kind.TEMPERATURE: 'temperature'>, values=(0.8, 0.0, 1.0), on=True)
 
 
 def read_flags(text: str) -> Reading:
-    """The same of a whole command line, whose other words are left alone. Raises ValueError, also where it has no flag.
+    """As `chain_of_flags`, for a whole command line with other words. Raises ValueError, also where it has no flag.
 
     >>> read_flags("llama-server -m model.gguf -c 4096 --temp 0.7 -ngl 99").left
     ('-m', '-c', '-ngl')
@@ -137,7 +136,7 @@ def read_flags(text: str) -> Reading:
 
 
 def _words(text: str) -> tuple[list[tuple[str, str]], list[str]]:
-    """The flags of a chain by their first names, with their values; and all other words."""
+    """The flags of a chain by their first names, with values; and all other words."""
     try:
         words = shlex.split(re.sub(r"\\\r?\n", " ", text))
     except ValueError as error:
@@ -146,7 +145,7 @@ def _words(text: str) -> tuple[list[tuple[str, str]], list[str]]:
     others: list[str] = []
     waiting = iter(words)
     for word in waiting:
-        # As llama.cpp takes it: --top_k is --top-k.
+        # As in llama.cpp, --top_k is --top-k.
         name = word.replace("_", "-") if word.startswith("--") else word
         if name not in _NAMED and name not in _SEED:
             others.append(word)
@@ -182,14 +181,14 @@ def read_options(given: Iterable[tuple[str, str]]) -> Reading:
 
 
 class _Values:
-    """The values that parameters are given, by their keys."""
+    """The values of parameters, by key."""
 
     def __init__(self) -> None:
         self.values: dict[str, float] = {}
         self._clamped: dict[str, str] = {}
 
     def set(self, parameter: Parameter, text: str, name: str = "") -> None:
-        """Takes a value; of several the last one counts. Raises ValueError."""
+        """Sets a value; the last one counts. Raises ValueError."""
         value = self.values[parameter.key] = parameter.parsed(text, name)
         self._clamped.pop(parameter.key, None)
         if value != float(text):
@@ -198,14 +197,14 @@ class _Values:
 
     @property
     def clamped(self) -> tuple[str, ...]:
-        """A line for each that was beyond its range."""
+        """A line for each value out of range."""
         return tuple(self._clamped.values())
 
 
 def read_json(text: str) -> Reading:
-    """The chain that llama-server makes of a request's JSON. Raises ValueError, also where there is nothing of a chain.
+    """The chain that llama-server makes of a request's JSON. Raises ValueError, also where no key is a sampler's.
 
-    A seed is no part of it, and what else there is in the request is left alone.
+    Without the seed; other keys of the request are ignored.
 
     >>> read_json('{"samplers": ["min_p"], "min_p": 0.1, "logit_bias": [[5, false]]}').chain.short
     '1 biased · min-p 0.1'
@@ -227,9 +226,9 @@ def read_json(text: str) -> Reading:
     left: list[str] = []
     for key, value in document.items():
         if value is None:
-            continue  # as if it were not there
+            continue  # as a missing key
         if key in keys:
-            values.set(keys[key], _told(key, value), key)
+            values.set(keys[key], _number_text(key, value), key)
         elif key == "samplers":
             order = _sequence(key, value) if isinstance(value, str) else _order(key, _texts(key, value))
         elif key == "dry_sequence_breakers":
@@ -239,7 +238,7 @@ def read_json(text: str) -> Reading:
         elif key == "logit_bias":
             bias = _biases(key, value)
         elif key == "seed":
-            seed_of(_told(key, value), key)
+            seed_of(_number_text(key, value), key)
         else:
             left.append(key)
     others = {*left, "seed"}
@@ -262,18 +261,18 @@ def seed_of(text: str, name: str = "--seed") -> int:
 def _chain(
     order: Sequence[Kind], values: Mapping[str, float], bias: Iterable[tuple[int, float]], breakers: Sequence[str]
 ) -> Chain:
-    """The chain that llama.cpp makes of all that it was told."""
+    """The chain that llama.cpp makes of these parts."""
 
-    def made(kind: Kind) -> Sampler:
+    def with_values(kind: Kind) -> Sampler:
         return Sampler(kind, tuple(values.get(one.key, float(one.default)) for one in KINDS[kind].parameters))
 
-    samplers = [made(kind) for kind in order]
+    samplers = [with_values(kind) for kind in order]
     if values.get("mirostat"):
-        # It has a temperature before it, whatever the order names.
-        samplers += [] if Kind.TEMPERATURE in order else [made(Kind.TEMPERATURE)]
-        samplers.append(made(Kind.MIROSTAT))
+        # Mirostat has a temperature before it, whatever the order names.
+        samplers += [] if Kind.TEMPERATURE in order else [with_values(Kind.TEMPERATURE)]
+        samplers.append(with_values(Kind.MIROSTAT))
     totals: dict[int, float] = {}
-    for token, amount in bias:  # more than one for a token are added up
+    for token, amount in bias:  # several biases of a token are added
         totals[token] = _added("logit-bias", totals.get(token, 0.0) + amount)
     added = tuple(sorted(one for one in totals.items() if one[1]))
     return Chain(tuple(samplers), added, tuple(one for one in breakers if one))
@@ -295,8 +294,8 @@ def _order(name: str, names: Sequence[str]) -> list[Kind]:
 def _sequence(name: str, letters: str) -> list[Kind]:
     kinds = {row.letter: kind for kind, row in KINDS.items() if row.letter}
     if unknown := next((letter for letter in letters if letter not in kinds), None):
-        told = ", ".join(f"{letter} for {kind}" for letter, kind in kinds.items())
-        raise ValueError(f"{name}: there is no sampler {unknown!r}: there are {told}")
+        known = ", ".join(f"{letter} for {kind}" for letter, kind in kinds.items())
+        raise ValueError(f"{name}: there is no sampler {unknown!r}: there are {known}")
     return _order(name, [kinds[letter] for letter in letters])
 
 
@@ -312,9 +311,9 @@ def _bias(name: str, text: str) -> tuple[int, float]:
 
 
 def _biases(name: str, value: object) -> list[tuple[int, float]]:
-    """A bias in the forms that llama-server takes: an object, or pairs; false bans a token.
+    """Biases in the forms that llama-server takes: an object, or pairs; false bans a token.
 
-    A text in a pair is a text there, whose tokens are not known here.
+    A pair with a text is refused: its tokens are not known here.
     """
     if isinstance(value, dict):
         rows: list[list[object]] = [
@@ -331,14 +330,14 @@ def _biases(name: str, value: object) -> list[tuple[int, float]]:
         if amount is False:
             bias.append((token, -math.inf))
         elif isinstance(amount, int | float) and not isinstance(amount, bool):
-            bias.append((token, _added(name, float(_told(name, amount)))))
+            bias.append((token, _added(name, float(_number_text(name, amount)))))
         else:
             raise ValueError(f"{name}: what is added to token {token} is not a number or false")
     return bias
 
 
 MOST_BIAS = 1e6
-"""More than any logit is away from another one."""
+"""More than any two logits differ by."""
 
 
 def _added(name: str, amount: float) -> float:
@@ -347,7 +346,7 @@ def _added(name: str, amount: float) -> float:
     return amount
 
 
-def _told(name: str, value: object) -> str:
+def _number_text(name: str, value: object) -> str:
     """A number of JSON as text."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} is not a number")
@@ -363,7 +362,7 @@ def _texts(name: str, value: object) -> list[str]:
 
 
 MOST_BREAKERS = 100
-"""Texts at which DRY stops looking further back."""
+"""The most texts at which DRY stops looking back."""
 
 
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "'": "'", '"': '"', "\\": "\\"}
@@ -392,7 +391,7 @@ def _unescaped(name: str, text: str) -> str:
 
 
 def flags_of(chain: Chain) -> str:
-    """Flags by which llama-server and llama-cli do what the chain does, and nothing else.
+    """Flags that make llama-server and llama-cli do exactly what the chain does.
 
     >>> flags_of(Chain((Sampler.of(Kind.MIN_P, 0.1), Sampler.of(Kind.TEMPERATURE, 0.7)), bias=((5, -math.inf),)))
     '--samplers "min_p;temperature" --min-p 0.1 --temp 0.7 -l 5-inf'
@@ -414,7 +413,7 @@ def flags_of(chain: Chain) -> str:
 
 
 def json_of(chain: Chain) -> str:
-    """The keys of a request by which llama-server does what the chain does, however it was started.
+    """Keys of a request that make llama-server do exactly what the chain does, however it was started.
 
     >>> json_of(Chain((Sampler.of(Kind.TOP_K, 5),), bias=((5, -math.inf), (7, 1.5))))
     '{"samplers": ["top_k"], "top_k": 5, "mirostat": 0, "logit_bias": [[5, false], [7, 1.5]]}'
@@ -442,14 +441,14 @@ _BY_MODELS = {
     "mirostat_tau",
     "mirostat_eta",
 }
-"""What the file of a model may set in place of llama.cpp's defaults, where no flag does."""
+"""Values that a model's file may set in place of llama.cpp's defaults, where no flag does."""
 
 
 def _written(chain: Chain) -> list[Sampler]:
-    """The samplers to tell of: those that act."""
+    """The samplers to write: those that act."""
     samplers = list(chain.acting.samplers)
     if samplers and samplers[-1].kind is Kind.MIROSTAT and len(samplers) == 1:
-        # llama.cpp has one before mirostat in any case: this one changes nothing.
+        # llama.cpp always has a temperature before mirostat: this one changes nothing.
         samplers.insert(0, Sampler.of(Kind.TEMPERATURE, 1))
     return samplers
 
@@ -472,5 +471,5 @@ def _escaped(text: str) -> str:
 
 
 def _quoted(word: str) -> str:
-    """A word as shells take it; in double quotes where all shells take them as they are."""
+    """A word quoted for shells; in double quotes where these are safe in all shells."""
     return f'"{word}"' if re.fullmatch("|[a-z_;]*;[a-z_;]*", word) else shlex.quote(word)

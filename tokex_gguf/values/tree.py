@@ -1,9 +1,9 @@
 """Every path visited in a session, as a tree that only grows.
 
 A node stands for a path: the tokens from the root down to it. Popping a token
-moves a prompt's tip to the parent and loses nothing; going the same way again
-finds the same node, and with it the distribution that was computed there. So a
-distribution is computed once, and one path never shows two answers.
+moves a prompt's tip to the parent and loses nothing; appending it again finds
+the same node, with its distribution. So a distribution is computed once, and one
+path never shows two answers.
 """
 
 import math
@@ -16,14 +16,14 @@ from typing import NamedTuple
 from tokex_gguf.values.distribution import Distribution, Taken
 
 SMALLEST_BLOCK = 64
-"""Tokens of the smallest blocks in which values are sorted."""
-JOINED = 8
-"""Blocks that are joined to one of the next size."""
+"""Tokens of the smallest block of sorted values."""
+JOINED_BLOCKS = 8
+"""Blocks that form one of the next size."""
 LARGEST_BLOCK = 4096
 
 
 class SortedValues(NamedTuple):
-    """The values of some tokens of a path, sorted: the highest first, of equal ones the first in the path."""
+    """The values of tokens of a path, sorted: the highest first, equal ones in path order."""
 
     values: "array[float]"
     """Negated."""
@@ -31,12 +31,12 @@ class SortedValues(NamedTuple):
 
     @classmethod
     def of(cls, values: "list[tuple[float, int]]") -> "SortedValues":
-        """The run of these values and depths, given in the path's order."""
+        """Sorts pairs of a value and a depth, given in path order."""
         return cls._sorted([(-value, depth) for value, depth in values])
 
     @classmethod
     def joined(cls, runs: "list[SortedValues]") -> "SortedValues":
-        """All of some runs in one."""
+        """Merges some runs."""
         return cls._sorted([*chain.from_iterable(map(zip, *zip(*runs, strict=True)))])
 
     @classmethod
@@ -45,8 +45,8 @@ class SortedValues(NamedTuple):
         values, depths = zip(*pairs, strict=True) if pairs else ((), ())
         return cls(array("d", values), array("l", depths))
 
-    def behind(self, value: float, depth: int) -> int:
-        """The first index behind a value, which is negated, at a depth."""
+    def index_after(self, value: float, depth: int) -> int:
+        """The first index after a value, which is negated, at a depth."""
         low, high = bisect_left(self.values, value), bisect_right(self.values, value)
         return bisect_right(self.depths, depth, low, high)
 
@@ -58,37 +58,37 @@ class Tree:
 
     def __init__(self, root: "Node") -> None:
         self.changes = 0
-        """Counts what changes the visited paths and the order of siblings among them."""
+        """Counts changes of the visited paths and of the order of siblings among them."""
         self.visits = 0
-        """How often a prompt came to another node than the one before."""
+        """How often a prompt's tip moved to another node."""
         self.visited: Node | None = None
-        """The node that a prompt came to last."""
+        """The last node that a prompt's tip moved to."""
         self.latest: tuple[Node, list[int]] = (root, [])
-        """The last path that was asked for and is not the beginning of another that was.
+        """The last result of `path()`, unless it was a prefix of the one before.
 
-        It is never changed, only replaced, so it may be read from any thread.
+        It is replaced, never changed, so any thread may read it.
         """
         self.counted: tuple[Node, int] = (root, 0)
-        """The path whose unknown nodes were counted last, and how many there are."""
+        """The path whose unknown nodes were counted last, and their number."""
 
 
 class Block(NamedTuple):
-    """The values of the tokens behind the node `before`, up to the node that has this block."""
+    """The values of the tokens after the node `before`, up to the node that has this block."""
 
     before: "Node"
     surprisals: SortedValues
-    """Bits of each token after the path before it."""
+    """Of each token, in bits."""
     entropies: SortedValues
-    """Bits of the distribution that each token was drawn from, at least."""
+    """Of the distribution before each token, in bits; a lower bound."""
 
 
 class Node:
     """A path, by its last token and its parent.
 
-    `distribution` is what the model says after this path, `taken` what it said
-    of this path's last token before it; both are None until computed, which may be
-    in any order along a path. What a lens makes of that distribution is kept by lens:
-    see `answers.Answers`.
+    `distribution` is the model's answer after this path, `taken` the log-probability
+    and rank of the last token in the distribution before it. Both are None until
+    computed, which may be in any order along a path. Results of lenses are in
+    `answers.LensResults`.
     """
 
     __slots__ = (
@@ -102,8 +102,8 @@ class Node:
         self.token = token
         self.depth: int = parent.depth + 1 if parent else 0
         """Number of tokens in the path."""
-        # An ancestor further up, chosen so that every other one is reached in a number of steps that grows
-        # with the logarithm of the depth.
+        # An ancestor further up, chosen so that any other ancestor is reached in a number of steps logarithmic
+        # in the depth.
         self._jump: Node = self
         if parent:
             far = parent._jump
@@ -112,36 +112,36 @@ class Node:
         self.distribution: Distribution | None = None
         self.taken: Taken | None = None
         self.strict: Distribution | None = None
-        """What the model says after this path, computed in one way whatever came before: these are compared."""
+        """The strict distribution after this path, for comparisons."""
         self.strict_taken: Taken | None = None
-        """What it said so of this path's last token."""
+        """The last token in the strict distribution before it."""
         self.visited = False
-        """Whether a prompt has been here, or passed through."""
+        """Whether this node is or was on a prompt's path."""
         self.played = False
-        """Whether its token was first chosen here, and not part of a text."""
+        """Whether the player chose its token, and it was not part of a text."""
         self.ahead = False
-        """Whether it was made to look for answers: it is not saved before somebody goes there."""
+        """Whether a search for answers created this node: it is not saved before a prompt visits it."""
         self.seen = 0
-        """When a prompt came here last, counted in visits to any node of the tree; 0: none ended here."""
+        """The number of the last visit by a prompt's tip, counted over the tree; 0: none."""
         self.checked = False
         """Whether `differs` is known."""
         self.differs: int | None = None
-        """The first position where this path is not what the tokenizer makes of its text."""
+        """The first position where this path differs from the tokenizer's own tokens; None where none does."""
         self.whole = parent is None
-        """Whether all of the path is known."""
+        """Whether all nodes of the path are known."""
         self.logprob: float | None = 0.0 if self.depth <= 1 else None
         """Log-probability (natural) of the path given its first token; None while incomplete.
 
-        The first token is given, not predicted: nothing comes before it."""
+        The first token is given, not predicted."""
         self._block: Block | None = None
 
     def play(self) -> "Node":
-        """Notes that a prompt is about to come here by a choice, where none has been here before."""
+        """Records that the player chose this token, unless a prompt has been here before."""
         self.played = self.played or not self.visited
         return self
 
     def visit(self) -> None:
-        """Notes that a prompt is here, and has passed through all of the path."""
+        """Records that a prompt's tip is here; the whole path counts as visited."""
         tree = self.tree
         if tree.visited is self:
             return
@@ -152,7 +152,7 @@ class Node:
         self.seen = tree.visits
 
     def pass_through(self) -> None:
-        """Notes that a prompt has passed through all of the path."""
+        """Marks all nodes of the path as visited."""
         node: Node | None = self
         while node and not node.visited:
             node.visited = True
@@ -162,8 +162,8 @@ class Node:
     def child(self, token: int) -> "Node":
         """The path one token longer. The same call always gives the same node.
 
-        A token that this node's distribution lists brings its log-probability and
-        rank from there.
+        Its log-probability and rank come from this node's distribution, if it is a
+        candidate there.
         """
         node = self.children.get(token)
         if node is None:
@@ -175,29 +175,29 @@ class Node:
             node.strict_taken = self.strict.candidate(self.strict.rows[token]).taken
         return node
 
-    def said(self, token: int) -> Taken | None:
-        """What the answer after this path said of a token that may come; None where that is not known."""
+    def taken_after(self, token: int) -> Taken | None:
+        """Log-probability and rank of a token after this path; None where they are not known."""
         if self.distribution is not None and token in self.distribution.rows:
             return self.distribution.candidate(self.distribution.rows[token]).taken
         child = self.children.get(token)
         return None if child is None else child.taken
 
-    def said_strictly(self, token: int) -> Taken | None:
-        """The same of the strict answer."""
+    def strict_taken_after(self, token: int) -> Taken | None:
+        """As `taken_after`, in the strict distribution."""
         if self.strict is not None and token in self.strict.rows:
             return self.strict.candidate(self.strict.rows[token]).taken
         child = self.children.get(token)
         return None if child is None else child.strict_taken
 
-    def look_at(self, token: int) -> "Node":
-        """The path one token longer, made to look for answers where it is not there yet."""
+    def explore(self, token: int) -> "Node":
+        """The path one token longer, for a search for answers: a new node is marked as `ahead`."""
         is_new = token not in self.children
         node = self.child(token)
         node.ahead = node.ahead or is_new
         return node
 
     def descend(self, tokens: list[int]) -> "Node":
-        """The path longer by these tokens."""
+        """The path with these tokens appended."""
         node = self
         for token in tokens:
             node = node.child(token)
@@ -223,13 +223,13 @@ class Node:
 
     @property
     def given(self) -> int:
-        """How many tokens of the path come before the first that was chosen here."""
+        """How many tokens of the path come before the first that the player chose."""
         chosen = next((node for node in self.nodes() if node.played), None)
         return chosen.depth - 1 if chosen else self.depth
 
     def path(self) -> list[int]:
         """The token ids from the first to this node's own."""
-        # Most that are asked for have nearly all of the last one, or are a beginning of it.
+        # Most calls are for a path close to the last one, or for a prefix of it.
         latest, longest = self.tree.latest
         same = self.common(latest)
         path = longest[:same]
@@ -239,7 +239,7 @@ class Node:
         return path
 
     def ancestor(self, depth: int) -> "Node":
-        """The node of this path with that many tokens; this one where it has no more."""
+        """The prefix of this path with `depth` tokens; this node where it is not longer."""
         node = self
         while node.depth > depth:
             assert node.parent is not None
@@ -247,7 +247,7 @@ class Node:
         return node
 
     def common(self, other: "Node") -> int:
-        """How many tokens the two paths begin with alike; 0 where they are of different trees."""
+        """The length of the common prefix of two paths; 0 where they are of different trees."""
         depth = min(self.depth, other.depth)
         a, b = self.ancestor(depth), other.ancestor(depth)
         while a is not b:
@@ -262,14 +262,14 @@ class Node:
 
     @property
     def known(self) -> bool:
-        """Whether everything shown of this node is computed."""
+        """Whether all numbers of this node are computed."""
         return self.distribution is not None and (self.taken is not None or self.depth == 1)
 
     def first_unknown(self) -> int:
         """The first position whose distribution an evaluation of this path must give.
 
-        Returns `depth` when nothing is missing. What comes behind it may be known or not. A node
-        that lacks only what was said of its token needs its parent's distribution again.
+        Returns `depth` when nothing is missing. Later positions may be known or not. A node
+        that lacks only `taken` needs its parent's distribution again.
         """
         node = self
         if node.whole:
@@ -283,7 +283,7 @@ class Node:
     def unknown(self) -> int:
         """How many nodes of the path are not known.
 
-        What differs from the path counted last is looked at, and nothing where that is asked for again.
+        Only nodes that differ from the path counted last are visited.
         """
         if self.whole:
             return 0
@@ -296,53 +296,53 @@ class Node:
         return count
 
     def lacking(self, start: int, end: int) -> "list[Node]":
-        """The nodes at positions from `start` to before `end` of the path whose distribution must be given.
+        """The nodes at positions `start` to before `end` whose distribution an evaluation must give.
 
-        That is also where only what it said of the next token is missing.
+        Those include nodes where only `taken` of the next token is missing.
         """
         nodes = self.ancestor(end + 1).nodes(max(0, start))
-        lacking = [node for node, then in pairwise(nodes) if node.distribution is None or then.taken is None]
+        lacking = [node for node, child in pairwise(nodes) if node.distribution is None or child.taken is None]
         return [*lacking, *(node for node in nodes[-1:] if node.depth <= end and node.distribution is None)]
 
     @property
     def surprisal(self) -> float | None:
-        """Bits of this node's token after the path before it; None until computed."""
+        """Surprisal of this node's token in bits; None until computed."""
         return None if self.taken is None else self.taken.surprisal
 
     def attach(self, distribution: Distribution) -> None:
-        """Keeps what the model says after this path. The first answer stays: a path never shows two."""
+        """Stores the distribution after this path. The first one stays: a path never shows two answers."""
         if self.distribution is None:
             self.distribution = distribution
             if self.known:
-                self._came_to_know()
+                self._became_known()
 
     def attach_taken(self, taken: Taken) -> None:
-        """Keeps what was said of this node's token. The first answer stays."""
+        """Stores the log-probability and rank of this node's token. The first ones stay."""
         if self.taken is None:
             self.taken = taken
-            self._add_up()
+            self._update_logprob()
             if self.known and self.depth > 1:
-                self._came_to_know()
+                self._became_known()
             if self.visited and self.parent and len(self.parent.children) > 1:
                 self.tree.changes += 1
             if self.depth % SMALLEST_BLOCK == 0:
-                self.block()  # else the first look back would sort all of a long path at once
+                self.block()  # else the first ranking would sort all of a long path at once
 
     def attach_strict(self, distribution: Distribution) -> None:
-        """Keeps a strict answer after this path; it is also the answer, where there is none yet."""
+        """Stores a strict distribution after this path, also as `distribution` where that is None."""
         if self.strict is None:
             self.strict = distribution
         self.attach(distribution)
 
     def attach_strict_taken(self, taken: Taken) -> None:
-        """Keeps what a strict answer said of this node's token."""
+        """Stores log-probability and rank of this node's token in the strict distribution."""
         if self.strict_taken is None:
             self.strict_taken = taken
         self.attach_taken(taken)
 
-    def first_lax(self) -> int:
+    def first_not_strict(self) -> int:
         """The first position whose strict distribution an evaluation of this path must give; `depth`: none."""
-        # No further than the numbers of the path are needed without a gap.
+        # The whole path is visited: strict answers may have gaps.
         missing = self.depth if self.strict is not None else self.depth - 1
         node = self
         while node.parent is not None and node.parent.depth:
@@ -351,20 +351,20 @@ class Node:
             node = node.parent
         return missing
 
-    def _came_to_know(self) -> None:
-        """Notes that this node is known now, also for paths through it."""
+    def _became_known(self) -> None:
+        """Updates the count of unknown nodes and `whole` after this node became known."""
         tip, count = self.tree.counted
         if count and tip.descends_from(self):
             self.tree.counted = (tip, count - 1)
-        waiting = [self]  # those behind it may have been known before
+        waiting = [self]  # its descendants may already be known
         while waiting:
             node = waiting.pop()
             if node.parent and node.parent.whole and node.known:
                 node.whole = True
                 waiting += node.children.values()
 
-    def _add_up(self) -> None:
-        """Gives this path its log-probability, and those that go on from it and waited for that."""
+    def _update_logprob(self) -> None:
+        """Computes `logprob` of this path, and of its descendants that waited for it."""
         waiting = [self]
         while waiting:
             node = waiting.pop()
@@ -374,7 +374,7 @@ class Node:
                 waiting += [child for child in node.children.values() if child.logprob is None]
 
     def block(self) -> Block | None:
-        """The sorted values of the last tokens of this path, as many as are sorted together at this depth.
+        """The sorted values of the last tokens of this path; their number depends on the depth.
 
         None where the depth is no multiple of `SMALLEST_BLOCK`, or a value is not known.
         """
@@ -395,19 +395,22 @@ class Node:
                 entropies.append((entropy, node.depth))
         before = nodes[0].parent
         assert before is not None
-        block, size = Block(before, SortedValues.of(surprisals), SortedValues.of(entropies)), SMALLEST_BLOCK * JOINED
+        block, size = (
+            Block(before, SortedValues.of(surprisals), SortedValues.of(entropies)),
+            SMALLEST_BLOCK * JOINED_BLOCKS,
+        )
         while self.depth % size == 0 and size <= LARGEST_BLOCK:
             blocks = [block]
-            while len(blocks) < JOINED:
+            while len(blocks) < JOINED_BLOCKS:
                 if (earlier := blocks[-1].before.block()) is None:
                     return None
                 blocks.append(earlier)
-            runs = [one.surprisals for one in blocks], [one.entropies for one in blocks]
-            block, size = Block(blocks[-1].before, *map(SortedValues.joined, runs)), size * JOINED
+            runs = [each.surprisals for each in blocks], [each.entropies for each in blocks]
+            block, size = Block(blocks[-1].before, *map(SortedValues.joined, runs)), size * JOINED_BLOCKS
         return block
 
     def sort(self) -> None:
-        """Makes all blocks of this path, as answers that arrive one by one do."""
+        """Makes all blocks of this path, as `attach_taken` does one by one."""
         for node in self.nodes():
             if node.depth % SMALLEST_BLOCK == 0:
                 node.block()
@@ -430,10 +433,10 @@ def grown(
     distributions: Sequence[Distribution | None],
     visited: Sequence[int],
 ) -> list[Node]:
-    """The nodes of a whole tree, made at once, by the index of each one's parent, which comes before it.
+    """Builds a whole tree; returns its nodes. `parents`: the index of each node's parent, which comes before it.
 
-    The first one is the root. No parent has two children of the same token. Each node is as if it was given its
-    numbers when it was made; blocks are made when they are asked for.
+    The first node is the root. No parent has two children of the same token. The result is as if each node got its
+    numbers when it was created; blocks are made when they are requested.
     """
     nodes = [Node(None, -1)]
     add, tree, changes = nodes.append, nodes[0].tree, 0
@@ -449,17 +452,17 @@ def grown(
         elif node.depth == 1:
             node.whole = distribution is not None
         add(node)
-    for node, here in zip(nodes, visited, strict=True):
-        if here and (node.parent is None or node.parent.visited):
+    for node, is_visited in zip(nodes, visited, strict=True):
+        if is_visited and (node.parent is None or node.parent.visited):
             node.visited = True
             changes += 1
-        elif here:
+        elif is_visited:
             node.pass_through()
     tree.changes += changes
     return nodes
 
 
 def entropy_before(node: Node) -> float | None:
-    """The entropy in bits of the distribution that a node's token was drawn from, at least; None while not known."""
+    """The entropy of the distribution before a node's token in bits, a lower bound; None while not known."""
     parent = node.parent
     return parent.distribution.entropy_bits if parent and parent.distribution else None

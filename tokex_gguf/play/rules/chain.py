@@ -99,7 +99,7 @@ def cuts_alone(session: Session) -> tuple[int, bool] | None:
     if isinstance(lens, Raw) or not decidable(lens):
         return None
     # Samplers see the first answer, even where a comparison shows a strict one.
-    numbers = place.tip.said(row.token)
+    numbers = place.tip.taken_after(row.token)
     cut_stage = None if numbers is None else cut_by(lens, before, numbers)
     return None if cut_stage is None else (row.token, cut_stage != NOT_CUT)
 
@@ -459,7 +459,7 @@ def _read(session: Session, text: str) -> Outcome:
     sampling = _with_chain_kept(session.game.sampling, session.game)
     session = replace(session, game=replace(session.game, sampling=sampling))
     chain = reading.chain if reading.chain.bias else replace(reading.chain, bias=sampling.chain.bias)
-    notice = "; ".join(["read", *reading.told, "p leads back to the chain before"])
+    notice = "; ".join(["read", *reading.remarks, "p leads back to the chain before"])
     session, effects = _with_chain(session, chain, notice)
     return replace(session, screen=_or_play(session, session.screen)), effects
 

@@ -88,13 +88,13 @@ def go_on(session: Session) -> Outcome:
         return session, []
     game, critical = session.game, search.found
     if critical.lacking:  # a walked prompt's numbers come late: the list may have to change
-        critical.look_on(0)
+        critical.scan_places(0)
     if game.pending is not None or game.pressed.autoplay or search.state is not CriticalState.RUNNING:
         return session, []
     if any(isinstance(purpose, ForCritical) and purpose.awaited for purpose in game.asked.values()):
         return session, []
     work, wanted = TOKENS_AT_ONCE, None
-    if critical.look_on(PLACES_AT_ONCE):
+    if critical.scan_places(PLACES_AT_ONCE):
         while (work := critical.advance(search.places, search.each, work)) > 0:
             wanted = critical.wanted(search.places)
             if wanted is None:

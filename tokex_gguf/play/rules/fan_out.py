@@ -13,7 +13,7 @@ from tokex_gguf.play.screens import PLAY, AnswerList, AnswerPattern, AnswerStop
 from tokex_gguf.play.session import EngineStatus, Prompt, Session
 from tokex_gguf.values.fan_out import FanOut, end_of
 from tokex_gguf.values.grouping import pattern_of
-from tokex_gguf.values.stops import PLAIN_STOPS, StopRule, stop_of, told, written
+from tokex_gguf.values.stops import PLAIN_STOPS, StopRule, describe_stop, stop_of, written
 from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import label, meant
 from tokex_gguf.values.tree import Node
@@ -335,7 +335,7 @@ def _stopping(session: Session, fan: Fan, stop: StopRule) -> Outcome:
         ),
     )
     fresh = replace(fan, out=out, paused=False, fault="", due=False, at=None)
-    return replace(_with(session, fresh), notice=f"until {told(stop)}"), []
+    return replace(_with(session, fresh), notice=f"until {describe_stop(stop)}"), []
 
 
 # --- what is typed
