@@ -44,7 +44,7 @@ from tokex_gguf.engine.protocol import (
     Walk,
 )
 from tokex_gguf.engine.remote.dialects.probe import probe
-from tokex_gguf.engine.remote.evaluator import PIECE, Evaluator
+from tokex_gguf.engine.remote.evaluator import PIECE_TOKENS, Evaluator
 from tokex_gguf.engine.remote.http import HttpClient
 from tokex_gguf.engine.remote.server import SameModel
 from tokex_gguf.values.lens import Sampled
@@ -211,10 +211,10 @@ def test_a_token_beyond_the_candidates_has_its_probability_and_a_rank_at_least(t
 
 def test_a_long_prompt_goes_in_pieces_and_then_its_end(talk: Talk, server: StandIn) -> None:
     chunks = talk.all(Evaluate(1, LONG, 0, 30), len(LONG) - 1)
-    ends = [PIECE, 2 * PIECE, len(LONG)]
+    ends = [PIECE_TOKENS, 2 * PIECE_TOKENS, len(LONG)]
     assert [len(path) for path in completions(server)] == ends
     assert [chunk.start for chunk in chunks] == [end - 1 for end in ends]
-    assert chunks[0].taken[0].logprob == pytest.approx(told(LONG[:PIECE], LONG[PIECE]), abs=1e-6)
+    assert chunks[0].taken[0].logprob == pytest.approx(told(LONG[:PIECE_TOKENS], LONG[PIECE_TOKENS]), abs=1e-6)
     server.calls.clear()
     talk.all(Evaluate(2, [*LONG, 9], len(LONG), 30), len(LONG))
     assert [len(path) for path in completions(server)] == [len(LONG) + 1], "what it has read is not read in pieces"
@@ -645,7 +645,7 @@ def test_what_has_to_be_read_again_is_read_in_pieces(cached: tuple[Evaluator, St
             case _:
                 evaluator.at(path, chance.randrange(len(path)), 30)
         list(evaluator.evaluate(path, len(path) - 1, 30))
-    assert max(read(server)) <= PIECE
+    assert max(read(server)) <= PIECE_TOKENS
 
 
 def test_a_vocabulary_whose_size_is_not_told_is_searched_as_a_whole(

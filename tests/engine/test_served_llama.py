@@ -22,7 +22,7 @@ from tokex_gguf.engine.protocol import Continue, Continued, Evaluate, Evaluated,
 from tokex_gguf.engine.remote.dialects.dialect import Call, Steps
 from tokex_gguf.engine.remote.dialects.llama_server import request
 from tokex_gguf.engine.remote.dialects.probe import probe
-from tokex_gguf.engine.remote.evaluator import PIECE, Evaluator
+from tokex_gguf.engine.remote.evaluator import PIECE_TOKENS, Evaluator
 from tokex_gguf.engine.remote.http import HttpClient
 from tokex_gguf.values.server_url import parse
 
@@ -269,7 +269,7 @@ def test_a_key_waits_for_one_piece_of_a_long_prompt(address: str) -> None:
     for number in (1, 4, 7):
         first = 1000 * number
         began = time.perf_counter()
-        evaluated(talk, Evaluate(number, list(range(first, first + PIECE)), PIECE - 1, 30))
+        evaluated(talk, Evaluate(number, list(range(first, first + PIECE_TOKENS)), PIECE_TOKENS - 1, 30))
         pieces.append(time.perf_counter() - began)
         talk.client.send(Evaluate(number + 1, list(range(first + 500, first + 2500)), 0, 30))
         time.sleep(pieces[-1] / 2)  # it is in the middle of one

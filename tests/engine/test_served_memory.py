@@ -8,7 +8,7 @@ import pytest
 from tests.stand_in_server import PIECES
 from tokex_gguf.engine.remote.dialects.dialect import ServerAnswer
 from tokex_gguf.engine.remote.evaluator import within_one
-from tokex_gguf.engine.remote.memory import CANDIDATES, MOST_PATHS, RECENT, Memory, Recent, Remembered
+from tokex_gguf.engine.remote.memory import MOST_PATHS, RECENT_PATHS, TOTAL_CANDIDATES, Memory, Recent, Remembered
 from tokex_gguf.engine.remote.vocabulary import Vocabulary
 from tokex_gguf.engine.worker.vocabulary_search import Index
 from tokex_gguf.values.distribution import Distribution, Taken
@@ -67,7 +67,7 @@ def test_of_whole_distributions_fewer_are_remembered() -> None:
         memory.put([token], whole)
         memory.put([token], whole)  # in place of itself
         assert whole.of(size - 1) == Taken(-math.log(size), size)
-    assert len(memory) == CANDIDATES // size
+    assert len(memory) == TOTAL_CANDIDATES // size
     assert memory.get([29]) and memory.get([10]) is None
     assert "rows" not in vars(whole.distribution), "they would take most of the memory"
     for token in range(MOST_PATHS):
@@ -82,7 +82,7 @@ def test_what_a_server_has_read_is_what_the_last_paths_begin_with() -> None:
     for token in range(100):  # keys on another path, and tokens that are looked at ahead
         recent.note([9, 8, 7, token])
     assert recent.shared([1, 2, 3, 5, 6]) == 3 and recent.shared([9, 8, 7, 1000]) == 3
-    for token in range(RECENT):
+    for token in range(RECENT_PATHS):
         recent.note([token + 50, 1, 1, 1])
     assert recent.shared([1, 2, 3]) == 0, "more than so many are not remembered"
 

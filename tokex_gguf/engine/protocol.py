@@ -1,8 +1,8 @@
 r"""The messages between the user interface and the engine: the only thing both share.
 
 A message is one line of JSON, `[name, {field: value}]`. JSON and not pickle,
-because the engine runs native code over files from strangers, and nothing that
-it says may run code here. A request carries its whole path, so the engine has no
+because the engine runs native code over files from strangers, and its replies
+must not run code here. A request carries its whole path, so the engine has no
 state that matters, and a new one needs no history:
 
 >>> encode(Search(1, [7, 9], "a", 30))
@@ -48,7 +48,7 @@ class Load:
     log: str = ""
     """Path of the file that the engine's log is appended to; none if empty."""
     most: int = 0
-    """KV cells to grow to at the most; 0: as many as the model was trained for."""
+    """The most KV cells to grow to; 0: as many as the model was trained for."""
     kv: str = "f16"
     """Type of the KV cells' values: f16 or q8_0."""
     gpu_layers: int = 0
@@ -58,20 +58,20 @@ class Load:
     repack: bool = True
     """Whether weights may be rearranged into a copy, for faster kernels."""
     fingerprints: str = ""
-    """Path of the file in which the fingerprints of files are remembered; none if empty."""
+    """Path of the file with the fingerprints of files; none if empty."""
     cache: str = ""
-    """Path of the folder in which cells and answers stay from one start to the next; none do if empty."""
+    """Path of the prompt cache's folder; no cache if empty."""
     cache_bytes: int = 0
-    """Bytes that all of that may take."""
+    """The most bytes of the prompt cache."""
     check: bool = False
-    """Whether the files' headers are to be checked first: they may have changed since that was done."""
+    """Whether to check the files' headers again first: the files may have changed since the last check."""
 
 
 @record
 class ConnectServer:
-    """Play the model of a server; the first request, in place of Load. Answered by Loaded or Failed.
+    """Use the model of a server; the first request, in place of Load. Answered by Loaded or Failed.
 
-    The server's key is none of its fields: it comes through the environment alone.
+    The server's key is not a field: it comes through the environment only.
     """
 
     url: str
@@ -79,7 +79,7 @@ class ConnectServer:
     model: str = ""
     """Which of the server's models; empty: its only one, or its first."""
     candidates: int = 100
-    """Candidates to ask for, where the server gives so many."""
+    """Candidates to ask for; a server may give fewer."""
     log: str = ""
     """Path of the file that the engine's log is appended to; none if empty."""
     insecure: bool = False
@@ -95,7 +95,7 @@ class Tokenize:
     parse_special: bool
     """Whether the name of a special token in the text becomes that token."""
     continues: bool = False
-    """Whether the text goes on from another: nothing is put before it then."""
+    """Whether the text continues another: nothing is put before it."""
 
 
 @record
@@ -112,10 +112,10 @@ class Evaluate:
     """Give the distributions at positions `start` to the end of a path.
 
     Answered by one Evaluated for each chunk, in order, or by Failed. Where many
-    are known, that at the path's end may come before all others, and comes again
-    in its place. A newer Evaluate or a Stop ends it after what has been sent. An engine without
-    `Capability.PROMPT_AT_ONCE` gives the last position and those that it comes by:
-    the others are asked for by Walk.
+    distributions are known, the one at the path's end may come first, and again in
+    its place. A newer Evaluate or a Stop ends it; chunks sent by then count. An engine without
+    `Capability.PROMPT_AT_ONCE` gives the last position and those that it passes:
+    the others need Walk.
     """
 
     request: int
@@ -124,16 +124,16 @@ class Evaluate:
     top: int
     """How many candidates to give."""
     asked: int | None = None
-    """A token whose probability after the whole path is wanted as well."""
+    """A token whose probability after the whole path is requested as well."""
     last_top: int = 0
-    """How many candidates to give at the path's end, where these are more."""
+    """How many candidates to give at the path's end, if more than `top`."""
     lens: Raw | Sampled = RAW
-    """Through which the verdicts on the tokens taken are wanted as well; raw: none are."""
+    """The lens for verdicts on the tokens taken; raw: no verdicts."""
 
 
 @record
 class Walk:
-    """Give the distributions at some positions of a path, one after the other, while nothing else is asked.
+    """Give the distributions at some positions of a path, one after the other, in the background.
 
     Answered by one Evaluated for each, in the order given. Any other request but Tokenize and Check ends it. For
     engines without `Capability.PROMPT_AT_ONCE`.
@@ -148,40 +148,40 @@ class Walk:
 
 @record
 class Lookahead:
-    """Give the distributions after a path and each of some branches behind it, while nothing else is asked.
+    """Give the distributions after a path and each of some branches, in the background.
 
-    Answered by LookaheadDone, one or several, until all branches are, or by Failed. Those that share their beginning
-    share its cells. Any other request but Tokenize and Check ends it; another Lookahead only if its path is another
-    one: else that is answered behind it.
+    Answered by one or more LookaheadDone until all branches are answered, or by Failed. Branches share the cells of
+    their common prefixes. Any other request but Tokenize and Check ends it; another Lookahead only with another path:
+    with the same path, it is answered after this one.
     """
 
     request: int
     path: list[int]
     branches: list[list[int]]
-    """One or more tokens each, the most wanted first. With none, nothing is decoded and nothing answered: the path is
-    one that will be gone on from, and what is on the disk of it may be read."""
+    """One or more tokens each, the most wanted first. Without branches, nothing is decoded or answered: the engine
+    prepares for the path, such as by reading its cells from the disk."""
     top: int
     waited: bool = False
-    """Whether somebody waits for it: else it is for what may be asked next."""
+    """Whether the player waits for it; else it prepares for the next key."""
 
 
 @record
 class Continue:
-    """Go on from a path, again and again: by the most likely token, or by a draw from what a lens leaves.
+    """Append tokens to a path: the most likely ones, or draws through a lens.
 
-    Answered by one Continued after the other, until the next token would end the
-    generation or is one more than wanted, nothing is left, the context is full (Failed), or another request ends it.
+    Answered by Continued, again and again, until the next token ends generation or reaches `most`, the lens leaves no
+    token, the context is full (Failed), or another request ends it.
     """
 
     request: int
     path: list[int]
-    """Ends with the first token to go on with."""
+    """Its last token is the first one that is evaluated."""
     top: int
     lens: Raw | Sampled = RAW
     seed: int = 0
     """Of the draws; nothing is drawn through the raw lens."""
     most: int = 0
-    """Tokens to go on by at the most: the last of them is the answer's `end`. 0: no limit but the context."""
+    """The most tokens to append; the last one is `Continued.end`. 0: no limit but the context."""
 
 
 @record
@@ -192,36 +192,36 @@ class Apply:
     path: list[int]
     lens: Sampled
     tokens: list[int]
-    """What became of these is wanted, beside the likeliest of what is left."""
+    """Tokens to include in the view, besides the likeliest ones left."""
     top: int
-    """What became of so many of the model's likeliest is wanted, too."""
+    """How many of the model's likeliest tokens to include."""
 
 
 @record
 class Roll:
-    """Draw from what a lens leaves after a path. Answered by Rolled."""
+    """Draw tokens after a path through a lens. Answered by Rolled."""
 
     request: int
     path: list[int]
     lens: Raw | Sampled
     seed: int
     first: int
-    """Which of the seed's draws at this place is the first, from 0: see `values.dice`."""
+    """The number of the first of the seed's draws at this place, from 0: see `values.dice`."""
     count: int
 
 
 @record
 class Constrain:
-    """Understand a constraint, and say where a path leaves it.
+    """Compile a constraint, and find where a path breaks it.
 
-    Answered by Constrained, or by Failed with what is wrong.
+    Answered by Constrained, or by Failed with the reason.
     """
 
     request: int
     path: list[int]
     constraint: Constraint
     start: int
-    """How many tokens of the path come before it."""
+    """How many tokens of the path come before the constraint."""
 
 
 @record
@@ -235,11 +235,11 @@ class Force:
 
 @record
 class EvaluateStrictly:
-    """Give the distributions at positions `start` to the end of a path, computed in one way, whatever came before.
+    """Give the strict distributions at positions `start` to the end of a path.
 
-    Answered by Evaluated with `strict`, chunk by chunk. For engines with `Capability.COMPARISON`. It is done while
-    nothing else is asked, as all that is asked strictly: what a key asks for ends it, and all of it that waits, without
-    an answer (see `engine/queue.py`). What was given is kept: whoever asks again asks for less.
+    Answered by Evaluated with `strict`, chunk by chunk. For engines with `Capability.COMPARISON`. As all strict
+    requests, it runs in the background: a request that a key makes ends it, and drops those that wait, without an
+    answer (see `engine/queue.py`). Chunks sent by then count: the next request starts after them.
     """
 
     request: int
@@ -258,12 +258,12 @@ class Compare:
     other: list[int]
     """B."""
     top: int
-    """How many of the likeliest of each to tell of."""
+    """How many of the likeliest tokens of each to include."""
 
 
 @record
 class Export:
-    """Write what the model says at some positions of a path into a file, for another engine. Answered by Exported.
+    """Write the logits at some positions of a path into a file, for another engine. Answered by Exported.
 
     A row has the logits of the whole vocabulary, in float32, and their log-sum-exp. All are computed strictly.
     """
@@ -272,9 +272,9 @@ class Export:
     path: list[int]
     start: int
     end: int
-    """The position behind the last."""
+    """The position after the last."""
     file: str
-    """Path of a regular file that is there: it is empty until all is written."""
+    """Path of an existing regular file; it is empty until everything is written."""
 
 
 @record
@@ -290,15 +290,15 @@ class Against:
     start: int
     end: int
     file: str
-    """What another engine's Export wrote for the same positions."""
+    """Path of the file that another engine's Export wrote for the same positions."""
     top: int
 
 
 @record
 class LookaheadStrictly:
-    """Compute strictly what comes after a path and each of some tokens: what is asked next may be about one of them.
+    """Compute the strict distributions after a path and each of some tokens, for the next requests.
 
-    Answered by LookaheadKept. What does not fit, into the context or into the rows that are kept, is left out.
+    Answered by LookaheadKept. Tokens that do not fit into the context or the cached rows are left out.
     """
 
     request: int
@@ -308,9 +308,9 @@ class LookaheadStrictly:
 
 @record
 class MeasureNoise:
-    """Say how far apart two strict answers to one question can be. Answered by Noise.
+    """Measure how far apart two strict answers to one question can be. Answered by Noise.
 
-    It is tried on this model with this processor, once, and remembered.
+    The result is stored for each model and processor.
     """
 
     request: int
@@ -318,7 +318,7 @@ class MeasureNoise:
 
 @record
 class Stop:
-    """Nothing is wanted any more of what is under way."""
+    """End the request under way."""
 
 
 @record
@@ -328,9 +328,9 @@ class Search:
     request: int
     path: list[int]
     query: str
-    """Part of a token's text, in any case, or its id; in double quotes, white space around it counts."""
+    """Part of a token's text, in any case, or its id; in double quotes, white space at its ends counts."""
     top: int
-    """How many to give."""
+    """The most tokens to give."""
 
 
 @record
@@ -343,7 +343,7 @@ class Spell:
 
 @record
 class Check:
-    """Compare a path with what the tokenizer makes of its text. Answered by Checked."""
+    """Compare a path with the tokenizer's own tokens for its text. Answered by Checked."""
 
     request: int
     path: list[int]
@@ -352,11 +352,11 @@ class Check:
 
 @record
 class Ping:
-    """Say that the engine's process is alive. Answered by Pong at once, whatever is under way."""
+    """Ask whether the engine's process is alive. Answered by Pong at once, also during other requests."""
 
 
 Strict: TypeAlias = EvaluateStrictly | Compare | Export | Against | LookaheadStrictly
-"""What is computed in one way, whatever came before."""
+"""Requests for strict numbers."""
 Numbered: TypeAlias = (
     Tokenize
     | Chat
@@ -374,11 +374,11 @@ Numbered: TypeAlias = (
     | Strict
     | MeasureNoise
 )
-"""What carries a number, which its answers repeat."""
+"""Requests with a number, which their answers repeat."""
 WithPath: TypeAlias = (
     Evaluate | Lookahead | Continue | Apply | Roll | Constrain | Force | Search | Check | Walk | Strict
 )
-"""What is asked of a path."""
+"""Requests about a path."""
 Request: TypeAlias = Load | ConnectServer | Numbered | Stop | Ping
 
 # --- replies
@@ -392,12 +392,12 @@ class Loading:
 
 
 class Capability(StrEnum):
-    """What an engine can do beyond telling the likely next tokens. Others join with the engines that lack them."""
+    """What an engine can do beyond giving the likeliest next tokens."""
 
     EXACT_ENTROPY = "exact entropy"
-    """Entropies are of the whole distribution, and not of its likely part."""
+    """Entropies are exact, and not bounds."""
     EXACT_RANKS = "exact ranks"
-    """So are ranks."""
+    """Ranks are exact, and not bounds."""
     VOCABULARY_SEARCH = "vocabulary search"
     """It answers Search and Spell."""
     SAMPLERS = "samplers"
@@ -409,7 +409,7 @@ class Capability(StrEnum):
     BATCHES = "batches"
     """It answers Lookahead: several next tokens for little more than one."""
     BRANCHES = "branches"
-    """Lookahead of many branches, of several tokens each, takes it a part of the time of all these tokens."""
+    """Lookahead of many long branches takes a part of the time of decoding all their tokens."""
     COMPARISON = "comparison"
     """It answers EvaluateStrictly, Compare, Export, Against, LookaheadStrictly and MeasureNoise."""
 
@@ -423,36 +423,36 @@ class Loaded:
     quantization: str
     vocab_size: int
     context: int
-    """KV cells there are now."""
+    """The current number of KV cells."""
     context_limit: int
-    """KV cells there can be at the most."""
+    """The most KV cells."""
     bos: int | None
     """The token that Tokenize puts first, if any."""
     space_prefix: bool
     """Whether Tokenize puts a space before the text, as SentencePiece vocabularies do."""
     fingerprint: str = ""
-    """Of the content of the model's files: two that differ belong to different models."""
+    """Of the content of the model's files: it differs between models."""
     former: str = ""
     """The fingerprint that version 0.1.0 had for the file."""
     cells: str = ""
-    """Type of the KV cells' values, which every number depends on; "" where a session does not tell."""
+    """Type of the KV cells' values, which every number depends on; "" where a session does not have it."""
     arithmetic: str = ""
-    """What else the numbers depend on: versions, kernels; "" where a session does not tell."""
+    """What else the numbers depend on: versions, kernels; "" where a session does not have it."""
     capabilities: frozenset[Capability] = frozenset(Capability)
-    """Of the engine; by default all."""
+    """The engine's; by default all."""
     server: str = ""
     """The server's program and version, such as `llama-server b11434`; empty: the model is on this machine."""
     candidates: int = 0
-    """The most candidates that there are of a distribution; 0: as many as the vocabulary has."""
+    """The most candidates of a distribution; 0: as many as the vocabulary has tokens."""
     sampling: dict[str, str] = field(default_factory=dict)
-    """What the model's file recommends to draw by: the keys behind `general.sampling.`, and their values."""
+    """The samplers that the model's file recommends: keys after `general.sampling.`, and their values."""
     suppressed: tuple[int, ...] = ()
     """Tokens that the model's file bans wherever samplers are applied."""
     vocabulary: str = ""
-    """Of the content of the vocabulary: two models with the same one have the same tokens; "" where it is not told."""
+    """Fingerprint of the vocabulary: models with the same one have the same tokens; "" where it is not known."""
 
     def same(self, other: "Loaded") -> bool:
-        """Whether numbers of an earlier game with `other` may stand beside those of this one."""
+        """Whether numbers of an earlier game with `other` may be shown together with this model's."""
         if other.fingerprint not in (self.fingerprint, self.former) or other.cells not in ("", self.cells):
             return False
         named = (self.name, self.architecture, self.quantization)
@@ -472,9 +472,9 @@ class Tokenized:
     path: list[int]
     pieces: dict[int, Piece]
     said: list[int] | None = field(default_factory=list)
-    """Which positions of the path are the assistant's turns in a chat; None where that is not known."""
+    """The positions of the assistant's turns in a chat; None where they are not known."""
     notice: str = ""
-    """One line where the tokens do not spell the text, or were made without the model's own rules."""
+    """One line if the tokens do not spell the text, or were made without the model's own rules."""
 
 
 @record
@@ -486,39 +486,39 @@ class Evaluated:
     """The position of the first."""
     distributions: list[Distribution]
     taken: list[Taken]
-    """What each said of the token after it; at the path's end, of the one asked for, if any."""
+    """Log-probability and rank of the token after each; at the path's end, of `Evaluate.asked`, if any."""
     pieces: dict[int, Piece]
-    """Pieces of the tokens mentioned that this engine had not told before."""
+    """Pieces of mentioned tokens that this engine has not sent before."""
     decoded: int
     """Tokens decoded for this chunk."""
     seconds: float
     context: int
-    """KV cells there are now."""
+    """The current number of KV cells."""
     verdicts: list[Verdict] = field(default_factory=list)
-    """What the lens made of the tokens in `taken`, where one was asked for."""
+    """The lens's verdicts on the tokens in `taken`, if a lens was given."""
     strict: bool = False
-    """Whether these numbers are the same whatever was decoded before: only such are compared with others."""
+    """Whether the numbers do not depend on what was decoded before: only such numbers are compared."""
 
 
 @record
 class LookaheadDone:
-    """Distributions after a path and each of some of the branches that were asked about."""
+    """Distributions after a path and each of some of the requested branches."""
 
     request: int
     branches: list[list[int]]
     distributions: list[Distribution]
     pieces: dict[int, Piece]
     seconds: float = 0.0
-    """Time that these took; 0 where that is not told."""
+    """Their time; 0 where it is not known."""
 
 
 GOES_ON, NOTHING_LEFT = -1, -2
-"""In place of a token that is the last: there are more; the lens has left nothing to draw from."""
+"""In place of the last token: more tokens come; the lens leaves no token."""
 
 
 @record
 class Continued:
-    """The path is longer by some tokens; the distribution after each of them."""
+    """Tokens that were appended, and the distribution after each."""
 
     request: int
     tokens: list[int]
@@ -526,19 +526,19 @@ class Continued:
     pieces: dict[int, Piece]
     seconds: float
     context: int
-    """KV cells there are now."""
+    """The current number of KV cells."""
     verdicts: list[Verdict] = field(default_factory=list)
-    """What the lens made of the tokens, where one was asked for: of all, or of all but the first of them."""
+    """The lens's verdicts on the tokens: on all, or on all but the first."""
     end: int = GOES_ON
-    """The token that was drawn next and is the last: it ends the generation, or no more were wanted. Or GOES_ON, or
+    """The last token, which comes after `tokens`: it ends generation, or reaches `most`. Or GOES_ON, or
     NOTHING_LEFT."""
     taken: list[Taken] = field(default_factory=list)
-    """What the model said of the tokens that have a verdict; with `end`, of that as well. None through the raw lens."""
+    """The model's numbers for the tokens with a verdict, and for the token `end`. None through the raw lens."""
 
 
 @record
 class Applied:
-    """What a lens leaves of the distribution after a path."""
+    """The view of the distribution after a path through a lens."""
 
     request: int
     view: View
@@ -549,12 +549,12 @@ class Applied:
 
 @record
 class Rolled:
-    """What was drawn; none where nothing is left."""
+    """The drawn tokens; none where the lens leaves no token."""
 
     request: int
     draws: list[Draw]
     verdicts: list[Verdict]
-    """Of each token drawn."""
+    """One for each draw."""
     pieces: dict[int, Piece]
     decoded: int
     seconds: float
@@ -562,21 +562,21 @@ class Rolled:
 
 @record
 class Constrained:
-    """A constraint is understood."""
+    """A constraint is valid."""
 
     request: int
     broken: int
-    """The position of the path's first token that it does not allow; -1 where there is none."""
+    """The position of the path's first token that it does not allow; -1: none."""
 
 
 @record
 class Forced:
-    """What a constraint leaves no choice in."""
+    """The tokens that a constraint forces."""
 
     request: int
     tokens: list[int]
     more: bool
-    """Whether they end at what is told at once, and more may be forced behind them."""
+    """Whether more tokens may be forced after these, which are as many as one reply has."""
     pieces: dict[int, Piece]
 
 
@@ -589,7 +589,7 @@ class Found:
     taken: list[Taken]
     """Log-probability and rank of each."""
     total: int
-    """How many there are in the vocabulary."""
+    """How many tokens of the vocabulary match."""
     pieces: dict[int, Piece]
     decoded: int
     seconds: float
@@ -606,11 +606,11 @@ class Spelt:
 
 @record
 class Checked:
-    """Where a path leaves what the tokenizer makes of its text."""
+    """Where a path first differs from the tokenizer's own tokens."""
 
     request: int
     place: int | None
-    """The first position that differs; None where none does."""
+    """The first position that differs; None: none."""
 
 
 @record
@@ -633,14 +633,14 @@ class Exported:
     request: int
     start: int
     end: int
-    """The position behind the last that was written."""
+    """The position after the last one written."""
     decoded: int
     seconds: float
 
 
 @record
 class LookaheadKept:
-    """What LookaheadStrictly asked for is there, as far as there is room."""
+    """LookaheadStrictly is done, as far as there was room."""
 
     request: int
     decoded: int
@@ -653,22 +653,22 @@ class Noise:
 
     request: int
     bits: float
-    """The largest difference of log2 of a probability that was seen; 0: the numbers are the same to the last bit."""
+    """The largest measured difference of log2 of a probability; 0: all numbers are identical."""
 
 
 @record
 class Pong:
-    """The engine's process is alive: said between the parts of other answers."""
+    """The engine's process is alive; it may come in the middle of other answers."""
 
 
 @record
 class Waits:
-    """The engine itself waits for others: said again and again, and once more when that is over."""
+    """The engine waits for RPC workers: sent repeatedly, and once more at the end of the wait."""
 
     workers: list[str]
-    """RPC workers that do not answer; none: it is over."""
+    """RPC workers that do not answer; empty: the wait is over."""
     seconds: float
-    """How long it has waited."""
+    """The time waited so far."""
 
 
 @record
@@ -676,16 +676,16 @@ class Failed:
     """A request cannot be fulfilled."""
 
     request: int | None
-    """None: the model could not be loaded, or nothing it says can be believed any more: the engine ends."""
+    """None: the model could not be loaded, or its numbers are unusable; the engine ends."""
     reason: str
     """One line for the player."""
     context: int | None = None
-    """KV cells there are, where they are what was too few."""
+    """The number of KV cells, if they were too few."""
 
 
 @record
 class EngineDied:
-    """The engine's process ended by itself: said by the client in its place."""
+    """The engine's process ended by itself; the client delivers this in its place."""
 
     reason: str
 
@@ -718,10 +718,10 @@ _MESSAGES: dict[str, type[WireMessage]] = {cls.__name__: cls for kind in (Reques
 
 
 def _plain(value: object) -> object:
-    """What JSON has no form for: distributions as [entropy, ids, logprobs], the raw lens as null.
+    """Converts values for JSON: distributions to [entropy, ids, logprobs], the raw lens to null.
 
-    A distribution whose entropy is an interval has its width behind these. Ids and logprobs are base64 of the arrays'
-    bytes, which takes both sides a fifth of the time that numbers of JSON take; both are on one machine.
+    A distribution whose entropy is an interval also has its width. Ids and logprobs are base64 of the arrays' bytes,
+    which takes both processes a fifth of the time of JSON numbers; both are on one machine.
     """
     if isinstance(value, Distribution):
         packed = [value.entropy_bits, _base64(value.ids), _base64(value.logprobs)]
@@ -735,8 +735,8 @@ def _plain(value: object) -> object:
     if isinstance(value, View):
         others = [(token, *taken) for token, taken in value.others.items()]
         arrays = value.ids.tolist(), value.finals.tolist(), value.cuts.tolist(), others
-        one = (value.left, value.mass, value.entropy_bits, value.legal_mass)
-        return [*one, value.stages, value.standing, value.broken, *arrays]
+        numbers = (value.left, value.mass, value.entropy_bits, value.legal_mass)
+        return [*numbers, value.stages, value.standing, value.broken, *arrays]
     if isinstance(value, Difference):
         rows = [(row.token, *row.a, *row.b) for row in value.rows]
         return [value.kl_bits, value.reverse_bits, value.first_a, value.first_b, rows, value.taken]
@@ -750,7 +750,7 @@ def _base64(numbers: "array[int] | array[float]") -> str:
 
 
 def _pack_pieces(pieces: dict[int, Piece]) -> list[tuple[int, str, bool, bool]]:
-    # Latin-1 gives every byte a character of its own, and JSON carries those.
+    # Latin-1 maps each byte to one character, which JSON can carry.
     return [(token, piece.data.decode("latin-1"), *piece[1:]) for token, piece in pieces.items()]
 
 
@@ -772,8 +772,8 @@ def _unpack_lens(packed: dict[str, Any] | None) -> Raw | Sampled:
         raise ValueError("a sampler with the wrong number of values")
     bias = tuple((int(token), float(amount)) for token, amount in packed["bias"])
     chain = Chain(samplers, bias, tuple(map(str, packed["breakers"])))
-    limit = packed["constraint"]
-    constraint = None if limit is None else _unpack_constraint(*limit)
+    packed_constraint = packed["constraint"]
+    constraint = None if packed_constraint is None else _unpack_constraint(*packed_constraint)
     return Sampled(chain, constraint, int(packed["start"]))
 
 
@@ -797,9 +797,9 @@ def _unpack_view(
     if not len(ids) == len(finals) == len(cuts) or not all(map(math.isfinite, (mass, entropy_bits, legal_mass))):
         raise ValueError("a view of the wrong numbers")
     rows = array("i", ids), array("d", finals), array("b", cuts)
-    told = tuple(Stage(*one) for one in stages)
+    unpacked = tuple(Stage(*stage) for stage in stages)
     more = {token: _unpack_taken(*taken) for token, *taken in others}
-    return View(left, mass, entropy_bits, legal_mass, told, Standing(standing), broken, *rows, more)
+    return View(left, mass, entropy_bits, legal_mass, unpacked, Standing(standing), broken, *rows, more)
 
 
 def encode(message: WireMessage) -> bytes:
@@ -821,7 +821,7 @@ def _unpack_distribution(entropy_bits: float, ids: str, logprobs: str, slack_bit
     tokens, values = array("i"), array("d")
     tokens.frombytes(a2b_base64(ids, strict_mode=True))
     values.frombytes(a2b_base64(logprobs, strict_mode=True))
-    # What is not a number compares as false.
+    # NaN compares as false.
     sound = math.isfinite(entropy_bits) and 0 <= slack_bits < math.inf
     if not (0 < len(tokens) == len(values) and sound and all(value <= 1 for value in values)):
         raise ValueError("a distribution of the wrong numbers")
@@ -843,7 +843,7 @@ def _unpack_beside(token: int, a: list[Any], b: list[Any]) -> Beside:
 def _unpack_difference(
     kl_bits: float, reverse_bits: float, first_a: int, first_b: int, rows: list[Any], taken: list[Any] | None
 ) -> Difference:
-    # What is not a number compares as false.
+    # NaN compares as false.
     if not (kl_bits >= 0 and reverse_bits >= 0 and type(first_a) is type(first_b) is int):
         raise ValueError("a difference of the wrong numbers")
     beside = tuple(_unpack_beside(token, both[:3], both[3:]) for token, *both in rows)
@@ -851,7 +851,7 @@ def _unpack_difference(
 
 
 def _fits(value: object, kind: object) -> bool:
-    """Whether a field's value is of its type, where the type is a plain one."""
+    """Whether a field's value has its type. Types that are not plain are not checked."""
     if kind in (int, str, bool):
         return type(value) is kind
     if kind is float:
@@ -872,7 +872,7 @@ def _fits(value: object, kind: object) -> bool:
 
 
 def decode(line: bytes) -> WireMessage:
-    """A line of JSON as a message. Raises ProtocolError: what comes from native code gone wrong may be anything."""
+    """Parses a message. Raises ProtocolError: broken native code may write anything."""
     try:
         name, values = json.loads(line)
         if "pieces" in values:
@@ -900,7 +900,7 @@ def decode(line: bytes) -> WireMessage:
             if not set(map(type, values["suppressed"])) <= {int}:
                 raise TypeError("tokens of the wrong types")
         if "capabilities" in values:
-            # One that this program does not know is one that it does not use.
+            # Unknown capabilities are ignored.
             known = set(Capability)
             values["capabilities"] = frozenset(Capability(one) for one in values["capabilities"] if one in known)
         message = _MESSAGES[name](**values)
@@ -908,12 +908,12 @@ def decode(line: bytes) -> WireMessage:
             raise TypeError("values of the wrong types")
         return message
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        # What it said is not told: it goes into the log, and may be a prompt's text.
+        # The error must not quote the line: it goes to the log, and may have a prompt's text.
         raise ProtocolError(f"{len(line)} bytes are no message ({type(error).__name__})") from None
 
 
 def number_of(line: bytes) -> int:
-    """The request's number in a line that is no message; 0, which is nobody's, where it has none."""
+    """The request's number in an invalid line; 0, which no request has, if there is none."""
     try:
         number = json.loads(line)[1]["request"]
     except (ValueError, TypeError, LookupError, RecursionError):

@@ -1,6 +1,6 @@
-"""The process of an engine whose model a server has: requests on standard input, replies on standard output.
+"""The process of an engine over a server: requests on standard input, replies on standard output.
 
-It imports neither llama_cpp nor numpy, and has no terminal: what a server says reaches nothing else.
+It imports neither llama_cpp nor numpy, and has no terminal: a server's answers are parsed only here.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A path to distributions, in calls to a server: nothing twice, long prompts in pieces."""
+"""Distributions for paths from a server: no call twice, long prompts in pieces."""
 
 import heapq
 import math
@@ -21,21 +21,21 @@ from tokex_gguf.values.tokens import Piece
 
 T = TypeVar("T")
 
-PIECE = 256
-"""Tokens of a prompt that a server is given at a time, where it reads all that it was given, wanted or not."""
+PIECE_TOKENS = 256
+"""Tokens of a prompt in one call, for servers that cannot be interrupted while they read a prompt."""
 POSITIONS_AT_ONCE = 48
-"""Positions of one chunk, where all of a prompt come at once."""
-WORTH_IT = 32
-"""Tokens to be read again that cost more than asking about something else."""
+"""Positions of one chunk, where a call gives all positions of a prompt."""
+WORTH_A_CALL = 32
+"""Tokens to read again that cost more than a call about another path."""
 MOST_CANDIDATES = 100_000
-"""Candidates of all positions of a prompt together: where it has more, each gets no more than are shown."""
+"""The most candidates of all positions of a prompt: for more, each position gets only those that are shown."""
 
 
 class Asker(Protocol):
-    """How a server is asked."""
+    """Runs calls to a server."""
 
     def run(self, steps: Steps[T]) -> T:
-        """Carries a question's calls out."""
+        """Runs the calls of a question."""
 
 
 @record
@@ -46,41 +46,41 @@ class Chunk:
     distributions: list[Distribution]
     taken: list[Taken]
     decoded: int
-    """Tokens that the server had not read before, as far as one can know."""
+    """Tokens that the server had not cached, as far as that can be known."""
     seconds: float
 
 
 class _CacheUse(Enum):
-    """What a server is asked for, by the cache that this takes."""
+    """Which of the server's caches a call uses."""
 
     PLAYED = "played"
-    """The path that is played."""
+    """The cache of the played path, for that path."""
     IN_TURN = "in turn"
-    """Something else, with the cache of the path that is played."""
+    """The cache of the played path, for another path."""
     BESIDE = "beside"
-    """Something else, with a cache of its own."""
+    """A second cache."""
 
 
 class _Walked(NamedTuple):
-    """Where a walk has come to, with the cache that the path which is played needs."""
+    """The state in which a walk has left the cache of the played path."""
 
     length: int
-    """Tokens that are left in the cache."""
+    """Tokens in the cache."""
     kept: bool
-    """Whether the server has put aside what was in it."""
+    """Whether the server has saved the earlier content."""
 
 
 class _KnownPath(NamedTuple):
-    """What is known of a path, and what that took."""
+    """An answer about a path, and its cost."""
 
     known: Remembered
     decoded: int
-    """Tokens that were decoded for it, as far as one can know."""
+    """Tokens decoded for it, as far as that can be known."""
     seconds: float
 
 
 class FoundTokens(NamedTuple):
-    """What a search found."""
+    """The result of a search."""
 
     tokens: list[int]
     """The most likely first."""
@@ -89,29 +89,29 @@ class FoundTokens(NamedTuple):
 
 
 class Evaluator:
-    """Asks one server. All that it is asked raises what `Asker.run` raises."""
+    """Asks one server. All methods raise as `Asker.run` does."""
 
     def __init__(self, client: Asker, dialect: Dialect, candidates: int, *, apart: bool) -> None:
-        """`candidates`: those to ask for, where the server gives so many.
+        """`candidates`: how many to ask for; a server may give fewer.
 
-        `apart`: whether calls aside leave what the server has cached for the others.
+        `apart`: whether the server has a second cache, for calls about other paths.
         """
         self._client = client
         self._dialect = dialect
         self.served = dialect.served
         self.candidates = min(candidates, self.served.candidates)
-        """Those that it is asked for."""
+        """How many each call asks for."""
         self._memory = Memory()
         self._recent = {where: Recent() for where in _CacheUse}
         self._apart = apart
         self._walked: _Walked | None = None
-        """How a walk has left the cache of the path that is played."""
+        """Set while the cache of the played path has another path of a walk."""
         self._played: list[int] = []
-        """The path that was asked about last, but for walks."""
+        """The last path of a call that was not for a walk."""
         self._beside = 0
-        """Tokens in the cache beside."""
+        """Tokens in the second cache."""
         self._searched: tuple[list[int], Remembered] | None = None
-        """The path that was searched last, and all of its distribution: of others that would take too much memory."""
+        """The path of the last search, with its whole distribution, which is kept for one path only."""
         self._vocabulary: Vocabulary | None = None
         self._pieces: dict[int, Piece] = {}
 
@@ -136,7 +136,7 @@ class Evaluator:
         return self._begun(self._client.run(self._dialect.chat(messages)))
 
     def _begun(self, path: list[int]) -> list[int]:
-        """A path with one BOS. Servers put theirs before a text also where that begins with its name."""
+        """The path with one BOS. Servers add theirs even before a text that begins with its name."""
         bos = self.served.bos
         return path[1:] if bos is not None and path[:2] == [bos, bos] else path
 
@@ -148,31 +148,31 @@ class Evaluator:
     def evaluate(
         self, path: list[int], start: int, top: int, asked: int | None = None, last_top: int = 0
     ) -> Iterator[Chunk]:
-        """Distributions from `start` to the end: all of them at once, or those that the way to the end comes by.
+        """Distributions from `start` to the end: all, or without `at_once` those at the ends of pieces.
 
         Raises ContextFull.
         """
         self.check_room(path)
         if self.served.at_once and start < len(path) - 1:
             yield from self._along(path, start, top)
-        for end, following, told in self._read(path, asked, _CacheUse.PLAYED):
+        for end, following, result in self._read(path, asked, _CacheUse.PLAYED):
             if end > start:
                 count = max(top, last_top) if end == len(path) else top
-                taken = _taken(told.known, following)
-                yield Chunk(end - 1, [told.known.cut(count)], taken, told.decoded, told.seconds)
+                taken = _taken(result.known, following)
+                yield Chunk(end - 1, [result.known.cut(count)], taken, result.decoded, result.seconds)
 
     def at(self, path: list[int], place: int, top: int) -> Chunk:
-        """The distribution at one position of a path, and what it said of the token that comes there.
+        """The distribution at one position of a path, with the numbers of the next token.
 
         Raises ContextFull.
         """
         self.check_room(path)
         wanted, following = path[: place + 1], path[place + 1] if place + 1 < len(path) else None
-        # On a llama-server, both share the cells of one context: where these do not suffice, each empties the other's.
+        # On a llama-server, both caches share the cells of one context: where these are short, each evicts the other.
         fits = self.served.at_once or len(path) + len(self._played) <= self.served.context
         where = _CacheUse.BESIDE if self._apart and fits else _CacheUse.IN_TURN
-        for _, _, told in self._read(wanted, following, where):
-            known, decoded, seconds = told
+        for _, _, result in self._read(wanted, following, where):
+            known, decoded, seconds = result
         return Chunk(place, [known.cut(top)], _taken(known, following), decoded, seconds)
 
     def look_ahead(self, path: list[int], branches: list[list[int]], top: int) -> list[Distribution]:
@@ -193,7 +193,7 @@ class Evaluator:
         return [one.cut(top) for one in known if one]
 
     def search(self, path: list[int], query: str, top: int) -> FoundTokens:
-        """Finds tokens by their text, among all of the distribution after a path. Raises ContextFull."""
+        """Finds tokens by their text, in the whole distribution after a path. Raises ContextFull."""
         self.check_room(path)
         known = self._searched[1] if self._searched and self._searched[0] == path else self._memory.get(path)
         if self._vocabulary is None:
@@ -218,7 +218,7 @@ class Evaluator:
         return self._vocabulary.spelling(text)
 
     def _read_vocabulary(self, path: list[int], where: _CacheUse) -> Remembered:
-        """Reads all tokens, which takes megabytes, and so is done once. Returns what is known of the path then."""
+        """Reads the whole vocabulary, once, as it has megabytes. Returns the answer about the path."""
         self._make_ready(path, where)
         answer, pieces = self._client.run(self._dialect.vocabulary(path))
         self._pieces.update(pieces)
@@ -228,27 +228,27 @@ class Evaluator:
     def _read(
         self, path: list[int], asked: int | None, where: _CacheUse
     ) -> Iterator[tuple[int, int | None, _KnownPath]]:
-        """What is known of a path, a token that may follow included; and before, where the pieces of it end.
+        """The answer about a path, also about a token that may follow; before it, those at the ends of its pieces.
 
-        Gives those ends, and the tokens there. What is known of a piece does not spare reading it.
+        Yields the ends, the tokens after them and the answers. A piece is read again even if its answer is known.
         """
         known = self._memory.get(path)
         if known is not None and (asked is None or known.of(asked) is not None):
             yield len(path), asked, _KnownPath(known, 0, 0.0)
             return
-        pieces = [] if self.served.at_once else range(self._shared(path, where) + PIECE, len(path), PIECE)
+        pieces = [] if self.served.at_once else range(self._shared(path, where) + PIECE_TOKENS, len(path), PIECE_TOKENS)
         for end in (*pieces, len(path)):
             following = path[end] if end < len(path) else asked
             yield end, following, self._ask(path[:end], following, where)
 
     def _shared(self, path: list[int], where: _CacheUse) -> int:
-        """How many tokens of a path the server has read already, as far as one can know."""
+        """How many first tokens of a path the server has cached, as far as that can be known."""
         if where is _CacheUse.IN_TURN and self._walked is None:
-            where = _CacheUse.PLAYED  # whose cache it takes now
+            where = _CacheUse.PLAYED  # it uses the same cache
         return self._recent[where].shared(path)
 
     def _ask(self, path: list[int], asked: int | None, where: _CacheUse) -> _KnownPath:
-        """Asks about a path, and a token that may follow."""
+        """Makes a call about a path, and a token that may follow."""
         began = time.perf_counter()
         decoded = max(1, len(path) - self._shared(path, where))
         self._make_ready(path, where)
@@ -258,15 +258,15 @@ class Evaluator:
         return _KnownPath(self._keep(path, answer, asked), decoded, time.perf_counter() - began)
 
     def _make_ready(self, path: list[int], where: _CacheUse) -> None:
-        """Lets a server keep the path that is played while others are asked about.
+        """Keeps the played path in the server's cache across calls about other paths.
 
-        A llama-server that is asked about less than half of what it has read puts all of it aside, and takes that back
-        only in place of something else. So it is asked about something else, once, before it is asked to go on there.
+        A llama-server saves its cache when a call shares less than half of it, and restores that only when a call again
+        shares less than half. So a call about another path comes first, before the played path is continued.
         """
         if where is _CacheUse.BESIDE:
             self._beside = len(path)
             return
-        if len(path) + self._beside > self.served.context:  # it empties what is beside
+        if len(path) + self._beside > self.served.context:  # it evicts the second cache
             self._beside, self._recent[_CacheUse.BESIDE] = 0, Recent()
         if where is _CacheUse.IN_TURN:
             played = self._played
@@ -277,11 +277,11 @@ class Evaluator:
             return
         walked, self._walked, self._played = self._walked, None, path
         self._recent[_CacheUse.IN_TURN] = Recent()
-        if walked and walked.kept and not self.served.at_once and len(path) - walked.length > WORTH_IT:
+        if walked and walked.kept and not self.served.at_once and len(path) - walked.length > WORTH_A_CALL:
             self._client.run(self._dialect.after([[int(path[0] == 0)]], [None], 1))
 
     def _keep(self, path: list[int], answer: ServerAnswer, asked: int | None = None) -> Remembered:
-        """Remembers an answer. What was known before stays as it is: one path never has two answers."""
+        """Stores an answer. An earlier one stays as it is: a path never has two answers."""
         known = self._known(answer, asked)
         before = self._memory.get(path)
         if before is not None and len(before.distribution) >= len(known.distribution):
@@ -293,7 +293,7 @@ class Evaluator:
         return known
 
     def _along(self, path: list[int], start: int, top: int) -> Iterator[Chunk]:
-        """The positions from `start` to before the end; the end's is remembered."""
+        """The positions from `start` to before the end; the answer at the end is only stored."""
         known = list(self._memory.all(path, start))
         pairs = zip(known, path[start + 1 :], strict=False)
         lacking = next((i for i, (one, token) in enumerate(pairs) if one is None or one.of(token) is None), None)
@@ -304,23 +304,23 @@ class Evaluator:
             wanted = self.candidates if count * self.candidates <= MOST_CANDIDATES else min(top, self.candidates)
             answers = self._client.run(self._dialect.along(path, start + lacking, wanted))
             following = [*path[start + lacking + 1 :], None]
-            come = [self._known(answer, token) for answer, token in zip(answers, following, strict=True)]
-            # The end has as many candidates as there are, and is asked for once more where these are fewer.
-            whole = len(come[-1].distribution) >= min(self.candidates, self.served.vocab_size or self.candidates)
-            kept = come if whole else come[:-1]
+            new = [self._known(answer, token) for answer, token in zip(answers, following, strict=True)]
+            # At the end, all candidates are needed: if they are fewer, another call asks for them.
+            whole = len(new[-1].distribution) >= min(self.candidates, self.served.vocab_size or self.candidates)
+            kept = new if whole else new[:-1]
             self._memory.put_all(path, start + lacking, kept)
             self._recent[_CacheUse.PLAYED].note(path)
-            known[lacking:] = come
+            known[lacking:] = new
             decoded = len(path)
         seconds = time.perf_counter() - began
-        there = iter(zip(range(start, len(path) - 1), known, strict=False))
-        while part := [(place, one) for place, one in islice(there, POSITIONS_AT_ONCE) if one]:
+        positions = iter(zip(range(start, len(path) - 1), known, strict=False))
+        while part := [(place, one) for place, one in islice(positions, POSITIONS_AT_ONCE) if one]:
             taken = [each for place, one in part for each in _taken(one, path[place + 1])]
             yield Chunk(part[0][0], [one.cut(top) for _, one in part], taken, decoded, seconds)
             decoded, seconds = 0, 0.0
 
     def _known(self, answer: ServerAnswer, asked: int | None = None) -> Remembered:
-        """What an answer says, in this program's numbers."""
+        """Converts an answer to this program's numbers."""
         answer = within_one(answer)
         low, slack = entropy_interval(answer.logprobs, self.served.vocab_size)
         known = Remembered(Distribution.of(low, answer.ids, answer.logprobs, slack))
@@ -331,19 +331,19 @@ class Evaluator:
 
 
 def within_one(answer: ServerAnswer) -> ServerAnswer:
-    """The same with probabilities that are 1 together at the most: sums that a server rounds may be more.
+    """The answer with a total probability of at most 1; a server's rounding may make it more.
 
-    Products of those would be more and more, and the masses of answers more than all.
+    Otherwise joint probabilities of branches and of answers could exceed 1.
     """
     total = math.fsum(map(math.exp, answer.logprobs))
     if total <= 1:
         return answer
-    more = math.log(total)
-    asked = None if answer.asked is None else answer.asked - more
-    return replace(answer, logprobs=[logprob - more for logprob in answer.logprobs], asked=asked)
+    excess = math.log(total)
+    asked = None if answer.asked is None else answer.asked - excess
+    return replace(answer, logprobs=[logprob - excess for logprob in answer.logprobs], asked=asked)
 
 
 def _taken(known: Remembered, token: int | None) -> list[Taken]:
-    """What is known of a token, if one was asked for."""
+    """The numbers of a token, if one is given and they are known."""
     taken = None if token is None else known.of(token)
     return [] if taken is None else [taken]

@@ -1,7 +1,7 @@
-"""Asking a server over HTTP: the only place with sockets, HTTP and TLS.
+"""The HTTP client: the only module with sockets, HTTP and TLS.
 
-One connection, kept as long as the server keeps it. A server is no friend: what it sends is bounded
-in size and time, it is believed to be JSON only, and sends this program nowhere else.
+One connection, as long as the server keeps it open. The server is not trusted: answers are bounded in size and time,
+parsed as JSON only, and redirects are not followed.
 """
 
 import contextlib
@@ -24,45 +24,45 @@ T = TypeVar("T")
 KEY = "TOKEX_SERVER_KEY"
 """The environment variable with the server's key."""
 CONNECT = 5.0
-"""Seconds for a connection, with its name and TLS."""
+"""Seconds for a connection, with name resolution and TLS."""
 ASK_HEALTH_AFTER = 1.0
-"""Seconds without an answer, before the server is asked whether it is well."""
+"""Seconds without an answer until a health check."""
 HEALTH = 3.0
-"""Seconds for it to say so."""
-WELL = "/v1/models"
-"""What it is asked for then. Not `/health`: that of SGLang computes a token, behind all that is computed before."""
+"""Seconds for the health check."""
+HEALTH_PATH = "/v1/models"
+"""The path of the health check. Not `/health`: SGLang's computes a token, after all earlier requests."""
 ANSWER = 30.0
-"""Seconds for the rest of an answer that has begun; and for a question to be taken."""
+"""Seconds for the rest of an answer once it has begun, and for sending a call."""
 SLOWEST = 32 << 10
-"""Bytes a second of an answer for which there is more time than that: a vocabulary has megabytes."""
-INTERIM = 20
-"""Answers that only say that an answer is to come: from a proxy, one or two."""
+"""Bytes per second: large answers get more time at this rate, as a vocabulary has megabytes."""
+MOST_INTERIM = 20
+"""The most interim answers (1xx) before the real one; a proxy sends one or two."""
 MOST_BYTES = 64 << 20
-"""Bytes of an answer at the most, whatever was asked."""
+"""The most bytes of any answer."""
 LONGEST_LINE = 200
-"""Characters of a server's own message that are told."""
+"""Characters of a server's own message that are shown."""
 
 
 class NoAnswer(Exception):
-    """The server is not there, does not answer, or lets nobody in. The message is one line, and names it."""
+    """The server cannot be reached, does not answer, or refuses access. The message is one line that names it."""
 
 
 class Interrupted(Exception):
-    """What was under way was ended by `HttpClient.interrupt`."""
+    """`HttpClient.interrupt` ended the call."""
 
 
 class _Closed(Exception):
-    """The server has closed a connection instead of answering."""
+    """The server closed a connection instead of answering."""
 
 
 class HttpClient:
-    """Asks one server. All but `interrupt` is for one thread."""
+    """Calls one server. All methods but `interrupt` are for one thread."""
 
     def __init__(self, address: Address, key: str = "", *, insecure: bool = False) -> None:
-        """Connects when something is asked.
+        """Connects on the first call.
 
         `insecure`: whether the key may go over plain http to another machine. Raises NoAnswer where it may not,
-        or where it cannot be a key.
+        or where the key is invalid.
         """
         key = key.strip()
         if key and not (key.isascii() and key.isprintable()):
@@ -78,19 +78,19 @@ class HttpClient:
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
-        """What `interrupt` shuts."""
+        """The sockets that `interrupt` shuts down."""
         self._running = False
         self._interrupted = False
         self.connections = 0
-        """How often it has connected. Behind a new connection, there may be another model."""
+        """The number of connections so far. A new connection may reach another model."""
 
     @property
     def name(self) -> str:
-        """The server's host and port, as they are shown."""
+        """The server's host and port for messages."""
         return self._address.name
 
     def run(self, steps: Steps[T]) -> T:
-        """Asks a question to its end. Raises NoAnswer, Interrupted, Refused, Nonsense, and what the question does."""
+        """Runs all calls of a question. Raises NoAnswer, Interrupted, CallRefused, Nonsense, and its own errors."""
         with self._lock:
             self._running, self._interrupted = True, False
         try:
@@ -111,7 +111,7 @@ class HttpClient:
             steps.close()
 
     def interrupt(self) -> None:
-        """Ends the question that is under way, if one is. From any thread."""
+        """Ends the question under way, if any. For any thread."""
         with self._lock:
             if self._running:
                 self._interrupted = True
@@ -119,7 +119,7 @@ class HttpClient:
                     _shut(each)
 
     def close(self) -> None:
-        """Closes the connection. It can be asked again."""
+        """Closes the connection. The next call connects again."""
         if self._socket is not None:
             self._close(self._socket)
             self._socket = None
@@ -127,7 +127,7 @@ class HttpClient:
     # --- one call
 
     def _ask(self, call: Call) -> Any:
-        """Sends a call, and gives the JSON of the answer."""
+        """Sends a call; returns the JSON of the answer."""
         body = b"" if call.body is None else json.dumps(call.body, separators=(",", ":")).encode()
         status, reason, data = self._exchange(call, body)
         if 200 <= status < 300:
@@ -147,12 +147,12 @@ class HttpClient:
         raise CallRefused(status, line)
 
     def _exchange(self, call: Call, body: bytes) -> tuple[int, str, bytes]:
-        """Status, its name, and the body of an answer. A connection that was kept for too long is made anew once."""
+        """Status, reason and body of an answer. Connects again, once, if the server has closed the connection."""
         try:
-            if (kept := self._socket) is not None:
-                if _is_quiet(kept):
+            if (connection := self._socket) is not None:
+                if _is_quiet(connection):
                     with contextlib.suppress(_Closed):
-                        return self._converse(kept, call, body)
+                        return self._converse(connection, call, body)
                 self.close()
             self._check()
             self._socket = self._connect(time.monotonic() + CONNECT)
@@ -163,7 +163,7 @@ class HttpClient:
             self._check()
             raise NoAnswer(f"{self.name} closes the connection without an answer") from None
         except BaseException:
-            self.close()  # whatever comes on it belongs to no question
+            self.close()  # later bytes on it would belong to this call
             self._check()
             raise
 
@@ -171,12 +171,12 @@ class HttpClient:
         if self._interrupted:
             raise Interrupted
 
-    def _converse(self, kept: socket.socket, call: Call, body: bytes) -> tuple[int, str, bytes]:
+    def _converse(self, connection: socket.socket, call: Call, body: bytes) -> tuple[int, str, bytes]:
         try:
-            kept.settimeout(ASK_HEALTH_AFTER)
-            self._send(kept, self._head(call, len(body)) + body)
-            line = _Stream(kept, self._is_well)
-            with contextlib.closing(self._response(line)) as response:
+            connection.settimeout(ASK_HEALTH_AFTER)
+            self._send(connection, self._head(call, len(body)) + body)
+            stream = _Stream(connection, self._check_health)
+            with contextlib.closing(self._response(stream)) as response:
                 most = min(call.most, MOST_BYTES)
                 data = bytearray()
                 while chunk := response.read(1 << 16):
@@ -185,8 +185,8 @@ class HttpClient:
                         raise NoAnswer(f"{self.name} answers with more than was asked for: over {most:,} bytes")
                 if response.length:
                     raise NoAnswer(f"{self.name} stops in the middle of an answer")
-                self._check()  # an end that was brought about here looks like that of the headers
-                if response.will_close or line.has_more():
+                self._check()  # a shutdown by `interrupt` looks like the end of the headers
+                if response.will_close or stream.has_more():
                     self.close()
                 return response.status, response.reason, bytes(data)
         except (BrokenPipeError, ConnectionResetError, ConnectionAbortedError, http.client.RemoteDisconnected):
@@ -198,28 +198,28 @@ class HttpClient:
         except OSError as error:
             raise NoAnswer(f"{self.name} does not answer: {_why(error)}") from None
 
-    def _response(self, line: "_Stream") -> http.client.HTTPResponse:
-        """The answer itself, behind those that only say that it is to come. Taken for it, all later ones were late."""
-        for _ in range(INTERIM):
-            response = http.client.HTTPResponse(line)  # type: ignore[arg-type]
+    def _response(self, stream: "_Stream") -> http.client.HTTPResponse:
+        """The final answer, after interim ones: taking one for the final answer would shift all later answers."""
+        for _ in range(MOST_INTERIM):
+            response = http.client.HTTPResponse(stream)  # type: ignore[arg-type]
             response.begin()
             if not 100 <= response.status < 200:
                 return response
-            line.wait_again()
+            stream.wait_again()
         raise NoAnswer(f"{self.name} says again and again that an answer is to come")
 
-    def _send(self, kept: socket.socket, data: bytes) -> None:
-        left, deadline = memoryview(data), time.monotonic() + ANSWER
-        while left:
+    def _send(self, connection: socket.socket, data: bytes) -> None:
+        unsent, deadline = memoryview(data), time.monotonic() + ANSWER
+        while unsent:
             try:
-                left = left[kept.send(left) :]
+                unsent = unsent[connection.send(unsent) :]
             except TimeoutError:
-                self._is_well()
+                self._check_health()
                 if time.monotonic() > deadline:
                     raise NoAnswer(f"{self.name} takes no question") from None
 
     def _head(self, call: Call, length: int, *, last: bool = False) -> bytes:
-        """What stands before a question's body. `last`: whether nothing else is asked over that connection."""
+        """The head of a request. `last`: whether it is the last one on its connection."""
         lines = [
             f"{'GET' if call.body is None else 'POST'} {self._address.prefix}{call.path} HTTP/1.1",
             f"Host: {self.name}",
@@ -235,17 +235,17 @@ class HttpClient:
         return "\r\n".join([*lines, "", ""]).encode("ascii")
 
     def _line(self, data: bytes) -> str:
-        """What a server says is wrong, as one printable line; empty where it says nothing that is understood."""
+        """A server's error message as one printable line; empty where there is none."""
         try:
-            told = json.loads(data.decode())
+            message = json.loads(data.decode())
         except (ValueError, RecursionError):
             return ""
         for key in ("error", "message", "detail"):
-            if isinstance(told, dict) and key in told:
-                told = told[key]
-        if not isinstance(told, str):
+            if isinstance(message, dict) and key in message:
+                message = message[key]
+        if not isinstance(message, str):
             return ""
-        line = visible(" ".join(told[: 10 * LONGEST_LINE].split()))
+        line = visible(" ".join(message[: 10 * LONGEST_LINE].split()))
         return (line.replace(self._key, "…") if self._key else line)[:LONGEST_LINE]
 
     # --- connections
@@ -254,30 +254,32 @@ class HttpClient:
         """A connection to the server, with TLS where its address says so. Raises NoAnswer."""
         problem: OSError = TimeoutError()
         for family, kind, protocol, _, where in self._resolve(deadline):
-            made = socket.socket(family, kind, protocol)
+            connection = socket.socket(family, kind, protocol)
             try:
                 with self._lock:
-                    self._open.add(made)
+                    self._open.add(connection)
                 self._check()
-                made.settimeout(max(deadline - time.monotonic(), 0.01))
-                made.connect(where)
-                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return self._with_tls(made) if self._address.tls else made
+                connection.settimeout(max(deadline - time.monotonic(), 0.01))
+                connection.connect(where)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return self._with_tls(connection) if self._address.tls else connection
             except OSError as error:
-                self._close(made)
+                self._close(connection)
                 problem = error
             except BaseException:
-                self._close(made)
+                self._close(connection)
                 raise
         raise NoAnswer(f"{self.name} does not answer: {_why(problem)}") from None
 
-    def _with_tls(self, made: socket.socket) -> socket.socket:
+    def _with_tls(self, connection: socket.socket) -> socket.socket:
         if self._tls is None:
             self._tls = ssl.create_default_context()
         with self._lock:
-            self._open.discard(made)
-            # It takes the place of the other, which it empties.
-            wrapped = self._tls.wrap_socket(made, server_hostname=self._address.host, do_handshake_on_connect=False)
+            self._open.discard(connection)
+            # It takes over the plain socket, which is empty afterwards.
+            wrapped = self._tls.wrap_socket(
+                connection, server_hostname=self._address.host, do_handshake_on_connect=False
+            )
             self._open.add(wrapped)
         try:
             self._check()
@@ -288,16 +290,16 @@ class HttpClient:
         return wrapped
 
     def _resolve(self, deadline: float) -> list[Any]:
-        """Where the host is. The system's own time for that has no end that could be set, so it gets a thread."""
-        found: list[Any] = []
+        """Resolves the host's name, on a thread: the system's resolver has no timeout."""
+        addresses: list[Any] = []
         problem: list[OSError] = []
 
         def look() -> None:
             try:
-                found.extend(socket.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM))
+                addresses.extend(socket.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM))
             except OSError as error:
                 problem.append(error)
-            except UnicodeError:  # a name that cannot be one
+            except UnicodeError:  # an invalid name
                 problem.append(socket.gaierror())
 
         looking = threading.Thread(target=look, daemon=True)
@@ -305,43 +307,43 @@ class HttpClient:
         while looking.is_alive() and time.monotonic() < deadline:
             looking.join(0.05)
             self._check()
-        if problem or not found:
+        if problem or not addresses:
             raise NoAnswer(f"{self.name} does not answer: {_why(problem[0] if problem else TimeoutError())}")
-        return found
+        return addresses
 
-    def _close(self, made: socket.socket) -> None:
+    def _close(self, connection: socket.socket) -> None:
         with self._lock:
-            self._open.discard(made)
+            self._open.discard(connection)
         with contextlib.suppress(OSError):
-            made.close()
+            connection.close()
 
-    def _is_well(self) -> None:
-        """Asks a server that is silent whether it works on something. Raises NoAnswer where it does not say so."""
+    def _check_health(self) -> None:
+        """The health check of a silent server. Raises NoAnswer where it fails."""
         deadline = time.monotonic() + HEALTH
         try:
-            made = self._connect(deadline)
+            connection = self._connect(deadline)
             try:
-                made.settimeout(max(deadline - time.monotonic(), 0.01))
-                made.sendall(self._head(Call(WELL), 0, last=True))
-                with made.makefile("rb") as file:
+                connection.settimeout(max(deadline - time.monotonic(), 0.01))
+                connection.sendall(self._head(Call(HEALTH_PATH), 0, last=True))
+                with connection.makefile("rb") as file:
                     status = file.readline(1000).split()
             finally:
-                self._close(made)
+                self._close(connection)
         except (OSError, NoAnswer):
             raise NoAnswer(f"{self.name} has stopped answering") from None
-        # Any answer but that it is broken will do.
+        # Any status below 500 will do.
         if len(status) < 2 or not status[1].isdigit() or int(status[1]) >= 500:
             raise NoAnswer(f"{self.name} says that it is not well")
 
 
 class _Stream:
-    """What HTTPResponse takes for a socket: it is read until the server has nothing more to say, or not in time.
+    """A socket for HTTPResponse, with the time limits of an answer.
 
-    Several can be read from it, one after the other.
+    Several responses can be read from it, one after the other.
     """
 
-    def __init__(self, kept: socket.socket, is_well: Callable[[], None]) -> None:
-        self._reader = _Reader(kept, is_well)
+    def __init__(self, connection: socket.socket, check_health: Callable[[], None]) -> None:
+        self._reader = _Reader(connection, check_health)
         self._file = _Shared(self._reader, 1 << 16)
 
     def makefile(self, mode: str) -> io.BufferedReader:
@@ -349,34 +351,34 @@ class _Stream:
         return self._file
 
     def wait_again(self) -> None:
-        """What has come is no answer yet: that has the time of one that has not begun."""
+        """Resets the time limit after an interim answer."""
         self._reader.deadline = None
 
     def has_more(self) -> bool:
-        """Whether more has come than was read. Nothing can be read afterwards."""
+        """Whether unread bytes are left. Nothing can be read afterwards."""
         self._reader.ended = True
         return self._file.peek(1) != b""
 
 
 class _Shared(io.BufferedReader):
-    """What an HTTPResponse that has been read does not close."""
+    """A reader that HTTPResponse does not close."""
 
     def close(self) -> None:
-        """Nothing: the socket is closed elsewhere."""
+        """Does nothing: the client closes the socket."""
 
 
 class _Reader(io.RawIOBase):
-    """A socket's bytes. Before the first of them, the server may be at work; then they come in time."""
+    """A socket's bytes. The first may take long while the server computes; the others have a time limit."""
 
-    def __init__(self, kept: socket.socket, is_well: Callable[[], None]) -> None:
-        self._socket = kept
-        self._is_well = is_well
+    def __init__(self, connection: socket.socket, check_health: Callable[[], None]) -> None:
+        self._socket = connection
+        self._check_health = check_health
         self.deadline: float | None = None
-        """When all of the answer must be there; None before it begins."""
+        """When the answer must be complete; None before it begins."""
         self._began = 0.0
-        """When the answer began to come."""
+        """When the answer began."""
         self.ended = False
-        """Whether nothing more is to be read."""
+        """Whether to read no more."""
 
     def readable(self) -> bool:
         return True
@@ -389,7 +391,7 @@ class _Reader(io.RawIOBase):
                 count = self._socket.recv_into(buffer)
             except TimeoutError:
                 if self.deadline is None:
-                    self._is_well()
+                    self._check_health()
                 continue
             if self.deadline is None:
                 self._began = time.monotonic()
@@ -399,11 +401,11 @@ class _Reader(io.RawIOBase):
         return 0
 
 
-def _is_quiet(kept: socket.socket) -> bool:
-    """Whether nothing has come since the last answer: neither the end nor anything that belongs to no question."""
+def _is_quiet(connection: socket.socket) -> bool:
+    """Whether a kept connection is usable: neither closed nor with unexpected bytes."""
     try:
-        kept.settimeout(0)
-        kept.recv(1)
+        connection.settimeout(0)
+        connection.recv(1)
     except (BlockingIOError, ssl.SSLWantReadError):
         return True
     except OSError:
@@ -412,13 +414,13 @@ def _is_quiet(kept: socket.socket) -> bool:
 
 
 def _shut(each: socket.socket) -> None:
-    """Wakes the thread that waits at a socket. Not by the method of one with TLS, which is for that thread."""
+    """Wakes the thread that waits at a socket. A TLS socket's own method would be for that thread only."""
     with contextlib.suppress(OSError):
         socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
 def _why(error: OSError) -> str:
-    """An error in words."""
+    """An error as a short text."""
     match error:
         case ssl.SSLCertVerificationError():
             return f"its certificate is not trusted ({visible(error.verify_message)[:LONGEST_LINE]})"

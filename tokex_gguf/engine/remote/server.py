@@ -1,4 +1,4 @@
-"""The loop of an engine whose model a server has: takes one request after the other from the inbox, and asks."""
+"""The loop of an engine over a server: takes requests from the inbox, one at a time, and calls the server."""
 
 import json
 import time
@@ -61,8 +61,8 @@ from tokex_gguf.values.tokens import Piece
 
 T = TypeVar("T")
 
-TOGETHER = 0.15
-"""Seconds for which the tokens of autoplay are held back, to wake the other process once for several."""
+AUTOPLAY_FLUSH = 0.15
+"""Seconds between two replies of autoplay: several tokens wake the other process once."""
 
 LIKELY_ONLY = "a server tells the likeliest tokens alone: samplers and constraints need the whole vocabulary"
 NOT_COMPARED = "a server's numbers depend on what it did before: differences of them say little"
@@ -75,16 +75,16 @@ class _Fault(Exception):
 
 
 class Interruption:
-    """The wish to end what is under way, which ends a call that waits for its answer."""
+    """A flag that asks the request under way to end, and interrupts its call."""
 
     def __init__(self) -> None:
         self.client: HttpClient | None = None
-        """Whose call it is, once there is one."""
+        """The client of the call, once there is one."""
         self._asked = False
 
     @property
     def asked(self) -> bool:
-        """Whether it is to end. Any thread may change it."""
+        """Whether the request is to end. Any thread may set it."""
         return self._asked
 
     @asked.setter
@@ -95,7 +95,7 @@ class Interruption:
 
 
 class SameModel:
-    """Asks a server, and believes it as long as its model is the one that was there when connecting."""
+    """Runs calls, and checks that the server still has the model of the first connection."""
 
     def __init__(self, client: HttpClient, dialect: Dialect) -> None:
         self._client = client
@@ -103,32 +103,32 @@ class SameModel:
         self._connections = client.connections
 
     def run(self, steps: Steps[T]) -> T:
-        """Carries a question's calls out. Raises Changed, and what `HttpClient.run` raises."""
-        found = self._client.run(steps)
-        if self._connections != self._client.connections:  # behind a new one may be another model
+        """Runs the calls of a question. Raises Changed, and as `HttpClient.run` does."""
+        result = self._client.run(steps)
+        if self._connections != self._client.connections:  # a new connection may reach another model
             if self._client.run(self._dialect.identity()) != self._dialect.served.identity:
                 raise Changed(CHANGED)
-            self._connections = self._client.connections  # a server may close each: the question has had its own
-        return found
+            self._connections = self._client.connections  # the check may have connected again
+        return result
 
 
 class Server:
     """Answers requests with the model of one server."""
 
     def __init__(self, inbox: Inbox, sink: BinaryIO, abort: Interruption, key: str) -> None:
-        """`abort` is what the inbox asks for; `key`: the server's, empty where there is none."""
+        """`abort` is the one that the inbox sets; `key`: the server's, or empty."""
         self._inbox = inbox
         self._sink = sink
         self._abort = abort
         self._key = key
-        self._told: set[int] = set()
+        self._sent_pieces: set[int] = set()
 
     def _send(self, reply: Reply) -> None:
         self._sink.write(encode(reply))
         self._sink.flush()
 
     def serve(self) -> None:
-        """Answers until the other side, or the server, is gone. The first request must be ConnectServer."""
+        """Answers until the inbox closes or the server is gone. The first request must be ConnectServer."""
         connect = self._inbox.next()
         if not isinstance(connect, ConnectServer):
             return
@@ -138,12 +138,12 @@ class Server:
         except (NoAnswer, Unsuited, Changed) as error:
             self._send(Failed(None, str(error)))
         except (CallRefused, Nonsense) as error:  # while connecting
-            self._send(Failed(None, _told(error)))
+            self._send(Failed(None, _message(error)))
         except Interrupted:
-            pass  # while connecting: nobody listens any more
+            pass  # while connecting: the other process is gone
 
     def _serve(self, connect: ConnectServer) -> None:
-        """Raises NoAnswer, Unsuited, Changed; while connecting also Refused and Nonsense."""
+        """Raises NoAnswer, Unsuited, Changed; while connecting also CallRefused and Nonsense."""
         try:
             client = HttpClient(parse(connect.url), self._key, insecure=connect.insecure)
         except BadAddress as error:
@@ -157,16 +157,16 @@ class Server:
         self._send(model)
         while request := self._inbox.next():
             if isinstance(request, Load | ConnectServer | Stop | Ping):
-                continue  # a second connection, what this engine is not asked; the others never get here
+                continue  # a second connection, and requests for other engines; Stop and Ping never get here
             self._answer(request, evaluator, model)
 
     def _loaded(self, evaluator: Evaluator) -> Loaded:
         served = evaluator.served
-        able = {Capability.BATCHES}
-        able |= {Capability.EXACT_ENTROPY, Capability.EXACT_RANKS} if evaluator.whole else set()
-        able |= {Capability.EXACT_RANKS} if served.exact_ranks else set()
-        able |= {Capability.VOCABULARY_SEARCH} if served.searchable else set()
-        able |= {Capability.PROMPT_AT_ONCE} if served.at_once else set()
+        capabilities = {Capability.BATCHES}
+        capabilities |= {Capability.EXACT_ENTROPY, Capability.EXACT_RANKS} if evaluator.whole else set()
+        capabilities |= {Capability.EXACT_RANKS} if served.exact_ranks else set()
+        capabilities |= {Capability.VOCABULARY_SEARCH} if served.searchable else set()
+        capabilities |= {Capability.PROMPT_AT_ONCE} if served.at_once else set()
         return Loaded(
             served.model,
             "",
@@ -178,26 +178,26 @@ class Server:
             served.space_prefix,
             sha256(served.identity.encode("utf-8", "surrogatepass")).hexdigest()[:32],
             arithmetic=served.software,
-            capabilities=frozenset(able),
+            capabilities=frozenset(capabilities),
             server=served.software,
             candidates=0 if evaluator.whole else evaluator.candidates,
         )
 
     def _answer(self, request: Numbered, evaluator: Evaluator, model: Loaded) -> None:
-        """Answers a request, or says why that cannot be. Raises NoAnswer and Changed."""
+        """Answers a request, with Failed where that is impossible. Raises NoAnswer and Changed."""
         try:
             self._try(request, evaluator, model)
         except Interrupted:
-            # What ended a walk met what is answered in between: that is owed.
+            # The interrupt was for the walk around this request, which still needs an answer.
             if isinstance(request, Tokenize | Chat | Check):
                 self._answer(request, evaluator, model)
         except (NoAnswer, Changed, BrokenPipeError):
             raise
         except ContextFull as error:
-            if not isinstance(request, Walk):  # nobody asked: who goes there will be told
+            if not isinstance(request, Walk):  # walk errors are ignored; a real request will report them
                 self._send(Failed(request.request, str(error), error.room))
         except (_Fault, CallRefused, Nonsense) as error:
-            self._send(Failed(request.request, _told(error)))
+            self._send(Failed(request.request, _message(error)))
         except Exception as error:
             log_place(request, error)
             self._send(Failed(request.request, f"the engine cannot answer this ({type(error).__name__})"))
@@ -231,8 +231,8 @@ class Server:
                 raise _Fault(NOT_COMPARED)
 
     def _pieces(self, evaluator: Evaluator, tokens: set[int]) -> dict[int, Piece]:
-        new = evaluator.pieces(tokens - self._told)
-        self._told |= new.keys()
+        new = evaluator.pieces(tokens - self._sent_pieces)
+        self._sent_pieces |= new.keys()
         return new
 
     def _evaluate(self, request: Evaluate, evaluator: Evaluator) -> None:
@@ -263,8 +263,8 @@ class Server:
             self._evaluated(request.request, evaluator.at(request.path, place, request.top), evaluator)
 
     def _look_ahead(self, request: Lookahead, evaluator: Evaluator) -> None:
-        # Where they are computed together they are asked for together. Elsewhere one after the other: so the most
-        # wanted one is there first, and a key waits for one of them.
+        # One call for all, if the server computes them together; else one call each: the first branch is answered
+        # first, and a key waits for one call at most.
         branches = request.branches
         parts = [branches] if branches and evaluator.served.at_once else [[branch] for branch in branches]
         for part in parts:
@@ -272,23 +272,23 @@ class Server:
                 raise Interrupted
             began = time.perf_counter()
             distributions = evaluator.look_ahead(request.path, part, request.top)
-            took = time.perf_counter() - began
+            seconds = time.perf_counter() - began
             mentioned = {token for distribution in distributions for token in distribution.ids}
             pieces = self._pieces(evaluator, mentioned)
-            self._send(LookaheadDone(request.request, part, distributions, pieces, took))
+            self._send(LookaheadDone(request.request, part, distributions, pieces, seconds))
 
     def _continue(self, request: Continue, evaluator: Evaluator) -> None:
         if not isinstance(request.lens, Raw):
             raise _Fault(LIKELY_ONLY)
-        path, told, end = request.path, 0.0, GOES_ON
+        path, flushed_at, end = request.path, 0.0, GOES_ON
         played: list[Chunk] = []
         try:
             while not self._abort.asked:
                 (chunk,) = evaluator.evaluate(path, len(path) - 1, request.top)
                 played.append(chunk)
-                if (now := time.monotonic()) - told > TOGETHER:
+                if (now := time.monotonic()) - flushed_at > AUTOPLAY_FLUSH:
                     self._continued(request, path, played, evaluator)
-                    told, played = now, []
+                    flushed_at, played = now, []
                 following = chunk.distributions[0].most_likely
                 last = len(path) + 1 - len(request.path) == request.most
                 if last or evaluator.pieces({following})[following].ends:
@@ -302,7 +302,7 @@ class Server:
     def _continued(
         self, request: Continue, path: list[int], played: list[Chunk], evaluator: Evaluator, end: int = GOES_ON
     ) -> None:
-        """Tells of the tokens played since the last time; the path may be longer."""
+        """Sends the tokens played since the last reply; `path` may be longer."""
         start = played[0].start if played else len(path)
         distributions = [chunk.distributions[0] for chunk in played]
         tokens = path[start : start + len(played)]
@@ -316,10 +316,10 @@ class Server:
         if not evaluator.served.searchable:
             raise _Fault(NO_SEARCH)
         began = time.perf_counter()
-        found = evaluator.search(request.path, request.query, request.top)
-        pieces = self._pieces(evaluator, set(found.tokens))
+        result = evaluator.search(request.path, request.query, request.top)
+        pieces = self._pieces(evaluator, set(result.tokens))
         seconds = time.perf_counter() - began
-        self._send(Found(request.request, *found, pieces, 0, seconds))
+        self._send(Found(request.request, *result, pieces, 0, seconds))
 
     def _tokenize(self, request: Tokenize, evaluator: Evaluator, model: Loaded) -> None:
         def tokenized(text: str) -> list[int]:
@@ -374,8 +374,8 @@ def _spelled(path: Sequence[int], bos: int | None, evaluator: Evaluator) -> byte
     return b"".join(pieces[token].data for token in (path[1:] if path[:1] == [bos] else path))
 
 
-def _told(error: Exception) -> str:
-    """A server's refusal, or what is wrong with its answer, as a line."""
+def _message(error: Exception) -> str:
+    """The message for an error, in one line."""
     if isinstance(error, CallRefused):
         if error.status in (401, 403):
             return "the server wants a key, or another one: TOKEX_SERVER_KEY in the environment holds it"
