@@ -21,7 +21,7 @@ from tokex_gguf.play.session import Drawn, Sampling
 from tokex_gguf.play.versus import ByDistributions, Pair
 from tokex_gguf.ui import chain, second, theme
 from tokex_gguf.ui.cells import Line, cells_of, width_of
-from tokex_gguf.ui.lens_lines import chances, expected_match, looked_through, match_of, percent, view_lines
+from tokex_gguf.ui.lens_lines import chances, expected_match, lens_texts, match_of, percent, view_lines
 from tokex_gguf.ui.screen import ScreenRenderer as Drawing
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.layers import COST, REACHABLE, Layer
@@ -239,7 +239,7 @@ def test_one_line_says_as_much_as_fits() -> None:
 
 
 def test_the_status_line_says_through_what_one_looks() -> None:
-    assert looked_through(started().session) == []
+    assert lens_texts(started().session) == []
     play = sampled(CHAIN)
     assert "  top-k 5 · T 0.5 " in text(play)
     long = Chain(tuple(Sampler.of(kind) for kind in (Kind.TOP_K, Kind.TOP_P, Kind.MIN_P, Kind.TEMPERATURE)))
@@ -260,15 +260,15 @@ def test_under_a_constraint_the_status_line_says_where_one_stands(standing: Stan
     sampling = Sampling(Chain(CHAIN.samplers[1:]), REGEX, 0)
     play.session = replace(play.session, game=replace(play.session.game, sampling=sampling))
     lens = play.session.lens
-    assert isinstance(lens, Sampled) and looked_through(play.session)[0] == "grammar · T 0.5"
+    assert isinstance(lens, Sampled) and lens_texts(play.session)[0] == "grammar · T 0.5"
     rows = array("i", [3]), array("d", [1.0]), array("b", [NOT_CUT])
     view = View(1, 0.031, 0.0, 0.031, (), standing, broken, *rows)
     play.session.game.known.answers.attach(lens, play.session.game.prompt.tip, view)
-    assert looked_through(play.session)[0] == told and told in text(play)
+    assert lens_texts(play.session)[0] == told and told in text(play)
     for width in (70, 80, 90, 100, 110):
         (line,) = [line for line in text(play, width).splitlines() if " Prompt 1/1 " in line]
         assert "…" not in line, "fewer words, and no part of one"
-        assert any(words in line for words in looked_through(play.session))
+        assert any(words in line for words in lens_texts(play.session))
 
 
 @pytest.mark.parametrize(("mass", "told"), [(7.7e-53, "+173.12 bits"), (0.0, "+∞ bits")])
@@ -279,7 +279,7 @@ def test_an_end_that_the_model_gives_next_to_nothing_costs_what_it_costs(mass: f
     assert isinstance(lens, Sampled)
     view = View(1, mass, 0.0, mass, (), Standing.ENDED, -1, array("i", [3]), array("d", [1.0]), array("b", [NOT_CUT]))
     play.session.game.known.answers.attach(lens, tip, view)
-    assert f"must end here, {told}" in looked_through(play.session)[0]
+    assert f"must end here, {told}" in lens_texts(play.session)[0]
     play.session.game.known.answers.attach_verdict(lens, tip, Verdict(1.0, NOT_CUT, mass))
     play.take(Action.CURSOR_BACK)
     assert f"cost {told[1:]}" in text(play)

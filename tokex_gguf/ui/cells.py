@@ -14,14 +14,14 @@ Line: TypeAlias = list[Fragment]
 
 
 MARKS = 8
-"""Characters that are drawn on one other, at the most."""
+"""Marks that are drawn on one character, at the most."""
 
 
 class _Widths(dict[str, int]):
-    """Cells of characters, filled as they come."""
+    """Cells of characters, computed when first needed."""
 
     def __missing__(self, char: str) -> int:
-        # Terminals give a spacing mark, as many Indic vowel signs are, a cell of its own.
+        # Terminals give a spacing mark, such as many Indic vowel signs, a cell of its own.
         width = self[char] = 1 if unicodedata.category(char) == "Mc" else get_cwidth(char)
         return width
 
@@ -41,7 +41,7 @@ def cells_of(text: str) -> int:
 
 
 SHORT = 64
-"""Characters of a text that is short: a frame has many of these that the one before had."""
+"""Characters of a short text, at the most. The widths of short texts are cached: frames repeat them."""
 
 
 @lru_cache(maxsize=4096)
@@ -50,7 +50,7 @@ def _cells_of_short(text: str) -> int:
 
 
 def is_mark(char: str) -> bool:
-    """Whether a character is drawn with the one before it, also where it takes a cell."""
+    """Whether a character is drawn with the one before it, even if it takes a cell."""
     return not char.isascii() and (_width(char) == 0 or unicodedata.category(char)[0] == "M")
 
 
@@ -80,7 +80,7 @@ def clip(text: str, width: int) -> str:
 def clip_start(text: str, width: int, *, more: bool = False) -> str:
     """The text, or as much of its end as fits into `width` cells with a … before it.
 
-    `more`: there is text before it in any case.
+    `more`: there is further text before it.
 
     >>> clip_start("every", 4), clip_start("every", 5), clip_start("every", 6, more=True)
     ('…ery', 'every', '…every')
@@ -94,13 +94,13 @@ def clip_start(text: str, width: int, *, more: bool = False) -> str:
         if used > width - 1:
             break
         start -= 1
-    # Marks whose character is left out would be drawn on the sign.
+    # Marks without their character would be drawn on the ….
     marks = takewhile(is_mark, text[start : start + MARKS] if start else "")
     return "…" + text[start + sum(1 for _ in marks) :] if width > 0 else ""
 
 
 def whole(text: str, end: int) -> int:
-    """Where to cut a text that may be cut at `end`, so that no character loses the marks that are drawn with it."""
+    """The offset at or before `end` at which a text can be cut without parting a character from its marks."""
     if end < len(text) and is_mark(text[end]):
         for start in range(end - 1, max(-1, end - 2 - MARKS), -1):
             if not is_mark(text[start]):
@@ -109,7 +109,7 @@ def whole(text: str, end: int) -> int:
 
 
 def under_caret(before: str, here: str) -> tuple[str, str]:
-    r"""What stands before a caret, and what it is on: a mark is seen there with the character that it is drawn on.
+    r"""The text before a caret, and the text under it: a mark under it moves there with its character.
 
     >>> under_caret("ab", "c"), under_caret("ae", "\u0301") == ("a", "e\u0301"), under_caret("", "\u0301")[1][0]
     (('ab', 'c'), True, '◌')
@@ -121,25 +121,25 @@ def under_caret(before: str, here: str) -> tuple[str, str]:
 
 
 def longest(width: int) -> int:
-    """Characters that are looked at to fill `width` cells, so that a text of any length costs no more."""
+    """Characters looked at to fill `width` cells, at the most, so that long texts cost no more."""
     return MARKS + max(0, width) * (1 + MARKS)
 
 
 def pad(text: str, width: int) -> str:
-    """The text in exactly `width` cells, to the left."""
+    """The text in exactly `width` cells, left-aligned."""
     text = clip(text, width)
     return text + " " * (width - cells_of(text))
 
 
 def joined(line: Line) -> Line:
     """The line with as few fragments as its styles need."""
-    found: Line = []
+    merged: Line = []
     for style, text in line:
-        if found and found[-1][0] == style:
-            found[-1] = style, found[-1][1] + text
+        if merged and merged[-1][0] == style:
+            merged[-1] = style, merged[-1][1] + text
         elif text:
-            found.append((style, text))
-    return found
+            merged.append((style, text))
+    return merged
 
 
 def fit(line: Line, width: int, fill: str = "") -> Line:
@@ -164,28 +164,28 @@ def fit(line: Line, width: int, fill: str = "") -> Line:
 
 
 def spread(left: Line, right: Line, width: int) -> Line:
-    """One line with `left` at its left end and `right`, which goes first if room is short, at its right."""
+    """One line with `left` and `right` at its ends. Where room is short, `left` is cut first."""
     space = width - width_of(right)
     return [*fit(left, max(space, 0)), *right] if space > 0 else fit(right, width)
 
 
 def choose(parts: list[tuple[int, Line]], width: int, gap: str = "  ", further: Container[int] = ()) -> Line:
-    """As many parts as fit, in their order, the ones of higher priority first to stay.
+    """The parts that fit, in their order; those of higher priority are kept first.
 
-    `further`: parts that say more of the one before, by their indices. That has the higher priority, and without it
-    they mean nothing.
+    `further`: indices of parts that add to the part before them. They have a lower priority than that part, and are
+    left out without it.
     """
     room = width
-    stay: set[int] = set()
+    kept: set[int] = set()
     for index in sorted(range(len(parts)), key=lambda i: -parts[i][0]):
-        if index in further and index - 1 not in stay:
+        if index in further and index - 1 not in kept:
             continue
-        needed = width_of(parts[index][1]) + (len(gap) if stay else 0)
+        needed = width_of(parts[index][1]) + (len(gap) if kept else 0)
         if needed <= room:
-            stay.add(index)
+            kept.add(index)
             room -= needed
     line: Line = []
     for index, (_, part) in enumerate(parts):
-        if index in stay:
+        if index in kept:
             line += [("", gap), *part] if line else part
     return line

@@ -1,4 +1,4 @@
-"""What a lens and draws have to say in lines of text: below the table, and on the status line."""
+"""The lens and draws in lines of text: below the table, and on the status line."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,11 +13,11 @@ from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import Standing, View
 
 TALL = 16
-"""Lines from which a table has two for what the lens leaves, and two for a roll."""
+"""Lines from which a table has two lines about the lens, and two about a roll."""
 
 
 def percent(share: float) -> str:
-    """A part of 1 in percent, with a digit that says something.
+    """A share in percent, with at least one significant digit.
 
     >>> percent(0.941), percent(0.99975), percent(0.0004), percent(0)
     ('94.1 %', '> 99.9 %', '0.04 %', '0.0 %')
@@ -31,8 +31,8 @@ def percent(share: float) -> str:
 # --- the status line
 
 
-def looked_through(session: Session) -> list[str]:
-    """Through what the table is seen, for the status line, in some words and in fewer; none for the model's numbers."""
+def lens_texts(session: Session) -> list[str]:
+    """The lens for the status line, the longest wording first; empty for the raw lens."""
     lens, view = session.lens, session.view
     if not isinstance(lens, Sampled):
         return []
@@ -42,11 +42,11 @@ def looked_through(session: Session) -> list[str]:
     legal = f"{percent(view.legal_mass)} legal" if view else ""
     standing = _standing(view) if view else ""
     whole = [standing, f"{GRAMMAR}: {legal}" if legal else GRAMMAR]
-    told = [[*whole, short], whole, [standing, legal or GRAMMAR], [standing or legal or GRAMMAR]]
-    if view and view.standing is Standing.ENDED:  # it costs what is not legal, and that end is no token of the text yet
+    wordings = [[*whole, short], whole, [standing, legal or GRAMMAR], [standing or legal or GRAMMAR]]
+    if view and view.standing is Standing.ENDED:  # the end costs the illegal mass, and is no token of the text yet
         ends = f"{standing}, +{short_text(view.cost_bits)} bits"
-        told = [[ends, *whole[1:], short], [ends, *whole[1:]], [ends], [standing]]
-    return [" · ".join(filter(None, parts)) for parts in told]
+        wordings = [[ends, *whole[1:], short], [ends, *whole[1:]], [ends], [standing]]
+    return [" · ".join(filter(None, parts)) for parts in wordings]
 
 
 def _standing(view: View) -> str:
@@ -63,16 +63,16 @@ def _standing(view: View) -> str:
             return ""
 
 
-# --- what the lens leaves
+# --- the distribution through the lens
 
 
 def lines_of_view(height: int) -> int:
-    """Lines for what the lens leaves, in a table of so many."""
+    """Lines about the lens, in a table of so many."""
     return 2 if height >= TALL else 1
 
 
 def view_lines(session: Session, node: Node, viewed: Viewed | None, width: int, height: int) -> list[str]:
-    """How many tokens can be drawn, their mass, and what becomes of the entropy."""
+    """How many tokens can be drawn, their mass, and the entropy before and after."""
     if viewed is None or node.distribution is None:
         return [""] * lines_of_view(height)
     view = viewed.view
@@ -86,7 +86,9 @@ def view_lines(session: Session, node: Node, viewed: Viewed | None, width: int, 
     heated = f"{heat} {verb}: {bits}" if heat else f"entropy {bits}"
     if height >= TALL:
         return [
-            _fitting([[whole, f"{mass} of the mass kept"], [whole, f"{mass} kept"], [left, f"{mass} kept"]], width),
+            _first_fitting(
+                [[whole, f"{mass} of the mass kept"], [whole, f"{mass} kept"], [left, f"{mass} kept"]], width
+            ),
             clip(heated, width),
         ]
     short = f"{heat}: {bits}" if heat else bits
@@ -97,25 +99,25 @@ def view_lines(session: Session, node: Node, viewed: Viewed | None, width: int, 
         [left, f"{mass} kept", bits],
         [left, f"{mass} kept"],
     ]
-    return [_fitting(choices, width)]
+    return [_first_fitting(choices, width)]
 
 
 def _entropies(viewed: Viewed, raw: float) -> tuple[float, float, str]:
-    """The entropy before and after temperature, where there is one; else before and after all. And that one's name."""
+    """The entropy before and after temperature, and its name; without temperature, before and after the whole chain."""
     stages, samplers = viewed.view.stages, viewed.lens.chain.samplers
-    place = next((place for place, one in enumerate(samplers) if one.kind is Kind.TEMPERATURE), None)
-    if place is None:
+    index = next((index for index, sampler in enumerate(samplers) if sampler.kind is Kind.TEMPERATURE), None)
+    if index is None:
         return raw, viewed.view.entropy_bits, ""
-    stage = place + len(viewed.lens.stages) - len(samplers)  # constraint and bias come before the samplers
-    if stage >= len(stages):  # the engine has not told of it
+    stage = index + len(viewed.lens.stages) - len(samplers)  # constraint and bias come before the samplers
+    if stage >= len(stages):  # the engine's answer does not contain it
         return raw, viewed.view.entropy_bits, ""
     before = stages[stage - 1].entropy_bits if stage else raw
-    return before, stages[stage].entropy_bits, samplers[place].short
+    return before, stages[stage].entropy_bits, samplers[index].short
 
 
-def _fitting(choices: Sequence[Sequence[str]], width: int) -> str:
-    """The first of some wordings that fits; the last one, cut, where none does."""
-    texts = [" · ".join(one) for one in choices]
+def _first_fitting(choices: Sequence[Sequence[str]], width: int) -> str:
+    """The first wording that fits; if none does, the last one, clipped."""
+    texts = [" · ".join(parts) for parts in choices]
     return next((text for text in texts if cells_of(text) <= width), clip(texts[-1], width))
 
 
@@ -123,7 +125,7 @@ def _fitting(choices: Sequence[Sequence[str]], width: int) -> str:
 
 
 def lines_of_draws(session: Session, node: Node, height: int) -> int:
-    """Lines for draws below the table after a path: of a roll there, or of the one that led there."""
+    """Lines about draws below the table after a path: of the roll after it, or the one that drew its tip."""
     drawn = session.game.drawn
     if drawn is None:
         return 0
@@ -131,24 +133,24 @@ def lines_of_draws(session: Session, node: Node, height: int) -> int:
         return int(drawn.counts_on(node, session.lens))
     if drawn.lens != session.lens:
         return 0
-    here = drawn.node is node or (node.parent is drawn.node and node.token == drawn.draws[0].token)
-    return lines_of_view(height) if here else 0
+    concerns_path = drawn.node is node or (node.parent is drawn.node and node.token == drawn.draws[0].token)
+    return lines_of_view(height) if concerns_path else 0
 
 
 def draw_lines(session: Session, node: Node, width: int, height: int) -> list[Line]:
-    """As many lines."""
+    """The lines that `lines_of_draws` counts."""
     drawn = session.game.drawn
     if drawn is None or not lines_of_draws(session, node, height):
         return []
     if drawn.many:
-        return [[("", clip(" " + _counted(session, drawn), width))]]
-    told = f" seed {drawn.seed} · drew {drawn.draws[0].number:.4f} "
+        return [[("", clip(" " + _draw_count_text(session, drawn), width))]]
+    text = f" seed {drawn.seed} · drew {drawn.draws[0].number:.4f} "
     if height >= TALL:
-        return [[("", " "), *chances(session, drawn, width - 2), ("", " ")], [("", clip(told, width))]]
-    return [[("", told), *chances(session, drawn, width - cells_of(told) - 1), ("", " ")]]
+        return [[("", " "), *chances(session, drawn, width - 2), ("", " ")], [("", clip(text, width))]]
+    return [[("", text), *chances(session, drawn, width - cells_of(text) - 1), ("", " ")]]
 
 
-def _counted(session: Session, drawn: Drawn) -> str:
+def _draw_count_text(session: Session, drawn: Drawn) -> str:
     count = len(drawn.draws)
     chances = _chances(session, drawn)
     matching, expected = match_of(drawn.counts, chances, count), expected_match(list(chances.values()), count)
@@ -157,37 +159,37 @@ def _counted(session: Session, drawn: Drawn) -> str:
 
 
 def match_of(counts: Mapping[int, int], chances: Mapping[int, float], draws: int) -> float:
-    """The share of the draws, 0 to 1, that lie where the chances put them: 1 less the total variation.
+    """The share of the draws, 0 to 1, that agree with the chances: 1 less the total variation distance.
 
-    All tokens whose chances are not known are counted together, as one.
+    All tokens without a known chance are counted together, as one.
 
     >>> match_of({7: 3, 8: 1}, {7: 0.5, 8: 0.25}, 4)   # 0.25 is of others, which did not come
     0.75
     """
-    known = math.fsum(min(counts.get(token, 0) / draws, chance) for token, chance in chances.items())
-    others = draws - sum(counts.get(token, 0) for token in chances)
-    return known + min(others / draws, _others(chances.values()))
+    matched = math.fsum(min(counts.get(token, 0) / draws, chance) for token, chance in chances.items())
+    other_draws = draws - sum(counts.get(token, 0) for token in chances)
+    return matched + min(other_draws / draws, _chance_of_others(chances.values()))
 
 
-def _others(chances: Iterable[float]) -> float:
-    """The chance of all others together."""
+def _chance_of_others(chances: Iterable[float]) -> float:
+    """The chance of all other tokens together."""
     return max(0.0, 1 - math.fsum(chances))
 
 
 def expected_match(chances: Sequence[float], draws: int) -> float:
-    """What share of so many true draws lies where these chances put them, on average.
+    """The mean of `match_of` for so many draws by these chances.
 
-    1 less half of the mean absolute deviations of the counts, which de Moivre's formula gives.
+    It is 1 less half of the mean absolute deviations of the counts, by de Moivre's formula.
 
     >>> round(expected_match([0.5, 0.5], 2), 3)   # 2:0, 1:1, 1:1, 0:2
     0.75
     """
-    each = [*chances, _others(chances)]
-    return math.fsum(one - _deviation(one, draws) / (2 * draws) for one in each if one > 1e-12)
+    all_chances = [*chances, _chance_of_others(chances)]
+    return math.fsum(chance - _deviation(chance, draws) / (2 * draws) for chance in all_chances if chance > 1e-12)
 
 
 def _deviation(chance: float, draws: int) -> float:
-    """The mean absolute deviation of the count of something with this chance."""
+    """The mean absolute deviation of the count of a token with this chance."""
     if chance >= 1:
         return 0.0
     k = math.floor(draws * chance)
@@ -196,20 +198,20 @@ def _deviation(chance: float, draws: int) -> float:
 
 
 def _chances(session: Session, drawn: Drawn) -> dict[int, float]:
-    """The chances of the most likely tokens where draws were made, the most likely first."""
+    """The chances of the most likely tokens of a draw, the most likely first."""
     if isinstance(drawn.lens, Sampled):
         view = session.game.known.answers.view(drawn.lens, drawn.node)
         return {token: view.verdicts[token].final for token in view.likeliest} if view else {}
     before = drawn.node.distribution
-    return {one.token: one.prob for one in before.candidates()} if before else {}
+    return {candidate.token: candidate.prob for candidate in before.candidates()} if before else {}
 
 
 def chances(session: Session, drawn: Drawn, width: int) -> Line:
-    """The bar from 0 to 1 on which the tokens lie by their chances, and where the number fell, in `width` cells."""
+    """A bar from 0 to 1 of `width` cells: the tokens' parts by their chances, and a mark at the draw."""
     if width < 3:
         return []
     (draw,) = drawn.draws
-    cells = [cell for token, count in _parts(session, drawn, width) for cell in _part(session, token, count)]
+    cells = [cell for token, count in _bar_parts(session, drawn, width) for cell in _bar_part(session, token, count)]
     at = min(width - 1, int(draw.number * width))
     if not cells[at] and at:  # the second cell of a wide character
         cells[at - 1] = " "
@@ -223,8 +225,8 @@ def chances(session: Session, drawn: Drawn, width: int) -> Line:
     return fit([part for part in line if part[1]], width)
 
 
-def _parts(session: Session, drawn: Drawn, width: int) -> Iterator[tuple[int | None, int]]:
-    """The tokens whose parts of the bar have a cell, and how many; None for what lies between."""
+def _bar_parts(session: Session, drawn: Drawn, width: int) -> Iterator[tuple[int | None, int]]:
+    """The tokens whose part of the bar has at least a cell, with their cells; None for the gaps."""
     (draw,) = drawn.draws
     spans: list[tuple[int, float, float]] = []
     low = 0.0
@@ -246,8 +248,8 @@ def _parts(session: Session, drawn: Drawn, width: int) -> Iterator[tuple[int | N
         yield None, width - at
 
 
-def _part(session: Session, token: int | None, count: int) -> list[str]:
-    """A part of the bar, cell by cell: its beginning, and the token where there is room."""
+def _bar_part(session: Session, token: int | None, count: int) -> list[str]:
+    """A part of the bar, cell by cell: its start, and the token where there is room."""
     name = "" if token is None else label(glimpse(session.game.piece(token).data))
     name = pad(name, count - 1) if cells_of(name) < count else ""
     cells: list[str] = ["│"]

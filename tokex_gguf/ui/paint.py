@@ -1,9 +1,9 @@
-"""Lines onto the terminal.
+"""Writes lines to the terminal.
 
 prompt_toolkit compares every cell of two screens for each frame, which takes longer than
-all of the rest. Here lines are compared by their fragments, and what changed is written
-at once. prompt_toolkit still draws the first frame, and each one after the size or the
-style has changed.
+all the rest. Here lines are compared by their fragments, and the changed ones are written
+at once. prompt_toolkit still draws the first frame, and each one after a change of size
+or style.
 """
 
 import re
@@ -38,7 +38,7 @@ _EMPTY = Char()
 
 
 class Painting(Window):
-    """A window that shows the lines that `draw(width, height)` gives: `height` lines of `width` cells."""
+    """A window that shows the lines of `draw(width, height)`: `height` lines of `width` cells."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Painting(Window):
         terminal: Callable[[], tuple[Renderer, ColorDepth]],
         again: Callable[[], None],
     ) -> None:
-        """`point` gets clicks and turns of the wheel while `pointing` says so; `again` asks for another frame."""
+        """`point` gets clicks and turns of the wheel while `pointing()`; `again` requests another frame."""
         super().__init__(DummyControl(), always_hide_cursor=True)
         self._draw = draw
         self._point = point
@@ -70,7 +70,9 @@ class Painting(Window):
         """Called by prompt_toolkit for each frame. The window has the whole screen."""
         del parent_style, erase_bg, z_index  # the screen is all ours, and in our own styles
         if self._pointing():
-            mouse_handlers.set_mouse_handler_for_range(0, write_position.width, 0, write_position.height, self._pointed)
+            mouse_handlers.set_mouse_handler_for_range(
+                0, write_position.width, 0, write_position.height, self._mouse_event
+            )
         screen.show_cursor = False
         lines = self._draw(write_position.width, write_position.height)
         renderer, depth = self._terminal()
@@ -80,30 +82,30 @@ class Painting(Window):
             screen.width, screen.height = write_position.width, write_position.height
             for y, line in enumerate(lines):
                 screen.data_buffer[y] = _row(tuple(line))
-            # Where the terminal measures a character otherwise, all of the line behind it stands elsewhere:
-            # it is written once more, each column in its place.
+            # If the terminal measures a character differently, the rest of its line is misplaced: such lines are
+            # written again, with the cursor placed for each column.
             doubtful = [any(part.doubtful for _, text in line for part in parts(text)) for line in lines]
             self._shown = [[] if doubt else line for line, doubt in zip(lines, doubtful, strict=True)]
             if any(doubtful):
                 self._again()
         else:
-            # Two screens without lines leave prompt_toolkit nothing to compare.
+            # With two screens of no lines, prompt_toolkit has nothing to compare.
             before.height = screen.height = 0
             self._write(lines, write_position.width, renderer.output, renderer.style, depth)
             self._shown = lines
 
     def _write(self, lines: list[Line], width: int, output: Output, style: BaseStyle, depth: ColorDepth) -> None:
-        """Writes what is not on the terminal yet, beginning and ending where prompt_toolkit has its cursor: at 0, 0.
+        """Writes the changed lines. The cursor begins and ends at 0, 0, where prompt_toolkit expects it.
 
-        With its first frame prompt_toolkit has turned wrapping off, and with its last it turns that on: what is wider
-        than believed goes on in no other line.
+        Wrapping is off: prompt_toolkit turns it off with its first frame, and on with its last. So text that is wider
+        than assumed does not go on in the next line.
         """
         at = 0
         for y, (shown, line) in enumerate(zip(self._shown, lines, strict=True)):
             if shown == line:
                 continue
             fragments, unchanged = changed(shown, line)
-            output.reset_attributes()  # a new line could be painted in them
+            output.reset_attributes()  # else new lines could be painted in them
             output.write("\r\n" * (y - at))
             x = width - width_of(fragments) - width_of(unchanged)
             output.cursor_forward(x)
@@ -116,33 +118,33 @@ class Painting(Window):
                 if attributes != latest:
                     output.set_attributes(attributes, depth)
                     latest = attributes
-                # A mark is written right behind its character: elsewhere, terminals leave it out.
+                # A mark is written right after its character: else terminals leave it out.
                 joins = index > 0 and is_mark(part.text[0])
                 if not certain and not joins:
                     _go_to(x, output)
-                marks = takewhile(lambda one: is_mark(one[1].text[0]), islice(row, index + 1, None))
-                behind = 0 if joins else sum(mark.cells for _, mark in marks)
-                if (part.doubtful or behind) and not joins:
-                    # If it is narrower than believed, nothing old shows beside it.
-                    output.write(" " * (part.cells + behind))
+                marks = takewhile(lambda named: is_mark(named[1].text[0]), islice(row, index + 1, None))
+                mark_cells = 0 if joins else sum(mark.cells for _, mark in marks)
+                if (part.doubtful or mark_cells) and not joins:
+                    # If the character is narrower than assumed, no old text stays beside it.
+                    output.write(" " * (part.cells + mark_cells))
                     _go_to(x, output)
-                output.write(_OBEYED.sub("?", part.text))
+                output.write(_CONTROL_CHARACTERS.sub("?", part.text))
                 x += part.cells
                 certain = part.certain
         output.write("\r")
         output.cursor_up(at)
         output.reset_attributes()
 
-    def _pointed(self, event: MouseEvent) -> None:
+    def _mouse_event(self, event: MouseEvent) -> None:
         self._point(event)
 
 
-_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f]")
-"""What a terminal would obey. No line has any of it; this is the last place to stop one that was forgotten."""
+_CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f]")
+"""Control characters. Lines have none; this is a last safeguard."""
 
 
 def _go_to(x: int, output: Output) -> None:
-    """Moves the cursor to a column of its line, wherever in it the cursor is."""
+    """Moves the cursor to a column of its line."""
     output.write("\r")
     output.cursor_forward(x)
 
@@ -152,19 +154,19 @@ class TextPart(NamedTuple):
 
     text: str
     cells: int
-    """Cells that it paints, as believed here."""
+    """Cells that the text paints, as assumed here."""
     certain: bool
-    """Whether every terminal believes so."""
+    """Whether all terminals agree on them."""
     doubtful: bool
-    """Whether it is one character, with its marks, on whose width terminals disagree."""
+    """Whether the text is one character, with its marks, on whose width terminals disagree."""
 
 
 @lru_cache(maxsize=8192)
 def parts(text: str) -> tuple[TextPart, ...]:
-    """A text, cut where the cursor has to be placed: behind what a terminal may measure otherwise.
+    """A text, cut where the cursor has to be placed: after characters that a terminal may measure differently.
 
     Latin, Greek and Cyrillic letters and CJK are the same everywhere. Signs and lines take two cells in some CJK
-    settings. What is left, as Indic scripts and emoji, is placed character by character.
+    settings. All others, such as Indic scripts and emoji, are placed character by character.
     """
     if text.isascii():
         return (TextPart(text, len(text), True, False),)
@@ -196,40 +198,40 @@ def _is_cjk(char: str) -> bool:
 
 
 def changed(old: Line, new: Line) -> tuple[Line, Line]:
-    """The fragments by which a line differs from an old one of the same width, and those behind them, as before."""
+    """The fragments by which a line differs from an old one of the same width, and the unchanged ones after them."""
     shorter = min(len(old), len(new))
     start = next((index for index in range(shorter) if old[index] != new[index]), shorter)
-    # What takes no cell belongs to the cell before it, which has to be written with it.
-    while start and (_clings(old, start) or _clings(new, start)):
+    # A fragment that begins without a cell belongs to the cell before it, and is written with it.
+    while start and (_begins_with_mark(old, start) or _begins_with_mark(new, start)):
         start -= 1
     end = 0
     while end < shorter - start and old[-1 - end] == new[-1 - end]:
         end += 1
-    # What the terminal paints wider than believed also takes the cell behind it, which has to be written after it.
-    while end and (_clings(new, len(new) - end) or _spills(new, len(new) - end - 1)):
+    # A character that is wider than assumed covers the next cell, which is written after it.
+    while end and (_begins_with_mark(new, len(new) - end) or _may_be_wider(new, len(new) - end - 1)):
         end -= 1
     return new[start : len(new) - end], new[len(new) - end :]
 
 
-def _clings(line: Line, index: int) -> bool:
+def _begins_with_mark(line: Line, index: int) -> bool:
     if index >= len(line):
         return False
     first = line[index][1][:1]
     return cells_of(first) == 0 or is_mark(first)
 
 
-def _spills(line: Line, index: int) -> bool:
+def _may_be_wider(line: Line, index: int) -> bool:
     return index >= 0 and line[index][1] != "" and not parts(line[index][1])[-1].certain
 
 
 @lru_cache(maxsize=512)
 def _row(line: tuple[Fragment, ...]) -> Row:
-    """The cells of a line. Rows are shared between frames: nobody writes into them afterwards."""
+    """The cells of a line. Cached rows are shared between frames, and never changed."""
     cells: list[Char] = []
     for style, text in line:
         marks, painted = _cells(style, text)
         if marks and cells:
-            # A mark belongs to the cell before it, which for a wide character is two back.
+            # A mark belongs to the cell before it; a wide character has its own two cells back.
             base = -1 if cells[-1].char else -2
             cells[base] = _cell(cells[base].char + marks, cells[base].style)
         cells += painted
@@ -240,7 +242,7 @@ def _row(line: tuple[Fragment, ...]) -> Row:
 
 @lru_cache(maxsize=8192)
 def _cells(style: str, text: str) -> tuple[str, tuple[Char, ...]]:
-    """The marks that a text begins with, and its cells. Most texts of two frames are the same, if not their lines."""
+    """The marks that a text begins with, and its cells. Cached: frames repeat texts more often than lines."""
     body = text.lstrip("".join(char for char in text if cells_of(char) == 0)) if not text.isascii() else text
     cells: list[Char] = []
     for char in body:

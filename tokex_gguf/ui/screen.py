@@ -56,7 +56,7 @@ from tokex_gguf.play.session import (
 )
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, under_caret, width_of
-from tokex_gguf.ui.lens_lines import looked_through, percent
+from tokex_gguf.ui.lens_lines import lens_texts, percent
 from tokex_gguf.ui.lists import called, logarithmic
 from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, starting_text, table_lines, table_room
 from tokex_gguf.ui.screen_table import PANES, pane
@@ -480,7 +480,7 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
             parts.append((8, [*first, ("", f"assistant's ppl {short_text(perplexity)}")]))
         if (bits := _cost(session, tip)) is not None:
             parts.append((8, [("", f"cost {short_text(bits)} bits")]))
-    through = looked_through(session)
+    through = lens_texts(session)
     least = min(max(map(cells_of, through[-2:])), LENS_BEFORE_COST_CELLS) + 2 if through else 0
     needed = sum(width_of(line) + 2 for importance, line in parts if importance >= 8)
     if session.game.ready and width_of(right) + needed + least > width:

@@ -1,4 +1,4 @@
-"""From values to styles. Pure: colours are computed once, into a few dozen classes."""
+"""Styles of values. Pure: colours are computed once, into a few dozen classes."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -7,10 +7,10 @@ from typing import TypeAlias
 from tokex_gguf.values.record import record
 
 STEPS = 32
-"""Shades of a layer. Each style string that the terminal has not seen costs time."""
+"""Shades of a layer. Each new style string costs time."""
 
 FEWEST_COLOURS = 16
-"""Colours of a terminal below which none are used."""
+"""With fewer colours than this, a terminal gets none."""
 
 RGB = tuple[int, int, int]
 
@@ -66,7 +66,7 @@ def reachable_on_light(value: float) -> RGB:
 
 
 def delta_colour(value: float) -> RGB:
-    """Red for what is less likely by A, over grey, to blue for what is likelier."""
+    """Red for tokens less likely by A, over grey, to blue for likelier ones."""
     return _between(((200, 30, 20), (130, 52, 46), DELTA_GREY, (30, 78, 150), (35, 110, 240)), _apart(value))
 
 
@@ -90,7 +90,7 @@ DELTA_GREY = (58, 58, 58)
 
 
 def _apart(value: float) -> float:
-    """A value whose middle shades, of which there are two, are the same."""
+    """The value, with the two middle shades merged into one."""
     return 0.5 if abs(value - 0.5) < 0.5 / (STEPS - 2) else value
 
 
@@ -116,7 +116,7 @@ def safe_on_light(value: float) -> RGB:
 Colours: TypeAlias = Callable[[float], RGB]
 
 Looks: TypeAlias = tuple[str, ...]
-"""Styles from 0 to 1, for terminals with sixteen colours: to the nearest ones, shades would run into each other."""
+"""Styles from 0 to 1 for terminals with sixteen colours, in which shades could not be told apart."""
 
 
 @record
@@ -126,15 +126,15 @@ class Scale:
     colour: Colours
     few: Looks
     on_light: Colours | None = None
-    """On a light background; None: the same."""
+    """The colours on a light background; None: `colour`."""
     few_on_light: Looks | None = None
     loud: float = 1.0
-    """The end of the scale that is to be found: in the other palettes it stands out."""
+    """The end of the scale, 0 or 1, that stands out in the other palettes."""
     safe: tuple[Colours, Colours, Looks, Looks] | None = None
-    """Its own colours in the colour-blind palette, on a dark and on a light background, then those of sixteen; None:
-    those that all have. It has two loud ends then."""
+    """Colours of its own in the colour-blind palette, on dark and on light, then of sixteen, for a scale with two loud
+    ends; None: the shared ones."""
     in_turns: bool = False
-    """Whether it tells neighbours apart, and not values: in all palettes then."""
+    """Whether the scale tells neighbours apart, in all palettes, and not values."""
 
 
 _PROBABILITY = Scale(
@@ -219,7 +219,7 @@ SAFE_LOOKS_ON_LIGHT: Looks = (
 
 
 def colours_of(scale: Scale, *, safe: bool, light: bool) -> Colours:
-    """A scale's colours in one of the palettes that have any; in the colour-blind one, a scale that all have."""
+    """A scale's colours; in the colour-blind palette (`safe`), the shared ones."""
     own = (scale.on_light if light else None) or scale.colour
     if not safe or scale.in_turns:
         return own
@@ -230,7 +230,7 @@ def colours_of(scale: Scale, *, safe: bool, light: bool) -> Colours:
 
 
 def looks_of(scale: Scale, *, safe: bool, light: bool) -> Looks:
-    """The same for sixteen colours."""
+    """As `colours_of`, for sixteen colours."""
     own = (scale.few_on_light if light else None) or scale.few
     if not safe or scale.in_turns:
         return own
@@ -264,7 +264,7 @@ def text_on(colour: RGB) -> RGB:
 
 
 def is_light(background: RGB) -> bool:
-    """Whether a terminal's background wants the light theme: whether black is read better on it."""
+    """Whether a terminal's background needs the light theme: black reads better on it."""
     return text_on(background) == (0, 0, 0)
 
 
@@ -282,7 +282,7 @@ def shade(layer: str, value: float) -> str:
     return f"class:{layer}.{step(value)}"
 
 
-def _coloured(layers: Iterable[str], *, safe: bool, light: bool) -> dict[str, str]:
+def _shade_styles(layers: Iterable[str], *, safe: bool, light: bool) -> dict[str, str]:
     styles = {}
     for layer in layers:
         colour_of = colours_of(SCALES[layer], safe=safe, light=light)
@@ -292,8 +292,8 @@ def _coloured(layers: Iterable[str], *, safe: bool, light: bool) -> dict[str, st
     return styles
 
 
-def _plain(layers: Iterable[str]) -> dict[str, str]:
-    """Without colours, the loud end of a scale stands out all the same, in four steps."""
+def _monochrome_styles(layers: Iterable[str]) -> dict[str, str]:
+    """Styles without colours, in four steps: the loud end of a scale stands out."""
     looks = ("", "underline", "bold", "bold underline")  # reversed is the cursor alone
     styles = {}
     for layer in layers:
@@ -302,7 +302,7 @@ def _plain(layers: Iterable[str]) -> dict[str, str]:
             value = index / (STEPS - 1)
             loudness = value if scale.loud else 1 - value
             in_turns = "underline" if value > 0.5 else ""
-            if scale.safe:  # of two loud ends
+            if scale.safe:  # two loud ends
                 both = "" if abs(value - 0.5) < 0.1 else "bold" if value > 0.5 else "underline"
                 styles[f"{layer}.{index}"] = both
                 continue
@@ -310,7 +310,7 @@ def _plain(layers: Iterable[str]) -> dict[str, str]:
     return styles
 
 
-def _few(layers: Iterable[str], *, safe: bool, light: bool) -> dict[str, str]:
+def _sixteen_colour_styles(layers: Iterable[str], *, safe: bool, light: bool) -> dict[str, str]:
     styles = {}
     for layer in layers:
         looks = looks_of(SCALES[layer], safe=safe, light=light)
@@ -329,7 +329,7 @@ _DARK = {
     "head": _GREY,
     "selected": "noreverse bg:#34495e fg:#ffffff",  # prompt_toolkit has a class of this name, reversed
     "dim selected": "fg:#b8c0c8",
-    # Where a terminal cannot strike, the grey tells it.
+    # Where a terminal cannot strike through, the grey shows it.
     "cut": f"strike {_GREY}",
     "cut selected": "fg:#b8c0c8",
     "stage": "fg:ansiyellow",
@@ -384,7 +384,7 @@ _LIGHT = {
     "notice": "fg:#005faf",
 }
 
-_FEW = {
+_SIXTEEN_COLOURS = {
     "selected": "reverse",
     "dim selected": "",
     "cut selected": "fg:default",
@@ -394,7 +394,7 @@ _FEW = {
     "loss selected": "fg:default",
     "cursor": "bg:ansibrightcyan fg:ansiblack bold",
 }
-"""What is different with sixteen colours. A bar on a reversed line is one of the background's colour."""
+"""Overrides for sixteen colours. A bar on a reversed line has the background's colour."""
 
 _MONOCHROME = {
     **{name: re.sub(r"[fb]g:\S+ ?", "", style) for name, style in _DARK.items()},
@@ -415,9 +415,9 @@ def styles(
     """
     layers = SCALES if layers is None else layers
     if palette == "monochrome" or colours < FEWEST_COLOURS:
-        return {**_MONOCHROME, **_plain(layers)}
+        return {**_MONOCHROME, **_monochrome_styles(layers)}
     base = _LIGHT if light else _DARK
     safe = palette == "colour-blind"
     if colours == 16:
-        return {**base, **_FEW, **_few(layers, safe=safe, light=light)}
-    return {**base, **_coloured(layers, safe=safe, light=light)}
+        return {**base, **_SIXTEEN_COLOURS, **_sixteen_colour_styles(layers, safe=safe, light=light)}
+    return {**base, **_shade_styles(layers, safe=safe, light=light)}

@@ -1,4 +1,4 @@
-r"""Laying a prompt's tokens out in lines, by words and by the cells they paint.
+r"""Wraps a prompt's tokens into lines, by words and by the cells they paint.
 
 >>> [[span.text for span in line.spans] for line in wrap([" every", "body", " is"], 11).lines]
 [[' every', 'body', ' '], ['is']]
@@ -25,7 +25,7 @@ class Span(NamedTuple):
 
 @record
 class WrappedLine:
-    """One line, and where in the tokens' text it begins."""
+    """One line, and the token and the offset in its text at which the line begins."""
 
     token: int
     offset: int
@@ -45,8 +45,8 @@ class Wrapped:
 def _atoms(text: str) -> tuple[tuple[str, int], ...]:
     """Line breaks, single spaces and runs of other characters, each with its width in cells.
 
-    Text with wide characters is taken apart, as lines of CJK text break anywhere; combining
-    marks at the beginning stand alone, as each may come to begin a line.
+    Text with wide characters is split into characters, as lines of CJK text break anywhere; so
+    are combining marks at the beginning, as each may begin a line.
     """
     atoms: list[tuple[str, int]] = []
     for part in re.findall(r"\n| |[^ \n]+", text):
@@ -54,32 +54,31 @@ def _atoms(text: str) -> tuple[tuple[str, int], ...]:
         if 2 in widths or widths.count(0) > MARKS:
             atoms += zip(part, widths, strict=True)
         elif widths[0] == 0:
-            alone = next((index for index, width in enumerate(widths) if width), len(part))
-            atoms += zip(part[:alone], widths, strict=False)
-            atoms += [(part[alone:], sum(widths))] if alone < len(part) else []
+            leading_marks = next((index for index, width in enumerate(widths) if width), len(part))
+            atoms += zip(part[:leading_marks], widths, strict=False)
+            atoms += [(part[leading_marks:], sum(widths))] if leading_marks < len(part) else []
         else:
             atoms.append((part, cells_of(part)))
     return tuple(atoms)
 
 
 def _resume(previous: Wrapped, texts: list[str]) -> tuple[list[WrappedLine], int, int]:
-    """The lines of an earlier layout that stay as they are, and where to go on.
+    """The lines of an earlier layout that stay valid, and the token and offset to continue from.
 
-    A change reaches back to the beginning of its word, which may stand on the line
-    before the one where it happens.
+    A change affects its word from the beginning, which may be on the line before the
+    change.
     """
     same = common_prefix(previous.texts, texts)
     low, high = 0, len(previous.lines)
-    while low < high:  # the first line that begins at the change or behind it
+    while low < high:  # the first line that begins at the change or after it
         middle = (low + high) // 2
         if previous.lines[middle].token < same:
             low = middle + 1
         else:
             high = middle
-    # Marks take what they are drawn on to the next line, and that moves what stands before it: one line more.
+    # Marks take their character to the next line, which can move the word before it: one line more.
     kept = max(0, low - 3)
-    # A word longer than a line begins further up. One that fills the line before already stays broken there,
-    # whatever follows.
+    # A word longer than a line begins further up. If it fills the line before already, it stays broken there.
     while kept and previous.lines[kept].spans and not _begins_word(previous, kept):
         if kept > 1 and not _begins_word(previous, kept - 1):
             break
@@ -96,11 +95,10 @@ def _begins_word(layout: Wrapped, index: int) -> bool:
 
 
 def wrap(texts: list[str], width: int, previous: Wrapped | None = None) -> Wrapped:
-    """Lays `texts`, one for each token, out in lines of at most `width` cells.
+    """Wraps `texts`, one for each token, into lines of at most `width` cells.
 
-    Breaks after spaces where there is room for the next word on a line of its own,
-    inside a word only where there is not. An earlier layout of a similar prompt
-    saves work and changes nothing.
+    Breaks after spaces if the next word fits on a line of its own, else inside the word.
+    An earlier layout of a similar prompt saves work and does not change the result.
     """
     kept: list[WrappedLine] = []
     token = offset = 0
@@ -117,7 +115,7 @@ def wrap(texts: list[str], width: int, previous: Wrapped | None = None) -> Wrapp
 
 
 def paragraph(text: str, width: int, most: int | None = None) -> list[str]:
-    """A text in lines of at most `width` cells; `most` of them, and a … at their end where it has more.
+    """A text in lines of at most `width` cells; at most `most` of them, with a … at the end of a longer text.
 
     >>> paragraph("what every body is", 10), paragraph("what every body is", 10, 1)
     (['what every', 'body is'], ['what ever…'])
@@ -128,13 +126,13 @@ def paragraph(text: str, width: int, most: int | None = None) -> list[str]:
     return [*lines[: most - 1], clip(f"{lines[most - 1]} …", width)] if most > 0 else []
 
 
-def _marks(text: str, start: int, behind: int) -> int:
-    """Cells of the marks from an index of a text on, `MARKS` at the most.
+def _marks(text: str, start: int, following: int) -> int:
+    """Cells of the marks from index `start` of a text on, `MARKS` at the most.
 
-    `behind` is how many there are behind the text, which count if it ends with marks.
+    `following`: cells of the marks after the text, which count if it ends with marks.
     """
     marks = "".join(takewhile(is_mark, text[start : start + MARKS]))
-    return min(MARKS, cells_of(marks) + (behind if start + len(marks) == len(text) else 0))
+    return min(MARKS, cells_of(marks) + (following if start + len(marks) == len(text) else 0))
 
 
 class _Builder:
@@ -152,7 +150,7 @@ class _Builder:
     def add(self, token: int, offset: int, atom: str, cells: int) -> None:
         if atom == "\n":
             self._flush()
-            # The sign before it shows the line break; this one only ends the line.
+            # The ⏎ before it shows the line break; this atom only ends the line.
             self._spans.append(Span(token, "\n"))
             self._end(token, offset + 1)
         elif atom == " " or (cells == 2 and len(atom) == 1) or (cells == 0 and not self._word):
@@ -169,13 +167,13 @@ class _Builder:
         return self._lines
 
     def _flush(self) -> None:
-        """Puts the collected word down."""
+        """Places the collected word."""
         if not self._word:
             return
         if self._used and self._used + self._word_width > self._width >= self._word_width:
             self._end(*self._word[0][:2])
-        behind = self._marks_behind() if self._used + self._word_width > self._width else [0] * len(self._word)
-        for (token, offset, atom, cells), marks in zip(self._word, behind, strict=True):
+        marks_after = self._marks_after() if self._used + self._word_width > self._width else [0] * len(self._word)
+        for (token, offset, atom, cells), marks in zip(self._word, marks_after, strict=True):
             if self._used + cells + marks <= self._width:
                 self._put(token, offset, atom, cells)
             elif atom.isascii() and not marks:
@@ -189,31 +187,31 @@ class _Builder:
             else:
                 for index, char in enumerate(atom):
                     own = cells_of(char)
-                    # A character does not stand on another line than the marks that are drawn with it.
+                    # A character stays on one line with its marks.
                     room = own if is_mark(char) else own + _marks(atom, index + 1, marks)
                     if self._used and self._used + room > self._width:
                         self._end(token, offset + index)
                     self._place(token, offset + index, char, own)
         self._word, self._word_width = [], 0
 
-    def _marks_behind(self) -> list[int]:
-        """Cells of the marks at the beginning of what follows, by atom; 0 behind those that hold nothing but marks."""
-        behind, cells = [], 0
+    def _marks_after(self) -> list[int]:
+        """For each atom, cells of the marks that the next one begins with; 0 for atoms of marks alone."""
+        following, cells = [], 0
         for _, _, atom, _ in reversed(self._word):
             alone = all(map(is_mark, atom))
-            behind.append(0 if alone else cells)
+            following.append(0 if alone else cells)
             cells = _marks(atom, 0, cells)
-        return behind[::-1]
+        return following[::-1]
 
     def _place(self, token: int, offset: int, char: str, cells: int) -> None:
-        """Puts one character down, on the next line if this one is full."""
+        """Places one character, on the next line if this one is full."""
         if self._used and self._used + cells > self._width:
             self._end(token, offset)
         self._put(token, offset, char, cells)
 
     def _put(self, token: int, offset: int, text: str, cells: int) -> None:
         if cells == 0:
-            # Any number of marks would go on one cell; behind so many they get another one to stand on.
+            # Any number of marks would go on one cell; after `MARKS` of them they get another base.
             self._marks += len(text)
         else:
             self._marks = 0
