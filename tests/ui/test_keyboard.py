@@ -454,8 +454,8 @@ def looked_at(size: int, data: bytes, read: int = 4096) -> int:
     parser.feed(data)
     for _ in range(0, size, read):
         parser.feed(b"x" * read)
-    assert len(parser._told) <= 2 * parser_module.LONGEST_ANSWER + 1
-    return len(parser._held) + sum(map(len, parser._paste or ()))
+    assert len(parser._osc_content) <= 2 * parser_module.LONGEST_ANSWER + 1
+    return len(parser._incomplete) + sum(map(len, parser._paste or ()))
 
 
 @pytest.mark.parametrize("begun", [b"\x1b]11;", b"\x1bP1+r", b"\x1b_G", b"\x1b^", b"\x1bX"])
@@ -468,7 +468,7 @@ def test_a_sequence_without_an_end_keeps_little() -> None:
     parser.feed(b"\x1b[")
     for _ in range(1000):
         assert parser.feed(b"1;" * 2000) == []
-        assert len(parser._held) <= parser_module.LONGEST_SEQUENCE
+        assert len(parser._incomplete) <= parser_module.LONGEST_SEQUENCE
     assert parser.feed(b"cq") == [TypedText("q")]
 
 
@@ -582,7 +582,7 @@ def noise(numbers: range, figure: Figure) -> None:
                 parser.silence()
         out = parser.feed(b"\x11")
         assert out[-1:] in ([Key("c-q")], [Key("a-c-q")]) or Key("c-q") in parser.feed(b"\x11"), (SEED, number)
-        assert len(parser._held) <= parser_module.LONGEST_SEQUENCE
+        assert len(parser._incomplete) <= parser_module.LONGEST_SEQUENCE
     figure(len(numbers), "streams of any bytes", seed=SEED)
 
 

@@ -1,10 +1,10 @@
-"""Puts the terminal back where the program dies without a chance to: a fault in native code, kill -9, the OOM killer.
+"""Restores the terminal when the program dies suddenly: a fault in native code, kill -9, the OOM killer.
 
 A shell in a session of its own reads a pipe from the program: a line whenever the program takes the terminal or gives
-it back. At the end of the pipe it is over at once where the terminal was given back. Else it writes what leaves the
-screen, and becomes this file, run as a program, which restores the modes if they are still the program's.
+it back. When the pipe ends, the shell exits if the terminal was given back. Else it writes the codes that leave the
+screen, and runs this file as a program, which restores the modes if they are still the program's.
 
-Imports nothing of the project: as a program it is to run at once, and whatever is wrong with the rest.
+Imports nothing of the project: as a program it must start at once, whatever is wrong with the rest.
 """
 
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 Modes = list[Any]
-"""What termios.tcgetattr gives."""
+"""The result of termios.tcgetattr."""
 
 _SHELL = "/bin/sh"
 _SCRIPT = """
@@ -28,16 +28,16 @@ exec "$@"
 
 
 class Guard:
-    """The shell that waits, and what it was told last."""
+    """The waiting shell, and the pipe to it."""
 
     def __init__(self, terminal: int, before: Modes, raw: Modes, leave: bytes) -> None:
-        """The terminal counts as taken.
+        """Starts the shell, with the terminal as taken.
 
-        `terminal`: a descriptor; `before`, `raw`: its modes without the program and with it; `leave`: what leaves the
-        screen. Raises OSError or NotImplementedError where the system has no such shell.
+        `terminal`: a descriptor; `before`, `raw`: its modes without the program and with it; `leave`: the codes that
+        leave the screen. Raises OSError or NotImplementedError where the system has no such shell.
         """
         reading, self._pipe = os.pipe()
-        self.tell(taken=True)  # before there is a shell: from its beginning on, it knows
+        self.tell(taken=True)  # before the shell starts, so that it reads this first
         escaped = leave.decode("ascii").replace("\x1b", "\\033")
         restore = [sys.executable, "-I", "-S", str(Path(__file__)), *map(_packed, (before, raw))]
         try:
@@ -50,7 +50,7 @@ class Guard:
                     (os.POSIX_SPAWN_DUP2, terminal, 1),
                     (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
                 ],
-                # What ends the terminal's jobs does not end it, and touching the terminal does not stop it.
+                # Signals to the terminal's jobs do not end the shell, and using the terminal does not stop it.
                 setsid=True,
             )
         except BaseException:
@@ -60,7 +60,7 @@ class Guard:
             os.close(reading)
 
     def tell(self, *, taken: bool) -> None:
-        """The program has taken the terminal, or given it back."""
+        """Reports that the program has taken the terminal, or given it back."""
         with suppress(OSError):  # the shell was killed
             os.write(self._pipe, b"taken\n" if taken else b"given\n")
 
@@ -74,7 +74,7 @@ def main() -> None:
     """Restores the modes of the terminal on standard output: `guard.py BEFORE RAW`."""
     before, raw = sys.argv[1:]
     with suppress(termios.error):
-        # Others may have set them meanwhile, as shells do for their own line.
+        # Another program may have changed them meanwhile, such as a shell for its prompt.
         if _packed(termios.tcgetattr(1)) == raw:
             *flags, characters = json.loads(before)
             termios.tcsetattr(1, termios.TCSANOW, [*flags, [bytes([value]) for value in characters]])
