@@ -33,6 +33,6 @@ def run(name: str, *arguments: str) -> Done:
 def refusal(*arguments: str) -> str:
     """Why a session that is asked for by these arguments cannot be gone on with."""
     with pytest.raises(Exit) as end:
-        main._kept(make_parser().parse_args(arguments))
+        main._open_session(make_parser().parse_args(arguments))
     assert end.value.code == 2
     return str(end.value)

@@ -901,7 +901,7 @@ def test_more_threads_than_llama_cpp_bears_are_refused(threads: str) -> None:
 
 
 def test_layers_of_the_configuration_are_switched_off() -> None:
-    assert main._first(0, 20) == 0 and main._first(None, 20) == 20
+    assert main._given_or(0, 20) == 0 and main._given_or(None, 20) == 20
 
 
 def test_0_takes_the_place_of_what_is_configured(

@@ -184,7 +184,7 @@ def test_a_damaged_file_falls_back_to_the_one_before(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "mine.json").write_bytes(codec.dump(started("abcd").session)[:-100])
     (folder / "mine.1.json").write_bytes(codec.dump(started("abc").session))
-    kept = main._kept(make_parser().parse_args(["--session", "mine"]))
+    kept = main._open_session(make_parser().parse_args(["--session", "mine"]))
     assert "the newest session file was unreadable" in kept.notice
     assert kept.session is not None and kept.session.game.prompt.tip.depth == 3
     kept.slot.close()

@@ -1,4 +1,4 @@
-"""The commands that play nothing: `models`, `pull`, `sessions`, `cache`, `doctor`, `completion`, `help`."""
+"""The commands that do not play: `models`, `pull`, `sessions`, `cache`, `doctor`, `completion`, `help`."""
 
 import shutil
 import sys
@@ -17,39 +17,39 @@ from tokex_gguf.values.formatting import system_reason
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
-    """Carries a command out; returns the exit code. Raises Exit."""
+    """Runs a command; returns the exit code. Raises Exit."""
     return _RUN[name](arguments)
 
 
 def _models(arguments: Sequence[str]) -> int:
     options = parser_of("models").parse_args(arguments)
-    found = catalogue()
+    entries = catalogue()
     if options.json:
-        print(dumps([_as_json(entry) for entry in found], ascii_only=True))
+        print(dumps([_as_json(entry) for entry in entries], ascii_only=True))
         return 0
-    if not found:
+    if not entries:
         say("no models here yet: tokex-gguf pull NAME fetches one, or put a .gguf file into models/")
         return 0
     from tokex_gguf.cli.model_table import model_lines  # it measures in cells, which the other commands need not
 
-    for line in model_lines(found, _width()):
+    for line in model_lines(entries, _width()):
         print(line)
     return 0
 
 
 def _as_json(entry: CatalogueEntry) -> dict[str, object]:
-    place, size, about = entry
-    told: dict[str, object] = {
-        "name": place.name,
-        "from": place.source,
-        "path": str(place.path),
-        "files": place.files,
+    file, size, about = entry
+    fields: dict[str, object] = {
+        "name": file.name,
+        "from": file.source,
+        "path": str(file.path),
+        "files": file.files,
         "bytes": size,
     }
     if isinstance(about, str):
-        return {**told, "unusable": about}
+        return {**fields, "unusable": about}
     return {
-        **told,
+        **fields,
         "title": about.name,
         "architecture": about.architecture,
         "quantization": about.quantization,
@@ -76,26 +76,26 @@ def _sessions(arguments: Sequence[str]) -> int:
     options = parser_of("sessions").parse_args(arguments)
     folder = config.state_folder() / "sessions"
     if options.action == "rm":
-        # All that are meant before any is removed: what is left then may be named by less.
-        names = [_named(folder, name, "rm") for name in options.names]
-        return _each(names, lambda name: store.remove(folder, name))
+        # All names are resolved before any removal, after which other names may be unique.
+        names = [_session_named(folder, name, "rm") for name in options.names]
+        return _change_each(names, lambda name: store.remove(folder, name))
     if options.action == "rename":
-        old = _named(folder, options.old, "rename")
-        return _each([old], lambda name: store.rename(folder, name, options.new))
+        old = _session_named(folder, options.old, "rename")
+        return _change_each([old], lambda name: store.rename(folder, name, options.new))
     _list_sessions(folder)
     return 0
 
 
-def _named(folder: Path, given: str, action: str) -> str:
-    """The name of the session that is meant. Raises Exit for its number: by the next command it may be another's."""
+def _session_named(folder: Path, given: str, action: str) -> str:
+    """The name of the session meant by `given`. Raises Exit for a number, as numbers change between commands."""
     name = listing.named(folder, given)
     if given.isdecimal() and all(saved.name != name for saved in store.sessions(folder)):
         raise Exit(f"there is no session {given}: {action} takes the name, in the list's last column", USAGE)
     return name
 
 
-def _each(names: Sequence[str], change: Callable[[str], None]) -> int:
-    """Changes sessions, and says for each why that cannot be done; returns the exit code."""
+def _change_each(names: Sequence[str], change: Callable[[str], None]) -> int:
+    """Changes sessions, and says for each why it failed; returns the exit code."""
     code = 0
     for name in names:
         try:
@@ -110,18 +110,18 @@ def _each(names: Sequence[str], change: Callable[[str], None]) -> int:
 
 
 def _list_sessions(folder: Path) -> None:
-    found = listing.listed(folder)
-    if not found:
+    entries = listing.listed(folder)
+    if not entries:
         say("no sessions yet: each game is kept by itself while it is played")
         return
     from tokex_gguf.cli.session_table import session_lines  # it measures in cells, which the other commands need not
 
-    for line in session_lines(found, _width()):
+    for line in session_lines(entries, _width()):
         print(line)
 
 
 def _width() -> int | None:
-    """Cells that lines may have; None where no terminal shows them."""
+    """Columns of the terminal; None where standard output is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 

@@ -53,25 +53,25 @@ if TYPE_CHECKING:
     from tokex_gguf.sessions.codec import Encoder
 
 LARGEST_LOG = 1 << 20
-"""Bytes from which a log is put aside at the next start. Two are kept: the engine's process writes there, too."""
+"""Bytes from which the log is rotated at the next start. One old log is kept; the engine's process logs there, too."""
 
 LAST_SAVE_WAIT = 60.0
-"""Seconds that a slow disk has at the end for what was played."""
-PATIENCE_FOR_SIGNALS = 0.4
-"""The same where a signal ends the program: whoever sent it waits, or ends it by force."""
+"""Seconds that the last save may take on a slow disk."""
+SAVE_WAIT_AFTER_SIGNAL = 0.4
+"""Seconds that the last save may take after a signal: its sender waits, or kills the program."""
 
-SURELY_FITS = 1 << 14
-"""Bytes of a text that the bundled model has room for, however they are cut into tokens. A longer one waits for the
-default model, which has more."""
+BUNDLED_MODEL_BYTES = 1 << 14
+"""Bytes of a text that fit into the bundled model's context for any tokenisation. A longer text waits for the default
+model, whose context is larger."""
 
 log = logging.getLogger("tokex_gguf")
 
 
 def main(arguments: Sequence[str] | None = None, connect: Connect | None = None) -> int:
-    """Runs the program over the engines that `connect` makes, or over ones of this machine; returns its exit code."""
-    # A log that cannot be written, or is not open yet, is nothing for the screen.
+    """Runs the program with engines from `connect`, by default those of this machine; returns its exit code."""
+    # Errors of logging, and messages before the log is open, must not reach the screen.
     logging.raiseExceptions, logging.lastResort = False, None
-    logging.captureWarnings(True)  # libraries' warnings hold what the environment says, and are for the log, too
+    logging.captureWarnings(True)  # warnings of libraries go to the log, too
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None, connect: Connect | None = None)
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
-        # What is left in the buffer cannot be written at the exit either.
+        # The rest of the buffer cannot be written at the exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if code == 0 and not isinstance(error, BrokenPipeError):
             say(f"the output cannot be written: {error.strerror}")
@@ -113,11 +113,11 @@ def _guarded(arguments: Sequence[str] | None, connect: Connect | None) -> int:
         say("interrupted")
         return getattr(error, "code", INTERRUPTED)
     except BrokenPipeError:
-        return FAILED  # whoever read our output has gone
+        return FAILED  # the reader of our output has gone
     except OSError as error:
         log.exception("the system refused something")
         details = f"; details in {log_path}" if log_path else ""
-        # The file at which a limit was reached is not the one at fault.
+        # At a limit of open files, the file named by the error is not at fault.
         limited = error.errno in (errno.EMFILE, errno.ENFILE)
         where = "" if limited else f"{error.filename or 'the system'}: "
         say(f"{where}{system_reason(error)}{details}")
@@ -130,13 +130,13 @@ def _guarded(arguments: Sequence[str] | None, connect: Connect | None) -> int:
 
 
 def _collect_garbage() -> None:
-    """After a start without. What that has made is left out: Python would go through all of it again at the end."""
+    """Enables the garbage collector after the start, and freezes what exists: a search at the end would be slow."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
 
 
-def _first(asked: int | None, configured: int) -> int:
+def _given_or(asked: int | None, configured: int) -> int:
     return configured if asked is None else asked
 
 
@@ -145,18 +145,18 @@ def _log_path(asked: Path | None) -> Path:
 
 
 def _open_log(path: Path, *, asked: bool) -> Path:
-    """Begins to log there.
+    """Opens the log; returns its path.
 
-    Where that cannot be done, to the system's sink, unless the place was asked for by name. Returns which.
+    A log that cannot be written goes to the null device, unless its path was given: then raises Exit.
     """
     try:
         private_folder(path.parent)
         if path.exists() and stat.S_ISFIFO(path.stat().st_mode):
-            raise OSError(errno.EINVAL, "a pipe")  # whoever opens one waits for its other end
+            raise OSError(errno.EINVAL, "a pipe")  # opening a pipe would wait for its reader
         if not asked and path.is_file() and path.stat().st_mode & 0o077:
-            owners_alone(path, 0o600)  # made by version 0.1.0
+            owners_alone(path, 0o600)  # a log of version 0.1.0
         if path.is_file() and path.stat().st_size > LARGEST_LOG:
-            with suppress(OSError):  # on Windows, one that another program has open keeps its name
+            with suppress(OSError):  # on Windows, a log that another program has open cannot be renamed
                 path.replace(path.with_name(f"{path.name}.1"))
         with suppress(FileExistsError):
             create_private(path).close()
@@ -169,22 +169,22 @@ def _open_log(path: Path, *, asked: bool) -> Path:
     logging.basicConfig(filename=path, encoding="utf-8", errors="backslashreplace", level=logging.INFO, force=True)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(LogFormatter())
-    # Tracebacks are for the log, whoever has them to tell.
-    threading.excepthook = lambda fault: _blame(fault.exc_value, "in a thread")
-    sys.unraisablehook = lambda fault: _blame(fault.exc_value, f"ignored in {fault.object!r}")
+    # All tracebacks go to the log.
+    threading.excepthook = lambda fault: _log_error(fault.exc_value, "in a thread")
+    sys.unraisablehook = lambda fault: _log_error(fault.exc_value, f"ignored in {fault.object!r}")
     return path.absolute()
 
 
-def _blame(error: BaseException | None, where: str) -> None:
+def _log_error(error: BaseException | None, where: str) -> None:
     log.error("internal error %s", where, exc_info=error)
 
 
 def _run(options: argparse.Namespace, log_path: Path, connect: Connect | None) -> int:
-    settings, path, found = _configuration(options)
+    settings, config_path, config_notices = _configuration(options)
     if settings.server.url:
-        settings = _with_server(settings, options, here=path == config.HERE and not options.config)
+        settings = _with_server(settings, options, here=config_path == config.HERE and not options.config)
     homeless = home.ensure()
-    notices = [*found]
+    notices = [*config_notices]
     screen = sys.stdout.isatty() and not (options.plain or options.json or options.draw or options.answers)
     if (options.resume is not None or options.session) and not screen:
         leave = "leave --plain, --json, --draw and --answers out, and do not redirect"
@@ -196,17 +196,17 @@ def _run(options: argparse.Namespace, log_path: Path, connect: Connect | None) -
     _check_for_answers(options)
     if options.versus is not None:
         _check_for_versus(options, screen=screen)
-    kept = _kept(options)
+    opened = _open_session(options)
     try:
-        return _begun(options, settings, kept, log_path, connect, notices, homeless, screen=screen)
+        return _run_session(options, settings, opened, log_path, connect, notices, homeless, screen=screen)
     finally:
-        kept.slot.close()
+        opened.slot.close()
 
 
-def _begun(
+def _run_session(
     options: argparse.Namespace,
     settings: config.Config,
-    kept: "_Kept",
+    opened: "_OpenedSession",
     log_path: Path,
     connect: Connect | None,
     notices: list[str],
@@ -214,31 +214,31 @@ def _begun(
     *,
     screen: bool,
 ) -> int:
-    """Plays, or prints; returns the exit code."""
-    if kept.session and options.chat:
+    """Plays or prints; returns the exit code."""
+    if opened.session and options.chat:
         raise Exit("--chat is for a text that is given now: leave it out to go on with a session", USAGE)
-    if kept.session and options.constraint_start is not None:
+    if opened.session and options.constraint_start is not None:
         raise Exit("--constraint-start is for a text that is given now: leave it out to go on with a session", USAGE)
-    sampling, about = sampling_of(options, kept.session.game.sampling if kept.session else None)
+    sampling, about = sampling_of(options, opened.session.game.sampling if opened.session else None)
     presets = {name: read_flags(flags) for name, flags in settings.samplers.items()}
-    if screen:  # nothing else goes through them
-        about += tuple(f"[samplers] {name}: {line}" for name, one in presets.items() for line in one.clamped)
+    if screen:  # only the screen has presets
+        about += tuple(f"[samplers] {name}: {line}" for name, reading in presets.items() for line in reading.clamped)
     notices += about
     text = settings.prompt.example_prompt
-    if kept.session is None:
+    if opened.session is None:
         text, more = inputs.starting_text(options, settings.prompt.example_prompt, screen=screen)
         about += more
         notices += more
     chat, more = _chat(text) if options.chat else ("", ())
     about += more
     notices += more
-    at_once = screen and options.model is None and len(text.encode()) <= SURELY_FITS
+    at_once = screen and options.model is None and len(text.encode()) <= BUNDLED_MODEL_BYTES
     configured = "" if options.gpu_layers else settings.engine.rpc
     rpc = ",".join(options.rpc) if options.rpc else configured
-    chosen = _chosen(options, settings, kept.session, notices, rpc=rpc, at_once=at_once)
+    chosen = _choose_model(options, settings, opened.session, notices, rpc=rpc, at_once=at_once)
     fit, kv = chosen.fit, chosen.kv
     second = None if options.versus is None else _second(options, settings, chosen, notices, rpc=rpc)
-    shown = "; ".join(filter(None, [kept.notice, homeless, fit.notice, *about])) or kept.offer
+    notice_shown = "; ".join(filter(None, [opened.notice, homeless, fit.notice, *about])) or opened.offer
     notices += [fit.notice] if fit.notice else []
     notices += [meanwhile(chosen.wanted)] if chosen.wanted else []
     stop, budget = _answers(options, settings)
@@ -248,15 +248,15 @@ def _begun(
         load=Load(
             "",
             context=fit.context,
-            threads=_first(options.threads, settings.engine.threads),
+            threads=_given_or(options.threads, settings.engine.threads),
             log=str(log_path),
             most=fit.most,
             kv=kv,
-            gpu_layers=0 if rpc else _first(options.gpu_layers, settings.engine.gpu_layers),
+            gpu_layers=0 if rpc else _given_or(options.gpu_layers, settings.engine.gpu_layers),
             rpc=rpc,
             repack=fit.repack,
             fingerprints=str(config.state_folder() / "fingerprints.json"),
-            # What is printed is computed anew each time, and leaves no text behind, as it leaves no session.
+            # Printing computes all numbers again, and writes neither a cache nor a session.
             cache=str(config.cache_folder()) if screen and not options.no_cache else "",
             cache_bytes=settings.engine.cache << 20,
         ),
@@ -268,14 +268,14 @@ def _begun(
             options.insecure or settings.server.insecure,
         ),
         chat=chat,
-        # A chat's special tokens are tokens, whatever is typed later.
+        # A chat has special tokens, whatever the configuration says of typed text.
         parse_special=settings.prompt.parse_special or bool(chat),
         max_prompts=settings.prompt.max_prompts,
         tokens_to_show=settings.display.tokens_to_show,
         lookahead=settings.engine.lookahead if screen else 0,
         lookahead_tokens=settings.engine.lookahead_tokens if screen else 0,
         example=settings.prompt.example_prompt,
-        light=_light(settings.display.theme),
+        light=_is_light(settings.display.theme),
         colours=not os.environ.get("NO_COLOR"),
         surprise=settings.display.surprise_bits,
         stop=stop,
@@ -286,61 +286,65 @@ def _begun(
         begins=WHOLE_PROMPT if options.constraint_start is None else options.constraint_start,
     )
     palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME
-    if kept.session:
+    if opened.session:
         from tokex_gguf.shell.resuming import resumed
 
-        session = resumed(kept.session, started, kv)
+        session = resumed(opened.session, started, kv)
     else:
         session = Session(Game(started), options=Options(palette=palette))
-    session = replace(session, game=replace(session.game, sampling=_on(session.game, sampling, kept.session)))
-    if sampling.constraint and not (kept.session and kept.session.game.sampling.constraint):
-        # What is legal comes first, however unlikely it is.
+    session = replace(
+        session, game=replace(session.game, sampling=_sampling_for(session.game, sampling, opened.session))
+    )
+    if sampling.constraint and not (opened.session and opened.session.game.sampling.constraint):
+        # Legal tokens come first, however unlikely they are.
         session = replace(session, options=replace(session.options, by_final=True))
     if not screen and options.draw is None:
-        # What the samplers make of each token is wanted.
+        # The report has the samplers' numbers for each token.
         session = replace(session, options=replace(session.options, layer=REACHABLE))
     if screen and second:
         from tokex_gguf.shell.resuming import with_beside
 
         session = with_beside(session, GgufFile(str(second.path), options.versus), second.fit)
-        shown = "; ".join(filter(None, [shown, session.notice]))
-    session = replace(session, name=kept.named, notice=shown, download=Wanted(chosen.wanted) if chosen.wanted else None)
+        notice_shown = "; ".join(filter(None, [notice_shown, session.notice]))
+    session = replace(
+        session, name=opened.named, notice=notice_shown, download=Wanted(chosen.wanted) if chosen.wanted else None
+    )
     game = Runtime(
         session,
         connect=connect,
         folder=Path("prompts"),
-        slot=kept.slot if screen else None,
-        moves=kept.moves,
-        encoder=kept.encoder,
+        slot=opened.slot if screen else None,
+        moves=opened.moves,
+        encoder=opened.encoder,
     )
     log.info("tokex-gguf %s, Python %s, with %s", __version__, sys.version.split()[0], chosen.model.key)
     for notice in notices:
         say(notice)
     code = FAILED
     try:
-        # The engine loads its model while this process imports what the screen needs.
+        # The engine loads its model while this process imports the screen's modules.
         game.start()
-        said = [homeless, *notices] if homeless else notices
+        all_notices = [homeless, *notices] if homeless else notices
         if screen:
             code = _play(game, settings.display.theme)
         else:
-            code = _print(game, said, options, second, connect or local())
+            code = _print(game, all_notices, options, second, connect or local())
     finally:
-        kept_whole = _leave(game, patience=PATIENCE_FOR_SIGNALS if code >= 128 else LAST_SAVE_WAIT)
-    return code or (0 if kept_whole else FAILED)
+        saved = _leave(game, patience=SAVE_WAIT_AFTER_SIGNAL if code >= 128 else LAST_SAVE_WAIT)
+    return code or (0 if saved else FAILED)
 
 
 class _Chosen(NamedTuple):
-    """The model that is to be played, and how it is loaded."""
+    """The model to be played, and how it is loaded."""
 
     model: ModelRef
     fit: Fit
     kv: str
     wanted: str = ""
-    """The model that it stands in for, until that is downloaded."""
+    """The model that is downloaded meanwhile, and replaces this one."""
 
 
-def _chosen(
+def _choose_model(
     options: argparse.Namespace,
     settings: config.Config,
     session: Session | None,
@@ -349,7 +353,7 @@ def _chosen(
     rpc: str,
     at_once: bool,
 ) -> _Chosen:
-    """What was asked for, else the session's own model, else the one that is configured."""
+    """The model of the command line, else the session's, else the configured one."""
     kv, context = settings.engine.kv, settings.engine.context if options.context is None else options.context
     server = _server(options, settings, session)
     if server:
@@ -358,15 +362,19 @@ def _chosen(
     name = settings.model.name if options.model is None else options.model
     played = session.game.settings.model if session and options.model is None else None
     if isinstance(played, GgufFile):
-        found = _played(played, name, notices, at_once=at_once)
+        resolved = _session_model(played, name, notices, at_once=at_once)
     else:
-        found = _model(name, notices, at_once=at_once)
-    begun = session.game.model.cells if session and session.game.model and options.model is None else ""
-    if options.kv and begun and options.kv != begun:
-        why = f"this session was played with {begun} cells, and its numbers cannot stand beside those of others"
-        raise Exit(f"--kv {options.kv}: {why}: leave --kv out", USAGE)
-    kv = options.kv or begun or kv
-    return _Chosen(GgufFile(str(found.path), found.asked), _prepared(found.path, context, kv, rpc), kv, found.wanted)
+        resolved = _model(name, notices, at_once=at_once)
+    session_cells = session.game.model.cells if session and session.game.model and options.model is None else ""
+    if options.kv and session_cells and options.kv != session_cells:
+        reason = (
+            f"this session was played with {session_cells} cells, and its numbers cannot stand beside those of others"
+        )
+        raise Exit(f"--kv {options.kv}: {reason}: leave --kv out", USAGE)
+    kv = options.kv or session_cells or kv
+    return _Chosen(
+        GgufFile(str(resolved.path), resolved.asked), _prepared(resolved.path, context, kv, rpc), kv, resolved.wanted
+    )
 
 
 class _Second(NamedTuple):
@@ -375,21 +383,21 @@ class _Second(NamedTuple):
     path: Path
     fit: Fit
     free: int
-    """Bytes of memory that there are before any model is loaded; 0: unknown."""
+    """Bytes of available memory before any model is loaded; 0: unknown."""
 
 
 def _check_for_versus(options: argparse.Namespace, *, screen: bool) -> None:
-    """Refuses what cannot be compared."""
+    """Refuses options that do not go with --versus. Raises Exit."""
     if screen:
-        return  # the screen shows both, through samplers and constraints as well
+        return  # the screen compares through samplers and constraints as well
     if options.draw is not None:
         raise Exit("--draw: samples are one model's: leave --versus out", USAGE)
-    if options.sampling or any(one is not None for one in _constraints(options)):
+    if options.sampling or any(constraint is not None for constraint in _constraints(options)):
         raise Exit("--versus compares what models say before any sampler or constraint: leave those out", USAGE)
 
 
 def _check_for_answers(options: argparse.Namespace) -> None:
-    """Refuses what does not go together. Raises Exit."""
+    """Refuses options that do not go with --answers, or only with it. Raises Exit."""
     further = {"--until": options.until, "--budget": options.budget, "--seconds": options.seconds}
     further["--coverage"] = options.coverage
     if options.answers is None:
@@ -403,11 +411,11 @@ def _check_for_answers(options: argparse.Namespace) -> None:
 
 
 def _answers(options: argparse.Namespace, settings: config.Config) -> tuple[StopRule, Budget]:
-    """Where answers end, and what may be spent on them: as the command line says, else as it is configured."""
+    """Where answers end, and the budget for them: from the command line, else the configuration."""
     own = settings.answers
     return stop_of(options.until or own.until), Budget(
         options.budget or own.tokens,
-        float(_first(options.seconds, own.seconds)),
+        float(_given_or(options.seconds, own.seconds)),
         options.coverage or own.coverage / 100,
     )
 
@@ -415,20 +423,20 @@ def _answers(options: argparse.Namespace, settings: config.Config) -> tuple[Stop
 def _second(
     options: argparse.Namespace, settings: config.Config, chosen: _Chosen, notices: list[str], *, rpc: str
 ) -> _Second:
-    """The model that --versus names. Raises Exit."""
+    """The model of --versus. Raises Exit."""
     if isinstance(chosen.model, ServerModel):
-        why = "what a server tells depends on what it did before"
-        raise Exit(f"--versus compares models on this machine, {why}: leave --server or --versus out", USAGE)
+        reason = "what a server tells depends on what it did before"
+        raise Exit(f"--versus compares models on this machine, {reason}: leave --server or --versus out", USAGE)
     free, total = (0, 0) if rpc else machine.memory()
-    found = _model(options.versus, notices, at_once=False)
+    resolved = _model(options.versus, notices, at_once=False)
     context = settings.engine.context if options.context is None else options.context
-    fit = _prepared(found.path, context, chosen.kv, rpc)
-    notices += [f"{found.path.name}: {fit.notice}"] if fit.notice else []
-    return _Second(found.path, fit, free if total else 0)
+    fit = _prepared(resolved.path, context, chosen.kv, rpc)
+    notices += [f"{resolved.path.name}: {fit.notice}"] if fit.notice else []
+    return _Second(resolved.path, fit, free if total else 0)
 
 
 def _server(options: argparse.Namespace, settings: config.Config, session: Session | None) -> ServerModel | None:
-    """The server that is to be played on; None where a model's file is played."""
+    """The server to play on; None for a model's file."""
     if options.server:
         return ServerModel(options.server, options.model or "")
     if options.model is not None:
@@ -440,26 +448,26 @@ def _server(options: argparse.Namespace, settings: config.Config, session: Sessi
 
 
 def _check_for_server(options: argparse.Namespace) -> None:
-    """Refuses what a server cannot be told, and what needs more than it tells."""
+    """Refuses options that a server does not take, and those that need a whole distribution. Raises Exit."""
     own = {"--kv": options.kv, "--context": options.context, "--threads": options.threads}
     own |= {"--gpu-layers": options.gpu_layers, "--rpc": options.rpc or None}
     if given := [name for name, value in own.items() if value is not None]:
         raise Exit(f"{given[0]} is for a model on this machine: a server is told when it is started", USAGE)
-    if options.sampling or options.draw or any(one is not None for one in _constraints(options)):
+    if options.sampling or options.draw or any(constraint is not None for constraint in _constraints(options)):
         need = "samplers, constraints and draws need the whole vocabulary, and a server tells the likeliest tokens"
         raise Exit(f"{need}: leave them out, or play a model on this machine", USAGE)
 
 
 def _constraints(options: argparse.Namespace) -> tuple[str | None, ...]:
-    """All that a text can be asked to fit."""
+    """The options that are constraints."""
     return options.regex, options.json_schema, options.grammar, options.lark, options.choices
 
 
 def _with_server(settings: config.Config, options: argparse.Namespace, *, here: bool) -> config.Config:
-    """A configuration with its server's address as it is always written.
+    """The configuration with its server's address normalised.
 
-    `here`: whether it is the current folder's. Its server gets no key: that is for those that the player named. Where
-    there is one, the program ends with a line, or does without that server.
+    `here`: whether it is the current folder's configuration. Its server must not get the player's key: where a key is
+    set, raises Exit, or leaves the server out.
     """
     from tokex_gguf.values.server_url import parse
 
@@ -476,7 +484,7 @@ def _with_server(settings: config.Config, options: argparse.Namespace, *, here: 
 
 
 def _leave(game: Runtime, patience: float) -> bool:
-    """Ends a game, and says what became of what was played; returns whether it was saved as it should be."""
+    """Ends a game, and says where its session was saved; returns whether it was saved in its place."""
     hurry = threading.Event()
 
     def ended(number: int) -> None:
@@ -504,52 +512,52 @@ def _leave(game: Runtime, patience: float) -> bool:
     return False
 
 
-def _on(game: Game, asked: Sampling, before: Session | None) -> Sampling:
-    """What a game is drawn by: what was asked for. Tokens of a session's model mean nothing to another one."""
+def _sampling_for(game: Game, asked: Sampling, before: Session | None) -> Sampling:
+    """The sampling for a game. Biases of a session's chain are kept only for its own model: `game` has the rest."""
     if before is None or asked.chain != before.game.sampling.chain:
         return asked
     return replace(asked, chain=game.sampling.chain)
 
 
-class _Kept(NamedTuple):
-    """Where the session that begins is kept, and what is there already."""
+class _OpenedSession(NamedTuple):
+    """The slot of a session, and the session read from it."""
 
     slot: Slot
     session: Session | None = None
     moves: int = 0
     named: str = ""
-    """The player's own name for it."""
+    """The name that the player gave the session."""
     notice: str = ""
     offer: str = ""
-    """How to go on with another one, where nothing was asked for."""
+    """How to resume the last session, where none was asked for."""
     encoder: "Encoder | None" = None
-    """By which one that was read is saved."""
+    """The encoder that continues the session's file."""
 
 
 def _sessions() -> Path:
     return config.state_folder() / "sessions"
 
 
-def _kept(options: argparse.Namespace) -> _Kept:
-    """The session that was asked for. Raises Exit where there is none, or it cannot be read."""
+def _open_session(options: argparse.Namespace) -> _OpenedSession:
+    """The session of the command line, or a new one. Raises Exit where it does not exist, or cannot be read."""
     folder, name = _sessions(), options.session
     if options.resume is None and name is None:
-        return _Kept(Slot(folder), offer="" if options.input or options.prompt else _offer(folder))
+        return _OpenedSession(Slot(folder), offer="" if options.input or options.prompt else _offer(folder))
     if name is not None and not valid_name(name):
         raise Exit(f"--session {name!r}: a name has 1 to 64 letters, digits, - _ . and blanks", USAGE)
-    known = [saved.name for saved in store.sessions(folder)]
+    names = [saved.name for saved in store.sessions(folder)]
     if options.resume is not None:
         if name is not None:
             raise Exit("--resume takes no name of a session: leave it or --session out", USAGE)
-        if not known:
+        if not names:
             raise Exit("there is no session to go on with yet: start without --resume", USAGE)
-        if options.resume > len(known):
-            raise Exit(f"--resume {options.resume}: tokex-gguf sessions lists {len(known)}", USAGE)
-        name = known[options.resume - 1]
-    if name not in known:
+        if options.resume > len(names):
+            raise Exit(f"--resume {options.resume}: tokex-gguf sessions lists {len(names)}", USAGE)
+        name = names[options.resume - 1]
+    if name not in names:
         if (slot := store.claim(folder, name)) is None:
             raise Exit(f"the session {name} is open in another program: take another name", USAGE)
-        return _Kept(slot, named="" if store.is_autosave(name) else name)
+        return _OpenedSession(slot, named="" if store.is_autosave(name) else name)
     if options.input is not None or options.prompt is not None:
         raise Exit(f"there is a session {name} already: leave --input and --prompt out, or take another name", USAGE)
     from tokex_gguf.shell import resuming  # not on the way to the first frame of a new session
@@ -558,25 +566,25 @@ def _kept(options: argparse.Namespace) -> _Kept:
         slot, session, moves, named, notice, encoder = resuming.opened(folder, name)
     except store.NoSession as error:
         raise Exit(str(error), FAILED) from None
-    return _Kept(slot, session, moves, named, notice, encoder=encoder)
+    return _OpenedSession(slot, session, moves, named, notice, encoder=encoder)
 
 
 def _offer(folder: Path) -> str:
-    """How to go on with what was played last, if anything was."""
+    """How to resume the last session, if there is one."""
     last = next(iter(store.sessions(folder)), None)
     if last is None:
         return ""
     return f"the session of {when(last.saved)} is kept: start with --resume to go on with it"
 
 
-def _light(theme: str) -> bool:
-    """Whether the terminal's background is light, as far as one can know."""
-    # Some terminals say "foreground;background" in colours of 16; 7 and 15 are the light ones.
+def _is_light(theme: str) -> bool:
+    """Whether the terminal's background is light, as far as the environment says."""
+    # COLORFGBG is "foreground;background" in 16 colours; 7 and 15 are the light ones.
     return theme == "light" or (theme == "auto" and os.environ.get("COLORFGBG", "").split(";")[-1] in ("7", "15"))
 
 
-def _unknown(theme: str) -> bool:
-    """Whether only the terminal itself can tell: the console of Linux cannot, and some print what they do not know."""
+def _must_ask_theme(theme: str) -> bool:
+    """Whether to query the terminal for its background. Linux's console cannot answer, and would print the query."""
     if theme != "auto" or os.environ.get("COLORFGBG", "").split(";")[-1].isdigit():
         return False
     return os.environ.get("TERM", "") not in ("", "dumb", "linux")
@@ -592,7 +600,7 @@ def _configuration(options: argparse.Namespace) -> config.FoundConfig:
 
 
 def _model(name: str, notices: list[str], *, at_once: bool) -> Resolved:
-    """The file that a name leads to. `at_once`: another one may stand in for it."""
+    """The file of a named model. `at_once`: the bundled model may replace it during its download."""
     try:
         resolved = resolve.resolve(name, say, at_once=at_once)
     except resolve.UnknownModel as error:
@@ -604,11 +612,11 @@ def _model(name: str, notices: list[str], *, at_once: bool) -> Resolved:
     return resolved
 
 
-def _played(model: GgufFile, name: str, notices: list[str], *, at_once: bool) -> Resolved:
-    """The file of a session's model: a path, whatever it looks like.
+def _session_model(model: GgufFile, name: str, notices: list[str], *, at_once: bool) -> Resolved:
+    """The file of a session's model, always taken as a path.
 
-    `name`: of the model that is configured. `at_once`: where the session was begun with the one that stands in for it,
-    that is still to be downloaded.
+    `name`: the configured model. `at_once`: if the session was begun with the bundled model in its place, it is still
+    to be downloaded.
     """
     try:
         resolved = resolve.played(model.path, model.asked)
@@ -642,21 +650,21 @@ def _print(
     _collect_garbage()
     try:
         session = report.evaluate(game)
-        own = session.game.notices if options.draw is not None else report.notices_of(session)
-        for notice in own:
+        session_notices = session.game.notices if options.draw is not None else report.notices_of(session)
+        for notice in session_notices:
             say(notice)
         if options.draw is not None:
             most = PREDICTED if options.predict is None else max(0, options.predict)
             for sample in draw.samples(game, options.draw, most):
-                _put(dumps(sample, ascii_only=_plain_ascii(), indent=None))
+                _print_now(dumps(sample, ascii_only=_plain_ascii(), indent=None))
         elif second:
-            _print_versus(game, session, [*notices, *own], second, connect, as_json=options.json)
+            _print_versus(game, session, [*notices, *session_notices], second, connect, as_json=options.json)
         elif options.answers:
-            _print_answers(game, session, [*notices, *own], options)
+            _print_answers(game, session, [*notices, *session_notices], options)
         elif options.json:
-            _put(dumps(report.as_json(session, [*notices, *own]), ascii_only=_plain_ascii()))
+            _print_now(dumps(report.as_json(session, [*notices, *session_notices]), ascii_only=_plain_ascii()))
         else:
-            _put(report.as_text(session))
+            _print_now(report.as_text(session))
     except report.EvaluationFailed as error:
         raise Exit(str(error), USAGE if error.usage else FAILED) from None
     return 0
@@ -671,10 +679,10 @@ def _print_answers(game: Runtime, session: Session, notices: Sequence[str], opti
         say(notice)
     fan = answers.find(game)
     if options.json:
-        told = report.as_json(session, [*notices, *further])
-        _put(dumps(answers.with_answers(told, fan, options.answers), ascii_only=_plain_ascii()))
+        json_report = report.as_json(session, [*notices, *further])
+        _print_now(dumps(answers.with_answers(json_report, fan, options.answers), ascii_only=_plain_ascii()))
     else:
-        _put("\n".join([report.as_text(session), "", *answers.lines(fan, options.answers)]))
+        _print_now("\n".join([report.as_text(session), "", *answers.lines(fan, options.answers)]))
 
 
 def _print_versus(
@@ -696,24 +704,24 @@ def _print_versus(
         most=second.fit.most,
         repack=second.fit.repack,
     )
-    found = versus.compare(game, session, versus.Second(load, second.free), connect)
-    for notice in found.notices:
+    result = versus.compare(game, session, versus.Second(load, second.free), connect)
+    for notice in result.notices:
         say(notice)
     if as_json:
-        told = report.as_json(found.session, [*notices, *found.notices])
-        _put(dumps(versus_report.with_versus(told, found), ascii_only=_plain_ascii()))
+        json_report = report.as_json(result.session, [*notices, *result.notices])
+        _print_now(dumps(versus_report.with_versus(json_report, result), ascii_only=_plain_ascii()))
     else:
-        lines = [report.as_text(found.session, versus_report.column(found)), "", *versus_report.lines(found)]
-        _put("\n".join(lines))
+        lines = [report.as_text(result.session, versus_report.column(result)), "", *versus_report.lines(result)]
+        _print_now("\n".join(lines))
 
 
 def _plain_ascii() -> bool:
-    """Whether standard output may not have all characters."""
+    """Whether standard output's encoding lacks characters."""
     return not sys.stdout.encoding.lower().startswith("utf")
 
 
-def _put(text: str) -> None:
-    """Prints a text at once."""
+def _print_now(text: str) -> None:
+    """Prints a text and flushes it. Raises Exit."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -726,8 +734,8 @@ def _play(game: Runtime, theme: str) -> int:
     from tokex_gguf.ui.app import App
     from tokex_gguf.ui.terminal_input import keyboard
 
-    # The prompt may have come through standard input: the keys come from the terminal all the same.
-    code = App(game, keyboard(), ask_background=_unknown(theme) and game.session.game.settings.colours).run()
+    # Keys come from the terminal, even if standard input was the prompt.
+    code = App(game, keyboard(), ask_background=_must_ask_theme(theme) and game.session.game.settings.colours).run()
     if game.quit and game.quit.fault:
         raise Exit(game.quit.fault, USAGE)
     return code

@@ -1,6 +1,6 @@
-"""The numbers of two models over one text: A, which is played, and B. All of them are computed strictly.
+"""The numbers of two models over one text: A, the game's, and B. All are computed strictly.
 
-Where memory has no room for both engines, B's runs after A's has ended, and A's once more after B's.
+Where memory has no room for both engines, B's runs after A's has ended, and then A's again.
 """
 
 import logging
@@ -50,12 +50,12 @@ from tokex_gguf.values.tokens import offsets
 from tokex_gguf.values.tree import Node
 
 POSITIONS_AT_ONCE = 32
-"""Positions whose rows go from one engine to the other together: of a vocabulary of 152,000, they are 19 MB."""
+"""Positions whose rows go from one engine to the other together: 19 MB for a vocabulary of 152,000."""
 FREE_DISK = 200_000_000
-"""Bytes of the disk that are left to others."""
+"""Bytes of the disk that stay free."""
 SPARE_CELLS = 512
-"""KV cells beside those of a prompt, at the most."""
-FLOAT = 4
+"""KV cells besides those of a prompt, at the most."""
+LOGPROB_BYTES = 4
 """Bytes of a log-probability in a row."""
 
 _NONSENSE = "the engine's reply makes no sense"
@@ -69,15 +69,15 @@ class Second:
 
     load: Load
     free: int
-    """Bytes of memory that there were before any model was loaded; 0: unknown."""
+    """Bytes of available memory before any model was loaded; 0: unknown."""
 
 
 @record
 class SameVocabulary:
-    """Both have the same tokens, so that all of their distributions can be compared."""
+    """Both models have the same vocabulary, so that whole distributions are compared."""
 
     differences: Sequence[Difference]
-    """At each position."""
+    """The difference at each position."""
     figures: Figures | None
     """None for a text of one token."""
     noise_bits: float
@@ -86,193 +86,197 @@ class SameVocabulary:
 
 @record
 class OtherVocabulary:
-    """They cut the text into other tokens: what they say of the same bytes can be compared."""
+    """The models tokenise the text differently: their numbers are compared for the same bytes."""
 
     deltas: Mapping[int, float]
-    """By how many bits A makes bytes likelier than B: of the tokens of A around which both have boundaries."""
+    """The delta in bits by A's token positions, where B has boundaries at both ends of the token."""
     perplexity: tuple[float | None, float | None]
-    """Of A's tokens and of B's, which are not the same."""
+    """The perplexity of A's tokens, and of B's, which are other ones."""
 
 
 @record
 class VersusResult:
-    """What came of it."""
+    """A finished comparison."""
 
     session: Session
-    """A's, where the prompt has strict answers alone."""
+    """A's session, with strict answers only."""
     path: str
     """B's file."""
     model: Loaded
-    """B."""
+    """B's model."""
     found: SameVocabulary | OtherVocabulary
     rates: Rates | None
-    """Per byte and per word; None where both have predicted nothing."""
+    """Bits per byte and per word; None if no token was predicted."""
     notices: tuple[str, ...] = ()
-    """What should be known of the numbers."""
+    """Remarks on the numbers, for the user."""
 
 
 def compare(game: Runtime, session: Session, second: Second, connect: Connect) -> VersusResult:
-    """Compares the evaluated prompt of a game with what B says of it. Raises EvaluationFailed.
+    """Compares the evaluated prompt of a game with B. Raises EvaluationFailed.
 
-    `connect` makes engines for models' files. The game's own may be gone afterwards.
+    `connect` starts engines. The game's own engine may be closed afterwards.
     """
     model, load = session.game.model, session.game.settings.load
     assert model is not None
-    played = _Played(game)
-    session = _strictly(played, session)
+    game_engine = _GameEngine(game)
+    session = _with_strict_answers(game_engine, session)
     first = replace(load, path=session.game.settings.model.key, kv=model.cells or load.kv)
     both = _both_fit(session, first, second)
     if not both:
         say(f"memory has no room for both models at once: {Path(second.load.path).name} runs after the other one")
         game.close()
-    # Not where files for a moment are, which is memory on some machines: what waits here may be more than that.
+    # Not in the system's folder for temporary files: on some machines that is memory, and the rows may need more.
     with closing(RowsFolder(config.state_folder() / "rows")) as rows, ExitStack() as engines:
         try:
             folder = rows.folder()
         except OSError as error:
             raise EvaluationFailed(f"{config.state_folder()}: {system_reason(error)}", usage=False) from None
-        other = engines.enter_context(closing(_Engine(connect, second.load)))
+        b = engines.enter_context(closing(_OwnEngine(connect, second.load)))
 
-        def own() -> _Asked:
-            other.close()
-            return engines.enter_context(closing(_Engine(connect, first)))
+        def reopen_a() -> _AskableEngine:
+            b.close()
+            return engines.enter_context(closing(_OwnEngine(connect, first)))
 
-        return _compared(session, other, _AtOnce(played, folder) if both else _InTurn(own, folder))
+        return _compare_with(
+            session, b, _BothEngines(game_engine, folder) if both else _OneEngineAtATime(reopen_a, folder)
+        )
 
 
 def _both_fit(session: Session, first: Load, second: Second) -> bool:
-    """Whether there is memory for both models, each with the cells that the prompt takes."""
+    """Whether memory has room for both models, each with the cells for the prompt."""
     if not second.free or first.rpc:
         return True
-    # What is computed strictly has cells of its own, for twice the prompt and some.
+    # Strict answers use cells of their own, for twice the prompt and some more.
     cells = max(session.game.context, second.load.context) + 2 * session.game.prompt.tip.depth + SPARE_CELLS
     try:
-        each = [memory_of(Path(load.path), cells=cells, kv=load.kv) for load in (first, second.load)]
+        sizes = [memory_of(Path(load.path), cells=cells, kv=load.kv) for load in (first, second.load)]
     except UnusableModel as error:
         raise EvaluationFailed(str(error), usage=True) from None
-    log.info("both models take %s, %s were available", size_of(sum(each)), size_of(second.free))
-    return sum(each) <= second.free
+    log.info("both models take %s, %s were available", size_of(sum(sizes)), size_of(second.free))
+    return sum(sizes) <= second.free
 
 
-def _compared(session: Session, other: "_Engine", way: "_AtOnce | _InTurn") -> VersusResult:
-    """What B says, beside A."""
-    a, b = session.game.model, other.loaded()
+def _compare_with(
+    session: Session, engine_b: "_OwnEngine", engines: "_BothEngines | _OneEngineAtATime"
+) -> VersusResult:
+    """The comparison of A's session with B's engine. Raises EvaluationFailed."""
+    a, b = session.game.model, engine_b.loaded()
     assert a is not None
     path, text = session.game.prompt.tip.path(), _text(session)
     pieces = [session.game.piece(token).data for token in path]
     if a.vocabulary and a.vocabulary == b.vocabulary:
-        differences, noise = way.differences(other, path, b.vocab_size)
-        taken = [None, *(one.taken for one in differences[:-1])]
-        cut_a = _cut(pieces, [one and one.a for one in taken], text)
-        cut_b = _cut(pieces, [one and one.b for one in taken], text)
-        begins = f"{other.called}begins texts with other special tokens: it is given those of the first model"
+        differences, noise = engines.differences(engine_b, path, b.vocab_size)
+        taken = [None, *(difference.taken for difference in differences[:-1])]
+        cut_a = _tokenisation(pieces, [one and one.a for one in taken], text)
+        cut_b = _tokenisation(pieces, [one and one.b for one in taken], text)
+        bos_notice = f"{engine_b.called}begins texts with other special tokens: it is given those of the first model"
         return VersusResult(
             session,
-            other.path,
+            engine_b.path,
             b,
             SameVocabulary(differences, figures(differences), noise),
             rates(align(cut_a, cut_b), text),
-            () if a.bos == b.bos else (begins,),
+            () if a.bos == b.bos else (bos_notice,),
         )
     if session.game.settings.chat:
-        why = "has other tokens, and would be told the turns in another way: leave --chat out"
-        raise EvaluationFailed(f"--chat --versus: {other.called}{why}", usage=True)
-    own = [node.strict_taken for node in session.game.prompt.tip.nodes()]
-    others, others_pieces = _said_by(other, session)
-    cut = _cut(pieces, own, text)
-    stretches = align(cut, _cut(others_pieces, others, text))
-    deltas = {token: one.delta_bits for token, one in single(cut, stretches).items() if one.delta_bits is not None}
-    found = OtherVocabulary(deltas, (perplexity(own), perplexity(others)))
-    return VersusResult(session, other.path, b, found, rates(stretches, text))
+        reason = "has other tokens, and would be told the turns in another way: leave --chat out"
+        raise EvaluationFailed(f"--chat --versus: {engine_b.called}{reason}", usage=True)
+    taken_a = [node.strict_taken for node in session.game.prompt.tip.nodes()]
+    taken_b, pieces_b = _strict_answers_of(engine_b, session)
+    cut_a = _tokenisation(pieces, taken_a, text)
+    stretches = align(cut_a, _tokenisation(pieces_b, taken_b, text))
+    deltas = {token: one.delta_bits for token, one in single(cut_a, stretches).items() if one.delta_bits is not None}
+    comparison = OtherVocabulary(deltas, (perplexity(taken_a), perplexity(taken_b)))
+    return VersusResult(session, engine_b.path, b, comparison, rates(stretches, text))
 
 
 # --- rows, from one engine to the other
 
 
-class _AtOnce:
-    """Both engines are there: the rows of a few positions wait in a file, and then those of the next ones."""
+class _BothEngines:
+    """Both engines run: the rows of a few positions go through a file, then those of the next ones."""
 
-    def __init__(self, own: "_Asked", folder: Path) -> None:
-        self._own, self._folder = own, folder
+    def __init__(self, engine_a: "_AskableEngine", folder: Path) -> None:
+        self._engine_a, self._folder = engine_a, folder
 
-    def differences(self, other: "_Engine", path: list[int], vocab_size: int) -> tuple[list[Difference], float]:  # noqa: ARG002
-        """How both differ at each position of the path, and how far apart equal answers can be."""
-        found: list[Difference] = []
-        for start, end in _parts(path):
-            file = _export(other, path, start, end, self._folder)
-            found += _against(self._own, path, start, end, file)
-        return found, max(_noise(self._own), _noise(other))
+    def differences(self, b: "_OwnEngine", path: list[int], vocab_size: int) -> tuple[list[Difference], float]:  # noqa: ARG002
+        """The difference at each position of the path, and the noise in bits."""
+        differences: list[Difference] = []
+        for start, end in _position_ranges(path):
+            file = _export(b, path, start, end, self._folder)
+            differences += _against(self._engine_a, path, start, end, file)
+        return differences, max(_noise(self._engine_a), _noise(b))
 
 
-class _InTurn:
-    """A's engine comes when B's has ended: all rows wait in files."""
+class _OneEngineAtATime:
+    """A's engine starts after B's has ended: all rows are kept in files meanwhile."""
 
-    def __init__(self, own: "Callable[[], _Asked]", folder: Path) -> None:
-        self._own, self._folder = own, folder
+    def __init__(self, start_a: "Callable[[], _AskableEngine]", folder: Path) -> None:
+        self._start_a, self._folder = start_a, folder
 
-    def differences(self, other: "_Engine", path: list[int], vocab_size: int) -> tuple[list[Difference], float]:
-        """As `_AtOnce` has it. Raises EvaluationFailed where the disk has no room for them."""
-        size, free = len(path) * vocab_size * FLOAT, shutil.disk_usage(self._folder).free - FREE_DISK
+    def differences(self, b: "_OwnEngine", path: list[int], vocab_size: int) -> tuple[list[Difference], float]:
+        """As in `_BothEngines`. Raises EvaluationFailed if the disk has no room for the rows."""
+        size, free = len(path) * vocab_size * LOGPROB_BYTES, shutil.disk_usage(self._folder).free - FREE_DISK
         if size > free:
-            why = f"its numbers take {size_of(size)} on the disk meanwhile, and there are {size_of(max(0, free))} at"
-            raise EvaluationFailed(f"{other.called}{why} {self._folder.parent}: take a shorter text", usage=False)
+            reason = f"its numbers take {size_of(size)} on the disk meanwhile, and there are {size_of(max(0, free))} at"
+            raise EvaluationFailed(f"{b.called}{reason} {self._folder.parent}: take a shorter text", usage=False)
         say(f"its numbers take {size_of(size)} on the disk meanwhile, at {self._folder.parent}")
-        noise = _noise(other)
-        files = [_export(other, path, start, end, self._folder) for start, end in _parts(path)]
-        own = self._own()
-        found: list[Difference] = []
-        for (start, end), file in zip(_parts(path), files, strict=True):
-            found += _against(own, path, start, end, file)
-        return found, max(noise, _noise(own))
+        noise = _noise(b)
+        files = [_export(b, path, start, end, self._folder) for start, end in _position_ranges(path)]
+        a = self._start_a()
+        differences: list[Difference] = []
+        for (start, end), file in zip(_position_ranges(path), files, strict=True):
+            differences += _against(a, path, start, end, file)
+        return differences, max(noise, _noise(a))
 
 
-def _parts(path: list[int]) -> list[tuple[int, int]]:
-    """Positions that are compared together: the first, and the one behind the last."""
+def _position_ranges(path: list[int]) -> list[tuple[int, int]]:
+    """Ranges of positions that are compared together: the first, and the one after the last."""
     return [(start, min(start + POSITIONS_AT_ONCE, len(path))) for start in range(0, len(path), POSITIONS_AT_ONCE)]
 
 
-def _export(other: "_Engine", path: list[int], start: int, end: int, folder: Path) -> Path:
-    """Has B's rows for some positions written; returns where."""
+def _export(b: "_OwnEngine", path: list[int], start: int, end: int, folder: Path) -> Path:
+    """Lets B write its rows for some positions to a file; returns the file."""
     file = folder / str(start)
     create_private(file).close()
-    _only(other, Exported, lambda number: Export(number, path, start, end, str(file)))
+    _single_answer(b, Exported, lambda number: Export(number, path, start, end, str(file)))
     return file
 
 
-def _against(own: "_Asked", path: list[int], start: int, end: int, file: Path) -> list[Difference]:
-    """How A differs from rows in a file, which is removed then."""
-    found: list[Difference] = []
-    for reply in own.ask(lambda number: Against(number, path, start, end, str(file), 1)):
-        if not isinstance(reply, Compared) or reply.start != start + len(found) or not reply.differences:
-            raise EvaluationFailed(f"{own.called}{_NONSENSE}", usage=False)
-        found += reply.differences
-        if len(found) >= end - start:
+def _against(a: "_AskableEngine", path: list[int], start: int, end: int, file: Path) -> list[Difference]:
+    """The differences of A from B's rows in a file, which is removed."""
+    differences: list[Difference] = []
+    for reply in a.ask(lambda number: Against(number, path, start, end, str(file), 1)):
+        if not isinstance(reply, Compared) or reply.start != start + len(differences) or not reply.differences:
+            raise EvaluationFailed(f"{a.called}{_NONSENSE}", usage=False)
+        differences += reply.differences
+        if len(differences) >= end - start:
             break
     file.unlink()
-    return found
+    return differences
 
 
 # --- engines
 
 
-class _Asked(Protocol):
-    """An engine that is asked one thing after the other."""
+class _AskableEngine(Protocol):
+    """An engine that answers one request after the other."""
 
     @property
     def called(self) -> str:
-        """What its failures begin with."""
+        """The beginning of the engine's error messages."""
 
-    def ask(self, made: Callable[[int], Request]) -> Iterator[Reply]:
-        """What it says to a request, which is made with a number. Raises EvaluationFailed where it cannot."""
+    def ask(self, make_request: Callable[[int], Request]) -> Iterator[Reply]:
+        """The answers to a request that `made` creates from a number. Raises EvaluationFailed."""
 
 
 R = TypeVar("R", bound=Reply)
-_Said: TypeAlias = Reply | EngineDied
+_EngineMessage: TypeAlias = Reply | EngineDied
 
 
-def _answers(said: Iterator[_Said], number: int, called: str) -> Iterator[Reply]:
-    """The answers to a request among all that an engine says. Raises EvaluationFailed."""
-    for reply in said:
+def _answers(messages: Iterator[_EngineMessage], number: int, called: str) -> Iterator[Reply]:
+    """The answers to one request among an engine's messages. Raises EvaluationFailed."""
+    for reply in messages:
         match reply:
             case EngineDied(reason):
                 raise EvaluationFailed(f"{called}the engine stopped ({reason})", usage=False)
@@ -284,32 +288,32 @@ def _answers(said: Iterator[_Said], number: int, called: str) -> Iterator[Reply]
                 pass
 
 
-def _only(engine: _Asked, kind: type[R], made: Callable[[int], Request]) -> R:
-    """The one answer to a request. Raises EvaluationFailed."""
-    reply = next(engine.ask(made))
+def _single_answer(engine: _AskableEngine, kind: type[R], make_request: Callable[[int], Request]) -> R:
+    """The only answer to a request. Raises EvaluationFailed."""
+    reply = next(engine.ask(make_request))
     if not isinstance(reply, kind):
         raise EvaluationFailed(f"{engine.called}{_NONSENSE}", usage=False)
     return reply
 
 
-class _Played:
+class _GameEngine:
     """The game's engine."""
 
     called = ""
 
     def __init__(self, game: Runtime) -> None:
         self._game = game
-        self._number = 1_000_000_000  # no game has made so many requests
+        self._number = 1_000_000_000  # no game sends so many requests
 
-    def ask(self, made: Callable[[int], Request]) -> Iterator[Reply]:
-        while self._game.session.game.owed:  # what is still to come is no answer to this
+    def ask(self, make_request: Callable[[int], Request]) -> Iterator[Reply]:
+        while self._game.session.game.owed:  # answers to earlier requests
             self._game.wait()
         self._number += 1
-        return _answers(self._game.ask(made(self._number)), self._number, self.called)
+        return _answers(self._game.ask(make_request(self._number)), self._number, self.called)
 
 
-class _Engine:
-    """One of our own."""
+class _OwnEngine:
+    """An engine started for the comparison."""
 
     def __init__(self, connect: Connect, load: Load) -> None:
         self.path = load.path
@@ -323,13 +327,13 @@ class _Engine:
         self._number = 0
         self._engine.send(load)
 
-    def _said(self) -> Iterator[_Said]:
+    def _messages(self) -> Iterator[_EngineMessage]:
         while True:
             yield self._inbox.get()
 
     def loaded(self) -> Loaded:
-        """What it says of its model. Raises EvaluationFailed."""
-        for reply in self._said():
+        """The engine's description of its model. Raises EvaluationFailed."""
+        for reply in self._messages():
             match reply:
                 case Loaded():
                     return reply
@@ -341,27 +345,27 @@ class _Engine:
                     pass
         raise AssertionError
 
-    def ask(self, made: Callable[[int], Request]) -> Iterator[Reply]:
+    def ask(self, make_request: Callable[[int], Request]) -> Iterator[Reply]:
         self._number += 1
-        self._engine.send(made(self._number))
-        return _answers(self._said(), self._number, self.called)
+        self._engine.send(make_request(self._number))
+        return _answers(self._messages(), self._number, self.called)
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends the engine."""
         if self._open:
             self._open = False
             self._engine.close()
 
 
-def _noise(engine: _Asked) -> float:
-    return _only(engine, Noise, MeasureNoise).bits
+def _noise(engine: _AskableEngine) -> float:
+    return _single_answer(engine, Noise, MeasureNoise).bits
 
 
-# --- what they say
+# --- the models' answers
 
 
-def _strictly(engine: _Asked, session: Session) -> Session:
-    """The same prompt with strict answers, and with no other ones."""
+def _with_strict_answers(engine: _AskableEngine, session: Session) -> Session:
+    """The session with the same prompt, with strict answers only."""
     tip = session.game.prompt.tip
     nodes, start = list(tip.nodes()), tip.first_not_strict()
     if start < tip.depth:
@@ -386,7 +390,7 @@ def _strictly(engine: _Asked, session: Session) -> Session:
     return replace(session, game=game)
 
 
-def _evaluated(engine: _Asked, path: list[int], start: int, session: Session) -> Iterator[Evaluated]:
+def _evaluated(engine: _AskableEngine, path: list[int], start: int, session: Session) -> Iterator[Evaluated]:
     """Strict answers at the positions of a path from `start` on, chunk by chunk."""
     top, reached = session.game.settings.tokens_to_show, start
     for reply in engine.ask(lambda number: EvaluateStrictly(number, path, start, top)):
@@ -398,37 +402,37 @@ def _evaluated(engine: _Asked, path: list[int], start: int, session: Session) ->
             return
 
 
-def _said_by(other: _Engine, session: Session) -> tuple[list[Taken | None], list[bytes]]:
-    """What B says of each of its own tokens for the text, and their bytes."""
+def _strict_answers_of(b: _OwnEngine, session: Session) -> tuple[list[Taken | None], list[bytes]]:
+    """B's strict answers for its own tokens of the text, and their bytes."""
     settings = session.game.settings
-    cut = _only(other, Tokenized, lambda number: Tokenize(number, settings.text, settings.parse_special))
-    if not cut.path:
-        raise EvaluationFailed(f"{other.called}this text has no tokens in the model's vocabulary", usage=False)
+    tokenized = _single_answer(b, Tokenized, lambda number: Tokenize(number, settings.text, settings.parse_special))
+    if not tokenized.path:
+        raise EvaluationFailed(f"{b.called}this text has no tokens in the model's vocabulary", usage=False)
     taken: list[Taken | None] = [None]
-    for reply in _evaluated(other, cut.path, 0, session):
+    for reply in _evaluated(b, tokenized.path, 0, session):
         taken += reply.taken
-    return taken, [cut.pieces[token].data for token in cut.path]
+    return taken, [tokenized.pieces[token].data for token in tokenized.path]
 
 
 def _text(session: Session) -> bytes:
-    """The bytes that the prompt's tokens spell; those of a chat are what its template made of it."""
+    """The bytes of the prompt's text; of a chat, the output of its template."""
     if session.game.settings.chat:
         return b"".join(session.game.piece(token).data for token in session.game.prompt.tip.path())
     return session.game.settings.text.encode()
 
 
-def _cut(pieces: list[bytes], taken: Sequence[Taken | None], text: bytes) -> Tokenisation:
-    """The text in tokens, with what was said of each."""
-    bits = [None if one is None else max(0.0, -one.logprob / math.log(2)) for one in taken]
+def _tokenisation(pieces: list[bytes], taken: Sequence[Taken | None], text: bytes) -> Tokenisation:
+    """The tokens of the text, with the surprisal of each."""
+    bits = [None if token is None else max(0.0, -token.logprob / math.log(2)) for token in taken]
     return Tokenisation.of(offsets(pieces, text), bits, len(text))
 
 
 def perplexity(taken: Sequence[Taken | None]) -> float | None:
-    """That of some tokens; None where none was predicted.
+    """The perplexity of some tokens; None if none was predicted.
 
     >>> perplexity([None, Taken(-math.log(4), 2), Taken(-math.log(4), 1)])
     4.0
     """
-    logprobs = [one.logprob for one in taken if one is not None]
+    logprobs = [token.logprob for token in taken if token is not None]
     mean = math.fsum(logprobs) / len(logprobs) if logprobs else None
     return None if mean is None else math.exp(-mean) if mean > -700 else math.inf

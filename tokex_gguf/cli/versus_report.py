@@ -1,4 +1,4 @@
-"""What two models differ by, as JSON and as text to read. Pure."""
+"""How two models differ, as JSON and as text to read. Pure."""
 
 import math
 from collections.abc import Mapping
@@ -10,45 +10,45 @@ from tokex_gguf.values.figures import FLOOR_BITS, Figures
 from tokex_gguf.values.tokens import visible
 
 
-def with_versus(told: Mapping[str, Any], versus: VersusResult) -> dict[str, Any]:
-    """The numbers of A's prompt with what B makes of it; docs/reference/json.md describes the fields."""
-    found = versus.found
-    rows = [{**token, **more} for token, more in zip(told["tokens"], _of_tokens(versus), strict=True)]
-    last = found.differences[-1] if isinstance(found, SameVocabulary) else None
+def with_versus(report: Mapping[str, Any], versus: VersusResult) -> dict[str, Any]:
+    """The numbers of A's prompt with B's; docs/reference/json.md describes the fields."""
+    comparison = versus.found
+    rows = [{**token, **more} for token, more in zip(report["tokens"], _token_fields(versus), strict=True)]
+    last = comparison.differences[-1] if isinstance(comparison, SameVocabulary) else None
     return {
-        **{name: value for name, value in told.items() if name != "notices"},
+        **{name: value for name, value in report.items() if name != "notices"},
         "tokens": rows,
-        "next": {**told["next"], **_of_place(last)},
-        "versus": _versus(versus),
-        "notices": told["notices"],
+        "next": {**report["next"], **_place_fields(last)},
+        "versus": _versus_fields(versus),
+        "notices": report["notices"],
     }
 
 
-def _of_tokens(versus: VersusResult) -> list[dict[str, Any]]:
-    """What is told of each token of the prompt."""
+def _token_fields(versus: VersusResult) -> list[dict[str, Any]]:
+    """The fields of each token of the prompt."""
     depth = versus.session.game.prompt.tip.depth
-    found = versus.found
-    if isinstance(found, SameVocabulary):
-        before = [None, *found.differences[:-1]]
+    comparison = versus.found
+    if isinstance(comparison, SameVocabulary):
+        before = [None, *comparison.differences[:-1]]
         return [
-            {"delta_bits": _number(one.taken.delta_bits) if one and one.taken else None, **_of_place(one)}
+            {"delta_bits": _number(one.taken.delta_bits) if one and one.taken else None, **_place_fields(one)}
             for one in before
         ]
-    return [{"delta_bits": _number(found.deltas.get(token)), **_of_place(None)} for token in range(depth)]
+    return [{"delta_bits": _number(comparison.deltas.get(token)), **_place_fields(None)} for token in range(depth)]
 
 
-def _of_place(difference: Difference | None) -> dict[str, Any]:
-    """How both differ over the whole vocabulary."""
+def _place_fields(difference: Difference | None) -> dict[str, Any]:
+    """The fields of a difference over the whole vocabulary."""
     if difference is None:
         return {"kl_bits": None, "flip": None}
     return {"kl_bits": _number(difference.kl_bits), "flip": difference.flip}
 
 
-def _versus(versus: VersusResult) -> dict[str, Any]:
-    model, found, rates = versus.model, versus.found, versus.rates
-    same = isinstance(found, SameVocabulary)
-    figures = found.figures if isinstance(found, SameVocabulary) else None
-    ends = found.perplexity if isinstance(found, OtherVocabulary) else _perplexities(figures)
+def _versus_fields(versus: VersusResult) -> dict[str, Any]:
+    model, comparison, rates = versus.model, versus.found, versus.rates
+    same = isinstance(comparison, SameVocabulary)
+    figures = comparison.figures if isinstance(comparison, SameVocabulary) else None
+    perplexities = comparison.perplexity if isinstance(comparison, OtherVocabulary) else _perplexities(figures)
     per_byte = rates.per_byte if rates else (None, None)
     per_word = (rates.per_word if rates else None) or (None, None)
     return {
@@ -69,15 +69,15 @@ def _versus(versus: VersusResult) -> dict[str, Any]:
         "delta_p_rms": figures.delta_p_rms if figures else None,
         "delta_bits": _number(figures.delta_bits) if figures else None,
         "perplexity_ratio": _number(figures.perplexity_ratio) if figures else None,
-        "perplexity_a": _number(ends[0]),
-        "perplexity_b": _number(ends[1]),
+        "perplexity_a": _number(perplexities[0]),
+        "perplexity_b": _number(perplexities[1]),
         "bytes": rates.bytes if rates else 0,
         "bits_per_byte_a": _number(per_byte[0]),
         "bits_per_byte_b": _number(per_byte[1]),
         "words": rates.words if rates else 0,
         "bits_per_word_a": _number(per_word[0]),
         "bits_per_word_b": _number(per_word[1]),
-        "noise_bits": _number(found.noise_bits) if isinstance(found, SameVocabulary) else None,
+        "noise_bits": _number(comparison.noise_bits) if isinstance(comparison, SameVocabulary) else None,
         "floor_bits": FLOOR_BITS,
     }
 
@@ -87,27 +87,27 @@ def _perplexities(figures: Figures | None) -> tuple[float | None, float | None]:
 
 
 def _number(value: float | None) -> float | None:
-    """JSON has no infinity."""
+    """None for infinity, which JSON lacks."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def column(versus: VersusResult) -> list[str]:
-    """What stands beside the tokens of the prompt: a heading, and then a text for each."""
+    """A column beside the prompt's tokens: a heading, then a text for each."""
     rows = [f"{'Δ bits':>8} {'KL':>8}  flip"]
-    for one in _of_tokens(versus):
-        delta, kl = one["delta_bits"], one["kl_bits"]
+    for fields in _token_fields(versus):
+        delta, kl = fields["delta_bits"], fields["kl_bits"]
         shown = "–" if delta is None else f"{delta:+.3f}", "–" if kl is None else f"{kl:.4f}"
-        rows.append(f"{shown[0]:>8} {shown[1]:>8}  {'flip' if one['flip'] else '':4}")
+        rows.append(f"{shown[0]:>8} {shown[1]:>8}  {'flip' if fields['flip'] else '':4}")
     return rows
 
 
 def lines(versus: VersusResult) -> list[str]:
-    """The figures in llama-perplexity's words: its base is A, and its Q is B."""
-    model, found, rates = versus.model, versus.found, versus.rates
+    """The figures as llama-perplexity prints them: its base is A, and its Q is B."""
+    model, comparison, rates = versus.model, versus.found, versus.rates
     about = ", ".join(filter(None, (model.architecture, model.quantization)))
-    told = [f"versus: {model.name} ({about})" if about else f"versus: {model.name}"]
-    if isinstance(found, SameVocabulary) and (figures := found.figures):
-        told += [
+    rows = [f"versus: {model.name} ({about})" if about else f"versus: {model.name}"]
+    if isinstance(comparison, SameVocabulary) and (figures := comparison.figures):
+        rows += [
             f"Mean PPL(Q)/PPL(base): {figures.perplexity_ratio:.6f}   "
             f"({figures.perplexity_b:.4f} / {figures.perplexity_a:.4f}, {figures.tokens} tokens)",
             f"Mean    KLD: {figures.mean_kl_bits:.6f} ± {figures.kl_error_bits:.6f} bits   "
@@ -115,18 +115,18 @@ def lines(versus: VersusResult) -> list[str]:
             f"RMS Δp:      {100 * figures.delta_p_rms:.3f} %",
             f"Same top p:  {100 * figures.same_top:.3f} %",
         ]
-        told.append(
-            f"noise: {found.noise_bits:.4f} bits; with other kernels alone, KLD is about {FLOOR_BITS} bits"
-            if found.noise_bits
+        rows.append(
+            f"noise: {comparison.noise_bits:.4f} bits; with other kernels alone, KLD is about {FLOOR_BITS} bits"
+            if comparison.noise_bits
             else f"noise: none; with other kernels alone, KLD is about {FLOOR_BITS} bits"
         )
-    elif isinstance(found, OtherVocabulary):
-        told.append("the vocabularies differ: what both say of the same bytes is compared")
+    elif isinstance(comparison, OtherVocabulary):
+        rows.append("the vocabularies differ: what both say of the same bytes is compared")
     if rates:
         per_byte, per_word = rates.per_byte, rates.per_word
-        told.append(
+        rows.append(
             f"bits per byte: {per_byte[0]:.4f} and {per_byte[1]:.4f}"
             + (f"   per word: {per_word[0]:.3f} and {per_word[1]:.3f}" if per_word else "")
             + f"   ({rates.bytes} bytes)"
         )
-    return list(map(visible, told))
+    return list(map(visible, rows))
