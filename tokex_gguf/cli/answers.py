@@ -1,4 +1,4 @@
-"""Which answers may follow the prompt, without a terminal: found, and told as JSON or as text to read."""
+"""The answers that may follow the prompt, without a terminal: as JSON, or as text to read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ NOT_FINAL = "answers are the model's own: samplers and constraints do not count 
 
 
 def find(game: Runtime) -> Fan:
-    """Looks for the answers that may follow the evaluated prompt of a game. Raises EvaluationFailed."""
+    """Finds the answers that may follow the evaluated prompt of a game. Raises EvaluationFailed."""
     game.dispatch(Action.ANSWERS)
     while True:
         session = game.session
@@ -35,13 +35,13 @@ def find(game: Runtime) -> Fan:
 
 
 def notices(game: Runtime) -> list[str]:
-    """What should be known of the numbers."""
+    """Remarks on the numbers."""
     return [] if game.session.lens is RAW else [NOT_FINAL]
 
 
 def with_answers(report: Mapping[str, Any], fan: Fan, count: int) -> dict[str, Any]:
     """The numbers of a prompt with the likeliest answers; docs/reference/json.md describes the fields."""
-    seen, still, cut = fan.out.coverage
+    seen, unexplored, cut = fan.out.coverage
     answers = [
         {
             "text": answer.text.decode("utf-8", "replace"),
@@ -55,7 +55,7 @@ def with_answers(report: Mapping[str, Any], fan: Fan, count: int) -> dict[str, A
     return {
         **{name: value for name, value in report.items() if name != "notices"},
         "answers": answers,
-        "coverage": {"seen": seen, "open": still, "cut": cut},
+        "coverage": {"seen": seen, "open": unexplored, "cut": cut},
         "until": written(fan.out.stop),
         "looked": fan.out.looked,
         "notices": report["notices"],
@@ -63,10 +63,10 @@ def with_answers(report: Mapping[str, Any], fan: Fan, count: int) -> dict[str, A
 
 
 def lines(fan: Fan, count: int) -> list[str]:
-    """The same as lines to read."""
-    few = counted(fan.out.answers, "answer")
+    """The answers as lines to read."""
+    count_text = counted(fan.out.answers, "answer")
     rows = [
-        f"answers until {describe_stop(fan.out.stop)}: {few} in {counted(fan.out.looked, 'token')}",
+        f"answers until {describe_stop(fan.out.stop)}: {count_text} in {counted(fan.out.looked, 'token')}",
         fan.out.coverage.text,
     ]
     rows.append(f"{'prob':>10} {'logprob':>9} {'paths':>6} {'tokens':>6}  answer")

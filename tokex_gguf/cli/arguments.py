@@ -1,4 +1,4 @@
-"""What stands on the command line, but for the commands that play nothing: `tables.py` has those."""
+"""The arguments of the command line; `tables.py` has those of the commands that do not play."""
 
 import argparse
 import re
@@ -13,10 +13,10 @@ from tokex_gguf.values.tokens import visible
 from tokex_gguf.values.workers import workers_of
 
 PROGRAM = "tokex-gguf"
-PREDICTED = 128
-"""Tokens of a sample at the most, where nothing else is asked for."""
+DEFAULT_PREDICT = 128
+"""Tokens of a sample at the most, by default."""
 EVERY_LAYER = 1000
-"""Layers on a graphics processor where all are to be: no model has more."""
+"""Layers on a graphics processor for `all`: no model has more."""
 EXIT_CODES = "0 done, 1 failed, 2 wrong input or arguments, 128+n signal n (130 interrupted)"
 
 
@@ -28,7 +28,7 @@ def _count(text: str, most: int = 10_000_000, least: int = 1) -> int:
 
 
 def _threads(text: str) -> int:
-    """Threads to compute with; 0, and llama.cpp's -1: chosen by the processor."""
+    """Threads of the engine; 0, and llama.cpp's -1: chosen by the processor."""
     return 0 if text == "-1" else _count(text, 1024, 0)
 
 
@@ -57,7 +57,7 @@ def _place(text: str) -> int:
 
 
 def name_of(text: str) -> str:
-    """What a file, a model or a session is called. An empty one, as of a shell's variable that is not set, is none."""
+    """The name of a file, a model or a session. An empty one, as from an unset shell variable, is refused."""
     if not text:
         raise argparse.ArgumentTypeError("expected a name, got an empty one")
     return text
@@ -68,7 +68,7 @@ def _path(text: str) -> Path:
 
 
 def _address(text: str) -> str:
-    """A server's address, as it is always written."""
+    """A server's address, normalised."""
     from tokex_gguf.values.server_url import BadAddress, parse  # not on the way to the first frame without one
 
     try:
@@ -104,7 +104,7 @@ def _stop(text: str) -> str:
 
 
 def _part(text: str) -> float:
-    """A part, from percent."""
+    """A share from 0 to 1, given in percent."""
     try:
         percent = float(text.removesuffix("%")) if len(text) < 20 else 0.0
     except ValueError:
@@ -128,7 +128,7 @@ def _start(text: str) -> int:
 
 
 class _SamplerFlag(argparse.Action):
-    """Notes a sampler's flag, by its first name, and its value, in the order in which they come."""
+    """Collects samplers' flags, by their first names, with their values, in the given order."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, *, repeats: bool, **options: Any) -> None:
         super().__init__(option_strings, dest, **options)
@@ -150,7 +150,7 @@ class _SamplerFlag(argparse.Action):
 
 
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
-    """What the next token is drawn by."""
+    """Adds the options of samplers and constraints."""
     group = parser.add_argument_group(
         "sampling",
         "Named as llama.cpp's tools name them. With any of them, all others have llama.cpp's defaults; without one, "
@@ -193,7 +193,7 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_answers(parser: argparse.ArgumentParser) -> None:
-    """What is looked for of answers, and how far."""
+    """Adds the options of answers and their budget."""
     group = parser.add_argument_group(
         "answers",
         "Which answers may follow, how likely each is, and how much of the probability they have. Prints them, as "
@@ -336,7 +336,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--n-predict",
         metavar="N",
         type=_predicted,
-        help=f"with --draw: tokens of a sample at the most (default {PREDICTED}); -1 for no limit",
+        help=f"with --draw: tokens of a sample at the most (default {DEFAULT_PREDICT}); -1 for no limit",
     )
     _add_answers(parser)
     _add_sampling(parser)
@@ -369,7 +369,7 @@ def parsed(given: Sequence[str]) -> argparse.Namespace:
         before = options.get(words[-1]) if words else None
         name = word.partition("=")[0].replace("_", "-")
         if before and before.nargs is None and word[:1] == "-" and " " in word and name not in options:
-            # A text that begins as a short option does, argparse would take for that one.
+            # argparse would take a text that begins as a short option for that option.
             words[-1] = f"{words[-1]}={word}" if words[-1].startswith("--") else f"{words[-1]}{word}"
         elif not _is_option(word):
             words.append(word)
@@ -387,7 +387,7 @@ def _is_option(word: str) -> bool:
 
 
 def _option(word: str, options: Mapping[str, argparse.Action]) -> str:
-    """An option, with the value that may stand behind its name, as the parser knows it. Raises Exit."""
+    """An option, with the value that may follow its name, as the parser knows it. Raises Exit."""
     name, equals, value = word.partition("=")
     if name.startswith("--"):
         name = name.replace("_", "-")
@@ -398,7 +398,7 @@ def _option(word: str, options: Mapping[str, argparse.Action]) -> str:
     if name in OTHER_NAMES:
         raise Exit(f"there is no option {name}: {OTHER_NAMES[name]} is its name here", USAGE)
     short = options.get(name[:2])
-    # Its value follows at once. With a letter it would be another option of llama.cpp's, such as -fa or -mu.
+    # Its value follows without a blank. With a letter it would be an option of llama.cpp's, such as -fa or -mu.
     if short and short.nargs is None and not name[2].isalpha():
         return word
     import difflib  # not on the way to the first frame

@@ -1,6 +1,6 @@
-"""Scripts that let a shell complete what stands on the command line, made from its tables.
+"""Completion scripts for shells, made from the tables of the command line.
 
-A value is completed where its choices are known, or where it is a file; else nothing is offered.
+A value is completed if its choices are known, or if it is a file.
 """
 
 import shlex
@@ -19,9 +19,9 @@ def script(shell: str, tables: Mapping[str, Table]) -> str:
 
 
 def _places(tables: Mapping[str, Table]) -> dict[str, Table]:
-    """All tables by the words that lead to them, with blanks between; "": the program's own."""
-    behind = {f"{name} {word}": deeper for name, one in tables.items() for word, deeper in one.actions.items()}
-    return {**tables, **behind}
+    """All tables by command and subcommand, with a blank between; "": the program's own."""
+    subcommands = {f"{name} {word}": nested for name, table in tables.items() for word, nested in table.actions.items()}
+    return {**tables, **subcommands}
 
 
 def _options(table: Table) -> list[Argument]:
@@ -33,7 +33,7 @@ def _positional(table: Table) -> list[Argument]:
 
 
 def _words(place: str, table: Table, tables: Mapping[str, Table]) -> list[str]:
-    """What can come first at a place, besides options and files."""
+    """Words that can come first at a place, besides options and files."""
     commands = [name for name in tables if name] if place == "" else []
     return [*commands, *table.actions, *(word for one in _positional(table) for word in one.choices)]
 
@@ -112,12 +112,12 @@ complete -F _tokex_gguf {PROGRAM}
 
 
 def _zsh_text(text: str) -> str:
-    """For the inside of a specification: brackets and colons end its parts."""
+    """A text inside a specification, with brackets and colons escaped."""
     return "".join(f"\\{char}" if char in "[]:\\" else char for char in text)
 
 
 def _zsh_value(one: Argument) -> str:
-    """What comes behind an option, or stands at a place."""
+    """The specification of an option's value, or of a positional argument."""
     action = f"({' '.join(one.choices)})" if one.choices else "_files" if one.value in _FILES else " "
     return f":{_zsh_text(one.value)}:{action}"
 

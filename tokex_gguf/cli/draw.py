@@ -1,4 +1,4 @@
-"""Samples of how a text goes on, drawn as autoplay draws."""
+"""Samples of a text's continuation, drawn as by autoplay."""
 
 import math
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.lens import as_sampled
 
 _FIRST = 1_000_000_000
-"""The number of the first request: no game has made so many."""
+"""The number of the first request: no game sends so many."""
 
 
 def samples(game: Runtime, count: int, most: int) -> Iterator[dict[str, Any]]:
-    """So many samples of how the prompt goes on, which is evaluated; docs/reference/json.md describes the fields.
+    """`count` samples of the evaluated prompt's continuation; docs/reference/json.md describes the fields.
 
-    Each has a seed of its own, one more than that of the one before; the first has the game's. `most`: tokens of each
-    at the most, the one that ends it included; 0: no limit but the context. Raises EvaluationFailed.
+    The first has the game's seed, and each further one a seed that is one higher. `most`: tokens of a sample at the
+    most, with the token that ends it; 0: no limit but the context. Raises EvaluationFailed.
     """
     if reason := game.session.game.cannot(Capability.SAMPLERS):
         raise EvaluationFailed(reason, usage=False)
-    while game.session.game.owed:  # what is still to come would end a sample
+    while game.session.game.owed:  # an answer to an earlier request would end a sample
         game.wait()
     for index in range(count):
         yield _sample(game, _FIRST + index, (game.session.game.sampling.seed + index) % RANDOM_SEED, most)
@@ -34,7 +34,7 @@ def _sample(game: Runtime, number: int, seed: int, most: int) -> dict[str, Any]:
     path: list[int] = session.game.prompt.tip.path()
     tokens: list[int] = []
     taken: list[Taken] = []
-    # Without a chain the draw is from all of the model's distribution.
+    # Without a chain, tokens are drawn from the model's whole distribution.
     for reply in game.ask(Continue(number, path, 1, as_sampled(session.lens), seed, most)):
         match reply:
             case Continued(request=request) if request == number:
@@ -56,7 +56,7 @@ def _sample(game: Runtime, number: int, seed: int, most: int) -> dict[str, Any]:
     pieces = [session.game.piece(token) for token in drawn]
     finished = bool(pieces) and pieces[-1].ends
     text = b"".join(piece.data for piece in (pieces[:-1] if finished else pieces))
-    logprob = math.fsum(one.logprob for one in taken)
+    logprob = math.fsum(token.logprob for token in taken)
     return {
         "seed": seed,
         "text": text.decode("utf-8", "replace"),

@@ -17,37 +17,37 @@ from tokex_gguf.values.text_files import NotText
 
 MOST_BYTES = 16 * 2**20
 """Bytes of a starting text, at the most."""
-SILENT_PIPE = 3.0
-"""Seconds to wait for a pipe that nobody asked to read, before a line says what is waited for."""
+SILENT_PIPE_SECONDS = 3.0
+"""Seconds without a text on a pipe that no option named, until a line says that the program waits for it."""
 
 _SUBSTITUTED = re.compile(r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+")
-"""What a shell puts in the place of <(command): a pipe with a writer."""
+"""The file name that a shell puts in the place of <(command): a pipe with a writer."""
 
 
-class Given(NamedTuple):
+class StartingText(NamedTuple):
     """The text to begin with."""
 
     text: str
     notices: tuple[str, ...] = ()
-    """What the player should know of how it was read."""
+    """Remarks for the player on how the text was read."""
 
 
 def source(options: argparse.Namespace) -> str | None:
-    """The file to read, `-` for standard input; None where the text comes from elsewhere."""
+    """The file to read, `-` for standard input; None if the text does not come from a file."""
     if options.file is not None or options.input is not None:
         named: str = options.input if options.file is None else options.file
         return named
-    if options.prompt is None and options.resume is None and "-" not in _limits(options) and _piped():
+    if options.prompt is None and options.resume is None and "-" not in _constraint_files(options) and _piped():
         return "-"
     return None
 
 
-def starting_text(options: argparse.Namespace, example: str, *, screen: bool) -> Given:
-    """The text that was asked for, else `example`. Raises Exit for what cannot be one.
+def starting_text(options: argparse.Namespace, example: str, *, screen: bool) -> StartingText:
+    """The text of the options, else `example`. Raises Exit for an unusable text.
 
     `screen`: whether keys are needed as well.
     """
-    standard_input_read = "-" in (options.input, *_limits(options))
+    standard_input_read = "-" in (options.input, *_constraint_files(options))
     if screen and (sys.stdin is None or not sys.stdin.isatty()) and not standard_input_read:
         raise Exit(
             "standard input is not a terminal: --input - reads the prompt from it, --plain and --json need no keys",
@@ -67,18 +67,18 @@ def starting_text(options: argparse.Namespace, example: str, *, screen: bool) ->
         raise Exit(f"{name}: not UTF-8", USAGE)
     if not text:
         raise Exit(f"{name}: empty; there must be some text to go on from", USAGE)
-    return Given(text, tuple(notices))
+    return StartingText(text, tuple(notices))
 
 
-def _limits(options: argparse.Namespace) -> tuple[str | None, ...]:
-    """The files that constraints are read from."""
+def _constraint_files(options: argparse.Namespace) -> tuple[str | None, ...]:
+    """The files of constraints."""
     return options.json_schema, options.grammar, options.lark
 
 
-def limit(options: argparse.Namespace, flag: str, name: str) -> str:
-    """The text of a constraint's file, `-` for standard input. Raises Exit for what cannot be one.
+def constraint_text(options: argparse.Namespace, flag: str, name: str) -> str:
+    """The text of a constraint's file, `-` for standard input. Raises Exit for an unusable file.
 
-    What no file is called is the text itself, as llama.cpp's `--grammar` and `--json-schema` take it.
+    A name that looks like a constraint is the text itself, as for llama.cpp's `--grammar` and `--json-schema`.
     """
     if "::=" in name or name.lstrip().startswith("{"):
         return name
@@ -104,7 +104,7 @@ def limit(options: argparse.Namespace, flag: str, name: str) -> str:
 
 
 def _piped() -> bool:
-    """Whether somebody gave standard input something to read: a pipe or a file, no terminal and no null device."""
+    """Whether standard input is a pipe or a file, and no terminal or null device."""
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
     except (AttributeError, OSError, ValueError):
@@ -115,15 +115,15 @@ def _piped() -> bool:
 def _read(name: str, *, waited_for: bool) -> bytes:
     try:
         if name == "-":
-            return _bounded("standard input", _standard_input(waited_for))
+            return _check_text_size("standard input", _standard_input(waited_for))
         path = Path(name)
         if path.is_dir():
             raise Exit(f"{name}: a folder; --input takes a text file{_hint(name)}", USAGE)
         if not _SUBSTITUTED.fullmatch(name) and not stat.S_ISREG(path.stat().st_mode):
-            # Whoever opens a pipe waits for its other end, and devices may have none.
+            # Opening a pipe would wait for its writer, and devices may not end.
             raise Exit(f"{name}: not a plain file; - reads standard input", USAGE)
         with path.open("rb") as file:
-            return _bounded(name, file.read(MOST_BYTES + 1))
+            return _check_text_size(name, file.read(MOST_BYTES + 1))
     except FileNotFoundError as error:
         raise Exit(f"{name}: cannot be read: {system_reason(error)}{_hint(name)}", USAGE) from None
     except OSError as error:
@@ -133,7 +133,7 @@ def _read(name: str, *, waited_for: bool) -> bytes:
 
 
 def _hint(name: str) -> str:
-    """What somebody may have meant by a file that is not there."""
+    """A hint on what a missing file's name may have meant."""
     if name in COMMANDS:
         return f"; the command comes first: tokex-gguf {name}"
     return "; a text itself is given with --prompt" if " " in name.strip() else ""
@@ -143,7 +143,9 @@ def _standard_input(waited_for: bool) -> bytes:
     if sys.stdin is None or sys.stdin.closed:
         raise Exit("standard input is closed", USAGE)
     waiting = threading.Timer(
-        SILENT_PIPE, say, ["waiting for a text on standard input; a file's name, or --prompt, gives one instead"]
+        SILENT_PIPE_SECONDS,
+        say,
+        ["waiting for a text on standard input; a file's name, or --prompt, gives one instead"],
     )
     waiting.daemon = True
     if waited_for:
@@ -154,7 +156,7 @@ def _standard_input(waited_for: bool) -> bytes:
         waiting.cancel()
 
 
-def _bounded(name: str, data: bytes) -> bytes:
+def _check_text_size(name: str, data: bytes) -> bytes:
     if data.startswith(b"GGUF"):
         raise Exit(f"{name}: a model, not a text: --model takes it", USAGE)
     if len(data) > MOST_BYTES:
@@ -163,7 +165,7 @@ def _bounded(name: str, data: bytes) -> bytes:
 
 
 def _decode(name: str, data: bytes, notices: list[str]) -> str:
-    """Text of a file, less one final line break."""
+    """The text of a file, without one final line break."""
     try:
         text, encoding = text_files.decode(data)
     except NotText as error:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tokex_gguf import COMMANDS, __version__, config
 from tokex_gguf.cli import inputs
-from tokex_gguf.cli.arguments import PREDICTED, parsed
+from tokex_gguf.cli.arguments import DEFAULT_PREDICT, parsed
 from tokex_gguf.cli.chat_input import BadChat, Conversation, conversation
 from tokex_gguf.cli.sampling import sampling_of
 from tokex_gguf.engine.backend import Connect
@@ -654,7 +654,7 @@ def _print(
         for notice in session_notices:
             say(notice)
         if options.draw is not None:
-            most = PREDICTED if options.predict is None else max(0, options.predict)
+            most = DEFAULT_PREDICT if options.predict is None else max(0, options.predict)
             for sample in draw.samples(game, options.draw, most):
                 _print_now(dumps(sample, ascii_only=_plain_ascii(), indent=None))
         elif second:

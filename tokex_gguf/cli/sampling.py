@@ -13,11 +13,11 @@ from tokex_gguf.values.sampler_text import RANDOM, read_options
 
 
 def sampling_of(options: argparse.Namespace, before: Sampling | None) -> tuple[Sampling, tuple[str, ...]]:
-    """What was asked for, and else what a session had `before`; a line for each value that is taken otherwise.
+    """The sampling of the options, else of a session `before`; and a line for each value that was clamped.
 
     Raises Exit.
 
-    The seed of a new one is random, and shown, so that it can be given the next time.
+    A new sampling has a random seed, which is shown, so that it can be given the next time.
     """
     constraint = _constraint(options)
     if options.constraint_start is not None and constraint is None:
@@ -26,21 +26,21 @@ def sampling_of(options: argparse.Namespace, before: Sampling | None) -> tuple[S
         )
     if options.predict is not None and options.draw is None:
         raise Exit("--predict is for --draw", USAGE)
-    told: tuple[str, ...] = ()
-    made = Sampling(seed=secrets.randbelow(RANDOM_SEED)) if before is None else before
+    clamped: tuple[str, ...] = ()
+    sampling = Sampling(seed=secrets.randbelow(RANDOM_SEED)) if before is None else before
     if options.seed is not None:
-        made = replace(made, seed=secrets.randbelow(RANDOM_SEED) if options.seed == RANDOM else options.seed)
+        sampling = replace(sampling, seed=secrets.randbelow(RANDOM_SEED) if options.seed == RANDOM else options.seed)
     if options.sampling:
         try:
             reading = read_options(options.sampling)
         except ValueError as error:
             raise Exit(str(error), USAGE) from None
-        made, told = replace(made, chain=reading.chain), reading.clamped
+        sampling, clamped = replace(sampling, chain=reading.chain), reading.clamped
     if constraint is None:
-        return made, told
+        return sampling, clamped
     if any("\ud800" <= char <= "\udfff" for char in constraint.text):
         raise Exit(f"--{constraint.kind}: not UTF-8", USAGE)
-    return replace(made, constraint=constraint), told
+    return replace(sampling, constraint=constraint), clamped
 
 
 def _constraint(options: argparse.Namespace) -> Constraint | None:
@@ -54,4 +54,4 @@ def _constraint(options: argparse.Namespace) -> Constraint | None:
         ConstraintKind.LARK: options.lark,
     }
     given = ((kind, name) for kind, name in files.items() if name is not None)
-    return next((Constraint(kind, inputs.limit(options, f"--{kind}", name)) for kind, name in given), None)
+    return next((Constraint(kind, inputs.constraint_text(options, f"--{kind}", name)) for kind, name in given), None)

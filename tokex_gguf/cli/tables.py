@@ -1,6 +1,6 @@
-"""The arguments of the commands that play nothing, and what all parsers take, as tables.
+"""The arguments of the commands that do not play, and those of all parsers as tables.
 
-The tables are what help in other forms is made of: completion in shells, the manual page, docs/reference.
+Shell completion, the manual page and docs/reference are made from the tables.
 """
 
 import argparse
@@ -85,57 +85,57 @@ def _help(prog: str) -> CommandParser:
     return parser
 
 
-_MADE: dict[str, Callable[[str], CommandParser]] = dict(
+_PARSERS: dict[str, Callable[[str], CommandParser]] = dict(
     zip(COMMANDS, (_models, _pull, _sessions, _cache, _doctor, _completion, _help), strict=True)
 )
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
-    """The arguments of a command."""
-    return _MADE[command](f"{PROGRAM} {command}")
+    """The parser of a command."""
+    return _PARSERS[command](f"{PROGRAM} {command}")
 
 
 class Argument(NamedTuple):
     """One row of a parser's table."""
 
     names: tuple[str, ...]
-    """As options are written; none where the place says what it is."""
+    """The option's names; empty for a positional argument."""
     value: str
-    """What it takes, as it is shown; empty where it takes nothing."""
+    """The value's metavar; empty if the option takes none."""
     optional: bool
-    """Whether that can be left out."""
+    """Whether the value can be left out."""
     choices: tuple[str, ...]
-    """All that the value can be; empty where that is not a list."""
+    """The choices for the value; empty if it is free."""
     help: str
 
     @property
     def written(self) -> tuple[str, ...]:
-        """Each way to write it, with its value."""
+        """Each name with the value."""
         value = f"[{self.value}]" if self.optional and self.names else self.value
         return tuple(f"{name} {value}".rstrip() for name in self.names) or (value,)
 
 
 class Table(NamedTuple):
-    """What a parser takes."""
+    """The arguments of a parser."""
 
     about: str
     arguments: tuple[Argument, ...]
     actions: "dict[str, Table]"
-    """What may stand behind it first, and what each takes; sessions has such."""
+    """Subcommands with their tables, such as those of `sessions`."""
 
 
 def table(parser: argparse.ArgumentParser, about: str = "") -> Table:
     """A parser's table."""
     arguments: list[Argument] = []
     actions: dict[str, Table] = {}
-    for one in parser._actions:
-        if isinstance(one, argparse._SubParsersAction):
-            told = {choice.dest: choice.help or "" for choice in one._choices_actions}
-            actions = {name: table(each, told[name]) for name, each in one.choices.items()}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
+            actions = {name: table(subparser, helps[name]) for name, subparser in action.choices.items()}
             continue
-        choices = tuple(map(str, one.choices or ()))
-        value = one.metavar if isinstance(one.metavar, str) else "|".join(choices)
-        arguments.append(Argument(tuple(one.option_strings), value, one.nargs == "?", choices, one.help or ""))
+        choices = tuple(map(str, action.choices or ()))
+        value = action.metavar if isinstance(action.metavar, str) else "|".join(choices)
+        arguments.append(Argument(tuple(action.option_strings), value, action.nargs == "?", choices, action.help or ""))
     return Table(about or parser.description or "", tuple(arguments), actions)
 
 
