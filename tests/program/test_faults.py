@@ -452,7 +452,7 @@ def test_a_reply_that_makes_no_sense_is_a_failure(tiny: dict[str, Path], tmp_pat
     assert player.session.game.pending
     answer = Distribution.of(1.0, [1], [0.0])
     nonsense = Evaluated(player.session.game.pending, 1_000_000, [answer], [], {}, 1, 0.1, 1024)
-    player.game._put(Heard(player.session.game.address, nonsense))
+    player.game._enqueue(Heard(player.session.game.address, nonsense))
     player.until(lambda session: session.game.engine is EngineStatus.DEAD)
     assert player.session.notice.startswith("the engine stopped (its reply makes no sense); your prompts are safe")
     player.press(Action.RESTART)

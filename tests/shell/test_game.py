@@ -40,7 +40,7 @@ from tokex_gguf.sessions.autosave import Kept
 from tokex_gguf.sessions.store import Slot
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.resuming import opened, resumed, with_beside
-from tokex_gguf.shell.runtime import MESSAGES_AT_ONCE, WAITING, Runtime, _Of
+from tokex_gguf.shell.runtime import MESSAGES_PER_TURN, MOST_QUEUED_REPLIES, Runtime, _ForSlot
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.samplers import DEFAULT, Chain, Kind, Sampler
 
@@ -70,7 +70,7 @@ def game(tmp_path: Path) -> Runtime:
 def test_a_turn_takes_some_of_many_messages_and_asks_for_another(game: Runtime) -> None:
     calls = []
     game.notify = lambda: calls.append(1)
-    for _ in range(MESSAGES_AT_ONCE + 5):
+    for _ in range(MESSAGES_PER_TURN + 5):
         game._listen(Pong(), 1)
     assert calls == [1], "told once, and not for each"
     game._clock = lambda: 0.0
@@ -91,19 +91,19 @@ def test_an_engine_that_floods_has_to_wait_and_ending_it_does_not(game: Runtime)
     said = []
 
     def flood() -> None:
-        for number in range(10 * WAITING):
+        for number in range(10 * MOST_QUEUED_REPLIES):
             game._listen(Pong(), 1)
             said.append(number)
 
     thread = threading.Thread(target=flood, daemon=True)
     thread.start()
     end = time.monotonic() + 30
-    while len(said) < WAITING and time.monotonic() < end:
+    while len(said) < MOST_QUEUED_REPLIES and time.monotonic() < end:
         time.sleep(0.001)
-    assert game._inbox.qsize() == WAITING
+    assert game._inbox.qsize() == MOST_QUEUED_REPLIES
     while game.receive():
-        assert game._inbox.qsize() <= WAITING
-        if len(said) > 3 * WAITING:
+        assert game._inbox.qsize() <= MOST_QUEUED_REPLIES
+        if len(said) > 3 * MOST_QUEUED_REPLIES:
             break
     game._end_all()
     thread.join(timeout=30)
@@ -111,7 +111,7 @@ def test_an_engine_that_floods_has_to_wait_and_ending_it_does_not(game: Runtime)
 
 
 def test_the_limits_are_those_of_a_turn_that_is_not_felt() -> None:
-    assert game_module.TURN <= 0.02 and WAITING >= MESSAGES_AT_ONCE
+    assert game_module.TURN_SECONDS <= 0.02 and MOST_QUEUED_REPLIES >= MESSAGES_PER_TURN
 
 
 def test_an_engine_that_cannot_be_started_again_has_died(game: Runtime) -> None:
@@ -147,25 +147,25 @@ def test_what_is_told_of_a_session_that_was_left_is_not_for_the_one_after_it(tmp
     first, second = Slot(tmp_path), Slot(tmp_path)
     session = Session(Game(Settings(text="hello", model=FILE)))
     game = Runtime(session, folder=tmp_path, slot=first)
-    game._saver(first)._tell("the disk is full")
-    game._put(_Of(first, SessionSaved("mine")))
+    game._autosave_of(first)._tell("the disk is full")
+    game._enqueue(_ForSlot(first, SessionSaved("mine")))
     game._slot = second
     while game.receive():
         pass
     assert (game.session.unsaved, game.session.name) == ("", "")
-    game._put(_Of(second, SessionSaved("mine")))
+    game._enqueue(_ForSlot(second, SessionSaved("mine")))
     assert game.receive() and game.session.name == "mine"
     game.close(1.0)
 
 
 def test_a_chain_that_was_set_is_worth_saving(tmp_path: Path) -> None:
     game = Runtime(started().session, folder=tmp_path, slot=Slot(tmp_path))
-    game._count(game.session)
+    game._count_move(game.session)
     assert not game._changed
     sampling = replace(game.session.game.sampling, chain=DEFAULT)
     before = game.session
     game.session = replace(before, game=replace(before.game, sampling=sampling))
-    game._count(before)
+    game._count_move(before)
     assert game._changed and game._moves == 0, "though it is no move"
     game.close(1.0)
 
@@ -233,16 +233,16 @@ def test_a_download_that_fails_is_told_with_its_reason(game: Runtime, monkeypatc
 
 def test_text_that_is_typed_inside_or_comes_back_from_the_editor_is_worth_saving() -> None:
     session = started("hello").session
-    before = Runtime._beside_moves(session)
+    before = Runtime._kept_besides_moves(session)
     play = started("hello").press(Action.CURSOR_BACK, Action.INSERT, Typed("many words"))
-    assert Runtime._beside_moves(play.session) != before
+    assert Runtime._kept_besides_moves(play.session) != before
     editing = Editing(session.game.prompt.tip, "another text", EditState.OPEN)
     game = replace(session.game, editing=editing)
-    assert Runtime._beside_moves(replace(session, game=game)) == before, "the editor has it"
+    assert Runtime._kept_besides_moves(replace(session, game=game)) == before, "the editor has it"
     states = [one for one in EditState if one is not EditState.OPEN]
     for state in states:
         game = replace(session.game, editing=replace(editing, state=state))
-        assert Runtime._beside_moves(replace(session, game=game)) != before
+        assert Runtime._kept_besides_moves(replace(session, game=game)) != before
 
 
 class Arriving:

@@ -1,4 +1,4 @@
-"""The text of a file that the player names."""
+"""Reads text files that the player names."""
 
 import stat
 from pathlib import Path
@@ -8,11 +8,11 @@ from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.text_files import NotText
 
 MOST_BYTES = 2**20
-"""Bytes of a file that is read."""
+"""Bytes of a file, at the most."""
 
 
 class Unreadable(Exception):
-    """There is no such text; says why in one line."""
+    """The file cannot be read, for this reason."""
 
 
 def text_of_file(name: str) -> str:
@@ -22,7 +22,7 @@ def text_of_file(name: str) -> str:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise Unreadable("a folder, and no file")
-        if not stat.S_ISREG(mode):  # whoever opens a pipe waits for its other end
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
             raise Unreadable("not a plain file")
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
@@ -33,5 +33,5 @@ def text_of_file(name: str) -> str:
         raise Unreadable(system_reason(error)) from None
     except NotText as error:
         raise Unreadable(str(error)) from None
-    except (ValueError, RuntimeError):  # a zero character; a home that nobody has
+    except (ValueError, RuntimeError):  # a NUL character; an unknown home
         raise Unreadable("not a file's name") from None

@@ -1,7 +1,7 @@
-"""The files through which two engines compare: one writes rows of numbers into them, the other reads them.
+"""The files through which two engines are compared: one writes rows of numbers, the other reads them.
 
-They are this user's alone, and in a folder of their own that is removed at the end; after a crash, by the next program
-that makes one.
+Only this user can read them. Their folder is removed at the end of the program; after a crash, by the next program that
+makes such a folder.
 """
 
 import logging
@@ -17,18 +17,18 @@ from tokex_gguf.system.locks import Lock, LockState
 
 log = logging.getLogger(__name__)
 
-_LOCK = ".lock"
-_DAY = 86_400.0
+_LOCK_SUFFIX = ".lock"
+_DAY_SECONDS = 86_400.0
 
 
 def _is_old(path: Path) -> bool:
     with suppress(OSError):
-        return abs(time.time() - path.stat().st_mtime) > _DAY
+        return abs(time.time() - path.stat().st_mtime) > _DAY_SECONDS
     return False
 
 
 class RowsFolder:
-    """The folder of this program, made when it is first needed."""
+    """The folder of this program, made at its first use."""
 
     def __init__(self, parent: Path) -> None:
         """`parent`: where all such folders are."""
@@ -43,7 +43,7 @@ class RowsFolder:
             private_folder(self._parent)
             self._sweep()
             folder = self._parent / os.urandom(8).hex()
-            self._lock = locks.acquire(folder.with_suffix(_LOCK))
+            self._lock = locks.acquire(folder.with_suffix(_LOCK_SUFFIX))
             private_folder(folder)
             self._folder = folder
         return self._folder
@@ -51,13 +51,13 @@ class RowsFolder:
     def file(self) -> Path:
         """A new empty file, in place of the one before. Raises OSError."""
         if self._file:
-            with suppress(OSError):  # one that is still open cannot be removed everywhere: the folder's end is its own
+            with suppress(OSError):  # Windows removes no open file: it goes with the folder
                 self._file.unlink()
         name = os.urandom(8).hex()
         try:
             self._file = self.folder() / name
             create_private(self._file).close()
-        except FileNotFoundError:  # somebody has removed the folder
+        except FileNotFoundError:  # the folder was removed
             self.close()
             self._file = self.folder() / name
             create_private(self._file).close()
@@ -72,10 +72,10 @@ class RowsFolder:
         self._folder = self._lock = self._file = None
 
     def _sweep(self) -> None:
-        """Removes what programs have left that ended otherwise; where there are no locks, what is a day old."""
-        for lock in self._parent.glob(f"*{_LOCK}"):
-            known = locks.state(lock)
-            if known is LockState.FREE or (known is LockState.UNKNOWN and _is_old(lock)):
+        """Removes the folders of crashed programs; without locks, those that are a day old."""
+        for lock in self._parent.glob(f"*{_LOCK_SUFFIX}"):
+            state = locks.state(lock)
+            if state is LockState.FREE or (state is LockState.UNKNOWN and _is_old(lock)):
                 log.info("removed what an earlier program left: %s", lock.stem)
                 shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
                 with suppress(OSError):

@@ -10,12 +10,12 @@ MOST_FILES = 200
 """Files that are listed."""
 
 
-def starters(folder: Path, own: str) -> tuple[Starter, ...]:
-    """The configuration's own text, then the text files of a folder by name. What cannot be read is left out.
+def starters(folder: Path, example: str) -> tuple[Starter, ...]:
+    """The configuration's text, then the text files of a folder by name. Unreadable files are left out.
 
-    They are read as those that the command line names.
+    Files are read as those of the command line.
     """
-    found = [Starter("the configuration's example", own)] if own else []
+    texts = [Starter("the configuration's example", example)] if example else []
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".txt" and path.is_file())
     except OSError:
@@ -26,5 +26,5 @@ def starters(folder: Path, own: str) -> tuple[Starter, ...]:
         except Unreadable:
             continue
         if text.strip("\r\n"):
-            found.append(Starter(path.name, without_last_break(text)))
-    return tuple(found)
+            texts.append(Starter(path.name, without_last_break(text)))
+    return tuple(texts)
