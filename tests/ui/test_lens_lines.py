@@ -349,6 +349,19 @@ def test_a_cut_token_that_is_looked_at_says_by_what() -> None:
     assert "can be drawn" in text(play), "the legend"
 
 
+def test_the_chance_of_a_token_that_is_looked_at_is_told_also_where_a_layer_has_judged_it_before() -> None:
+    play = sampled(CHAIN, "hello " * 20)
+    while play.session.options.layer is not REACHABLE:
+        play.press(Action.MORE_LAYERS)
+    play.press(Action.CURSOR_BACK)
+    prompt = play.session.game.prompt
+    assert prompt.cursor
+    view = play.session.view
+    assert view
+    final = view.verdicts[prompt.cursor.token].final
+    assert final > 0 and f"final {final:.4f}" in text(play).splitlines()[-3]
+
+
 @pytest.mark.parametrize("layer", [REACHABLE, COST])
 def test_a_frame_of_a_long_prompt_costs_what_is_seen_of_it(layer: Layer) -> None:
     def steps(length: int) -> int:

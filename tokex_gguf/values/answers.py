@@ -80,13 +80,15 @@ class LensResults:
         results.views[node] = view
 
     def attach_verdict(self, lens: Sampled, node: Node, verdict: Verdict) -> None:
-        """Stores the lens's verdict on a path's last token."""
+        """Stores the lens's verdict on a path's last token. A chance that is not known may come later."""
         results = self._results_of(lens)
-        verdict = results.verdicts.setdefault(node, verdict)
-        results.settle(node, verdict)
+        stored = results.verdicts.setdefault(node, verdict)
+        if stored is not verdict and math.isnan(stored.final) and stored.cut_by == verdict.cut_by:
+            stored = results.verdicts[node] = verdict
+        results.settle(node, stored)
         if node.parent is not None and (before := _cost_before(results, lens, node.parent)) is not None:
             # Else the first `cost` of a long path would visit all of it at once.
-            results.costs.setdefault(node, before + verdict.cost_bits)
+            results.costs.setdefault(node, before + stored.cost_bits)
 
     def verdict(self, lens: Sampled, node: Node) -> Verdict | None:
         """The lens's verdict on a path's last token: as stored, else decided from the kept numbers; None: not known."""
