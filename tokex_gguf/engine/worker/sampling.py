@@ -356,8 +356,7 @@ class BuiltChain:
             run.note(stage)
             stage += 1
         if self._bias is not None:
-            if run.left:
-                llama_cpp.llama_sampler_apply(self._bias.pointer, run.array.reference)
+            self._apply_biases(self._bias, run, legal)
             run.note(stage)
             stage += 1
         ways = [(1.0, run)]
@@ -374,6 +373,18 @@ class BuiltChain:
                 for _, one in ways:
                     one.apply(sampler, built, number)
         return self._result(ways, run, likeliest, chosen_among)
+
+    def _apply_biases(self, biases: _Made, run: _Run, legal: TokenIds | None) -> None:
+        """Adds the biases to all tokens in the vocabulary's order, whichever are legal.
+
+        There llama.cpp finds a token at once; in another order it compares each with each bias, which takes seconds.
+        """
+        every = run.array if legal is None else self._workshop.array(1)
+        if legal is not None:
+            every.fill(run.row)
+        llama_cpp.llama_sampler_apply(biases.pointer, every.reference)
+        if legal is not None:
+            run.array.fill(every.view["logit"], legal)
 
     def _first_candidates(self, row: Logits) -> TokenIds:
         """The candidates of a chain that begins with top-k: llama.cpp needs no others. Empty for other chains."""
