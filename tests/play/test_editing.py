@@ -18,7 +18,7 @@ from tokex_gguf.engine.spelling import no_text
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import of
 from tokex_gguf.play.messages import Edit, Edited, Go, Message, PointedAtToken, Typed, Unbound
-from tokex_gguf.play.screens import PLAY
+from tokex_gguf.play.screens import PLAY, Insert
 from tokex_gguf.play.session import Settings
 from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.ui.screen import ScreenRenderer
@@ -181,9 +181,9 @@ def test_text_that_was_not_put_in_comes_back() -> None:
     play = looking(depth=5).press(Action.INSERT, Typed("abc"), Action.CLOSE)
     assert play.session.notice == "the text is kept: I brings it back" and len(play.session.game.prompts) == 1
     again = load(dump(play.session), Settings("", GgufFile("")))
-    assert again.uninserted == "abc" == load(dump(again), Settings("", GgufFile(""))).uninserted
+    assert again.unfinished(Insert) == "abc" == load(dump(again), Settings("", GgufFile(""))).unfinished(Insert)
     play.press(Action.INSERT)
-    assert play.session.line.text == "abc" == load(dump(play.session), Settings("", GgufFile(""))).uninserted
+    assert play.session.line.text == "abc" == load(dump(play.session), Settings("", GgufFile(""))).unfinished(Insert)
     play.press(Action.ERASE_LINE, Action.TAKE_IN, Action.CLOSE, Action.INSERT)
     assert play.session.line.text == "", "the prompt's own text is no typed one"
     play.press(Action.ENTER)

@@ -230,7 +230,7 @@ def test_the_text_of_a_new_prompt_is_kept_until_it_is_one(end: str) -> None:
         play.answer()
         assert play.session.notice.endswith("the text is kept: n brings it back")
     saved = load(dump(play.session), play.session.game.settings)
-    assert play.session.unopened == saved.unopened == "an hour of typing"
+    assert play.session.unfinished(screens.NewPrompt) == saved.unfinished(screens.NewPrompt) == "an hour of typing"
 
 
 def test_the_text_of_a_new_prompt_that_is_one_does_not_come_back() -> None:
@@ -243,5 +243,5 @@ def test_the_text_of_a_new_prompt_that_is_one_does_not_come_back() -> None:
     play.take(Action.CLOSE)
     play.press(Action.CLOSE)
     assert [len(one.tip.path()) for one in play.session.game.prompts] == [5, 2]
-    assert play.session.unopened == "cd"
-    assert play.press(Action.PROMPTS, Action.NEW, Action.ENTER).session.unopened == ""
+    assert play.session.unfinished(screens.NewPrompt) == "cd"
+    assert play.press(Action.PROMPTS, Action.NEW, Action.ENTER).session.unfinished(screens.NewPrompt) == ""

@@ -16,6 +16,7 @@ from tokex_gguf.models.memory import Fit
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edit, Edited, EditFailed, Keep, Prepared, SaveFailed, SessionSaved, Typed
+from tokex_gguf.play.rules.histories import BRINGS_BACK
 from tokex_gguf.play.screens import TypingScreen
 from tokex_gguf.play.session import EditState, EngineStatus, Session, Settings
 from tokex_gguf.sessions.codec import dump, load
@@ -555,13 +556,20 @@ class Writer:
         return [word for word in self.words if word not in everything]
 
     def saved(self) -> None:
-        """What was edited, and what is a prompt, is in the session's file."""
+        """What was edited or typed, and what is a prompt, is in the session's file."""
         session = self.play.session
         if not any(game.prompts for game in (session.game, *session.other_games.values())):
             return
         again = load(dump(session), Settings("", GgufFile("")))
         kept = [*(one.editing.text for one in (again.game, *again.other_games.values()) if one.editing)]
         kept += [text for one in (again.game, *again.other_games.values()) for text in played(one.known.root)]
+        kept += [text for history in again.typed.histories.values() for text in (*history.texts, history.unfinished)]
+        typed = [session.left.get(kind, History()) for kind in BRINGS_BACK if kind is not screens.Name]
+        texts = [text for history in typed for text in (*history.texts, history.unfinished)]
+        if isinstance(session.current, screens.Input | screens.Insert | screens.SearchScreen):
+            texts.append(session.line.text)
+        lost = [word for word in self.words if any(word in text for text in texts)]
+        assert all(any(word in text for text in kept) for word in lost), "not saved"
         for game in (session.game, *session.other_games.values()):
             waiting = game.editing and game.editing.state is not EditState.OPEN
             texts = [game.editing.text] if waiting and game.editing else []

@@ -13,6 +13,7 @@ import pytest
 from tests.commands import run
 from tests.sampling import few
 from tests.terminal import Terminal
+from tokex_gguf.play.screens import Input
 from tokex_gguf.play.session import Session, Settings
 from tokex_gguf.sessions import codec
 from tokex_gguf.values.model_ref import GgufFile
@@ -185,7 +186,9 @@ def test_another_session_is_gone_on_with_and_nothing_of_this_one_is_lost(folder:
     assert "Once upon a time" in terminal.text()
     other = next(name for name in saved(folder) if name != before)
     session = saved(folder)[other]
-    assert [prompt.tip.depth for prompt in session.game.prompts] == [4, 5] and session.unfinished == " never sent"
+    assert [prompt.tip.depth for prompt in session.game.prompts] == [4, 5] and session.unfinished(
+        Input
+    ) == " never sent"
     assert not (folder / f"{other}.lock").exists() and (folder / f"{before}.lock").exists()
     appends(terminal, 6)
     # And back, as often as one likes: what is played last is there.

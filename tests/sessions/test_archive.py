@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import fake
-from tests.fake import PIECES, Play, started
+from tests.fake import PIECES, Play, on, started
 from tests.figures import Figure
 from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Loaded
 from tokex_gguf.play import requests, screens
@@ -749,6 +749,17 @@ def item(index: int, value: float) -> Callable[[Any], None]:
         (lambda body: body.update(rolls=[[-1, 1, 1]]), "rolls"),
         (lambda body: body.update(rolls=[[7, 1, 1], [7, 1, 2]]), "rolls"),
         (lambda body: body.update(rolls=[[7, 1]]), "rolls"),
+        (lambda body: body.update(left=[]), "left"),
+        (lambda body: body.update(left={"find": 1}), "find"),
+        (lambda body: body.update(left={"constraint": "\ud800"}), "constraint"),
+        (lambda body: body.update(earlier={"input": "a"}), "input"),
+        (lambda body: body.update(earlier={"input": ["a", 1]}), "input"),
+        (lambda body: body.update(earlier={"input": ["a", "a"]}), "twice"),
+        (lambda body: body.update(earlier={"search": [""]}), "an empty one"),
+        (lambda body: body.update(earlier={"search": list(map(str, range(101)))}), "too many"),
+        (lambda body: body.update(kinds=[["rhyme", "a"]]), "kinds"),
+        (lambda body: body.update(kinds=[["regex", 1]]), "kinds"),
+        (lambda body: body.update(kinds={}), "kinds"),
         (column("seen", item(1, -1)), "seen"),
         (column("seen", lambda values: values.pop()), "seen"),
         (lambda body: body["nodes"].update(ids="!"), "ids"),
@@ -1053,6 +1064,45 @@ def test_text_that_was_typed_is_there_the_next_day(helped: bool, left: bool) -> 
     assert again.session.line.text == "née\u3000 🦜\n"
     again.press(Action.ERASE_LINE)
     assert b'"typed"' not in dump(again.session)
+
+
+def test_a_text_that_was_begun_is_there_the_next_day_while_an_earlier_one_is_in_the_line() -> None:
+    play = started("hello").press(Action.INPUT, Typed("used"), Action.ENTER)
+    play.press(Action.INPUT, Typed("an hour of typing"), Action.EARLIER)
+    assert play.session.line.text == "used"
+    again = resumed(play.session).press(Action.INPUT)
+    assert again.session.line.text == "an hour of typing"
+    assert again.press(Action.EARLIER).session.line.text == "used"
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_a_constraint_and_a_chain_that_were_typed_are_there_the_next_day(left: bool) -> None:
+    play = started("hello").press(Action.SAMPLERS, Action.READ_IN, Typed("--temp"), Action.CLOSE, Action.CLOSE)
+    play.press(Action.CONSTRAINT, Typed("[0-9]"), Action.ENTER, Action.CONSTRAINT, Action.ERASE_LINE)
+    play.press(Action.KIND, Typed("root ::= 'a"), *[Action.CLOSE] * left)
+    kind = ConstraintKind.JSON_SCHEMA
+    again = resumed(play.session).press(Action.CONSTRAINT)
+    assert on(again.session, screens.Constraining).kind is kind and again.session.line.text == "root ::= 'a"
+    again.press(Action.EARLIER)
+    assert on(again.session, screens.Constraining).kind is ConstraintKind.REGEX and again.session.line.text == "[0-9]"
+    again.press(Action.CLOSE, Action.SAMPLERS, Action.READ_IN)
+    assert again.session.line.text == "--temp"
+
+
+def test_the_constraint_that_holds_is_no_text_that_was_typed() -> None:
+    play = started("hello").press(Action.CONSTRAINT, Typed("[0-9]"), Action.ENTER, Action.CONSTRAINT)
+    assert play.session.line.text == "[0-9]" and not play.session.unfinished(screens.Constraining)
+    assert not play.press(Action.CLOSE).session.notice
+    play.press(Action.CONSTRAINT, Action.KIND)
+    assert play.session.unfinished(screens.Constraining) == "[0-9]", "written in another way it is another one"
+
+
+def test_of_what_was_typed_before_the_newest_is_kept() -> None:
+    play = started("hello")
+    for text in ("a" * 40_000, "b" * 40_000, "c" * 20_000):
+        play.press(Action.SEARCH, Typed(text), Action.CLOSE)  # in place of the one before
+    kept = load(dump(play.session), play.session.game.settings).typed.histories[screens.SearchScreen]
+    assert kept.texts == ("b" * 40_000,) and kept.unfinished == "c" * 20_000
 
 
 def test_an_edited_text_that_is_no_prompt_yet_is_there_the_next_day() -> None:

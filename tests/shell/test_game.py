@@ -236,6 +236,10 @@ def test_text_that_is_typed_inside_or_comes_back_from_the_editor_is_worth_saving
     before = Runtime._kept_besides_moves(session)
     play = started("hello").press(Action.CURSOR_BACK, Action.INSERT, Typed("many words"))
     assert Runtime._kept_besides_moves(play.session) != before
+    play = started("hello").press(Action.CONSTRAINT, Typed("[0-9"))
+    assert Runtime._kept_besides_moves(play.session) != before
+    play = started("hello").press(Action.SEARCH, Typed("many"), Action.CLOSE)
+    assert Runtime._kept_besides_moves(play.session) == before, "what is searched for is looked at"
     editing = Editing(session.game.prompt.tip, "another text", EditState.OPEN)
     game = replace(session.game, editing=editing)
     assert Runtime._kept_besides_moves(replace(session, game=game)) == before, "the editor has it"

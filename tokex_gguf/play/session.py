@@ -28,7 +28,19 @@ from tokex_gguf.play.purposes import (
     ForWalk,
     Purpose,
 )
-from tokex_gguf.play.screens import PLAY, Help, Input, Insert, NewPrompt, Play, Screen, TypingScreen
+from tokex_gguf.play.screens import (
+    PLAY,
+    Constraining,
+    Help,
+    Input,
+    Insert,
+    Name,
+    NewPrompt,
+    Play,
+    SamplerText,
+    Screen,
+    TypingScreen,
+)
 from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, AgainstPrompt, Alone, Pair, Paired, Versus
 from tokex_gguf.values.answers import LensResults
 from tokex_gguf.values.comparison import Comparison, Comparisons
@@ -913,24 +925,40 @@ class Session:
         return typing.line if typing else EMPTY
 
     @property
-    def unfinished(self) -> str:
-        """Typed text to append that was not used yet."""
-        typing = self.on(Input)
-        return typing.line.text if typing else self.typed.histories.get(Input, History()).unfinished
+    def left(self) -> Mapping[type[TypingScreen], History]:
+        """What was typed on each screen, as it is once the one that is used is left: the text in the line comes back.
 
-    @property
-    def uninserted(self) -> str:
-        """Typed text to insert that was not used yet."""
-        typing = self.on(Insert)
+        What stood in the line without the player's doing does not.
+        """
+        typing, histories, present = self.on(TypingScreen), self.typed.histories, self.game.sampling.constraint
         if typing is None:
-            return self.typed.histories.get(Insert, History()).unfinished
-        return "" if typing.line.text == typing.taken else typing.line.text
+            return histories
+        match typing:
+            case Name():
+                there = self.name
+            case Insert():
+                there = typing.taken
+            case Constraining() if present and present.kind is typing.kind:
+                there = present.text
+            case _:
+                there = ""
+        text = "" if typing.line.text == there else typing.line.text
+        return {**histories, type(typing): histories.get(type(typing), History()).leave(text)}
+
+    def unfinished(self, kind: type[TypingScreen]) -> str:
+        """The text that was typed on a screen and not used."""
+        return self.left.get(kind, History()).unfinished
 
     @property
-    def unopened(self) -> str:
-        """Typed text of a new prompt that was not opened yet."""
-        typing = self.on(NewPrompt)
-        return typing.line.text if typing else self.typed.histories.get(NewPrompt, History()).unfinished
+    def unused(self) -> tuple[str, ...]:
+        """The texts to play with that were typed and not used: what is searched for is none."""
+        return tuple(map(self.unfinished, (Input, Insert, NewPrompt, Constraining, SamplerText)))
+
+    @property
+    def kinds(self) -> Mapping[str, ConstraintKind]:
+        """In what the constraints that were typed are written, by their texts."""
+        typing = self.on(Constraining)
+        return {**self.typed.kinds, typing.line.text: typing.kind} if typing else self.typed.kinds
 
     @property
     def arrived(self) -> Here | None:

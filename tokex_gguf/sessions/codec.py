@@ -16,7 +16,16 @@ from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 from tokex_gguf.engine.protocol import Capability, Loaded
-from tokex_gguf.play.screens import Input, Insert, NewPrompt
+from tokex_gguf.play.screens import (
+    Constraining,
+    Find,
+    Input,
+    Insert,
+    NewPrompt,
+    SamplerText,
+    SearchScreen,
+    TypingScreen,
+)
 from tokex_gguf.play.session import (
     Editing,
     EditState,
@@ -59,7 +68,7 @@ from tokex_gguf.sessions.columns import (
 from tokex_gguf.sessions.summary import FORMAT, NAME, TEXT, VERSION, Stamp, Summary
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import RANDOM_SEED
-from tokex_gguf.values.history import History
+from tokex_gguf.values.history import MOST_TEXTS, History
 from tokex_gguf.values.layers import DELTA, LENS_LAYERS, PLAIN, every_layer
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, model_at
@@ -75,6 +84,20 @@ _MANY = 1000
 _TOP = 2**31 - 1
 _HUGE = 1e9
 """More than any parameter of a sampler, or bias, is."""
+_EARLIER = 1 << 16
+"""Characters of earlier texts of a screen that are saved: it is done again about every second."""
+_SCREENS: dict[str, type[TypingScreen]] = {
+    "input": Input,
+    "insert": Insert,
+    "new": NewPrompt,
+    "constraint": Constraining,
+    "samplers": SamplerText,
+    "search": SearchScreen,
+    "find": Find,
+}
+"""The screens whose texts are saved, as they are called there."""
+_UNUSED = {"typed": "input", "inserted": "insert", "unopened": "new"}
+"""Fields of their own for what was typed on some of them and not used."""
 
 _T = TypeVar("_T")
 
@@ -134,12 +157,7 @@ class Encoder:
             against = session.game.versus
             before = {"before": against.before.name} if isinstance(against, AgainstModel) else {}
             shown["beside"] = {**_named_model(session.beside.settings.model), **before}
-        if session.unfinished:
-            shown["typed"] = session.unfinished
-        if session.uninserted:
-            shown["inserted"] = session.uninserted
-        if session.unopened:
-            shown["unopened"] = session.unopened
+        shown |= _typed_told(session)
         about = _summary(active, stamp, game.tokens + sum(other.tokens for other in others), len(others) + 1)
         roots = {active.known.root, *(other.known.root for other in session.other_games.values())}
         self.games = {root: encoder for root, encoder in self.games.items() if root in roots}
@@ -282,6 +300,30 @@ def _sampling_told(sampling: Sampling) -> dict[str, object]:
     }
 
 
+def _typed_told(session: Session) -> dict[str, object]:
+    """The texts that were typed, as far as there are any; of earlier ones, the newest."""
+    left, kinds = session.left, session.kinds
+    unused = {name: left[kind].unfinished for name, kind in _SCREENS.items() if kind in left}
+    earlier = {name: _newest(left[kind].texts) for name, kind in _SCREENS.items() if kind in left}
+    constraints = [unused.get("constraint", ""), *earlier.get("constraint", ())]
+    told: dict[str, object] = {field: unused.pop(name, "") for field, name in _UNUSED.items()}
+    told["left"] = {name: text for name, text in unused.items() if text}
+    told["earlier"] = {name: texts for name, texts in earlier.items() if texts}
+    told["kinds"] = [[kinds[text], text] for text in constraints if text in kinds]
+    return {name: value for name, value in told.items() if value}
+
+
+def _newest(texts: tuple[str, ...]) -> list[str]:
+    """The newest of some texts, as many as have room."""
+    room, found = _EARLIER, list[str]()
+    for text in reversed(texts):
+        room -= len(text)
+        if room < 0:
+            break
+        found.insert(0, text)
+    return found
+
+
 def _versus_told(versus: Versus, place: Callable[[Node], int]) -> list[object] | None:
     """What the active prompt is compared with, and the layer from before."""
     match versus:
@@ -409,11 +451,6 @@ def _session(document: dict[str, object], settings: Settings, encoder: Encoder) 
         game, paired = replace(game, versus=against), Pair(model.key, ByDistributions(known))
         if model.key not in (own, *other_games):  # nothing was played with it yet
             other_games[model.key] = Game(replace(settings, model=model, text="", chat=""))
-    typed = {
-        Input: _text(document, "typed"),
-        Insert: _text(document, "inserted"),
-        NewPrompt: _text(document, "unopened"),
-    }
     orders = {order.value: order for order in Order}
     return Session(
         game,
@@ -429,8 +466,30 @@ def _session(document: dict[str, object], settings: Settings, encoder: Encoder) 
         paired=paired,
         begun=True,
         other_games=other_games,
-        typed=TypedBefore(histories={kind: History(unfinished=text) for kind, text in typed.items() if text}),
+        typed=_typed(document),
     )
+
+
+def _typed(document: dict[str, object]) -> TypedBefore:
+    """The texts that were typed; older files have few of them, or none."""
+    left, earlier = (value_of({name: {}, **document}, name, dict) for name in ("left", "earlier"))
+    unused = {name: _text(left, name) for name in _SCREENS}
+    unused |= {name: _text(document, field) for field, name in _UNUSED.items()}
+    told = {kind: History(_texts(earlier, name), unused[name]) for name, kind in _SCREENS.items()}
+    histories = {kind: history for kind, history in told.items() if history != History()}
+    written = {kind.value: kind for kind in ConstraintKind}
+    rows = _rows(document.get("kinds", []), "kinds", 2)
+    kinds = {_text({"kinds": text}, "kinds"): _one_of({"kinds": kind}, "kinds", written) for kind, text in rows}
+    return TypedBefore(histories, kinds)
+
+
+def _texts(table: dict[str, object], name: str) -> tuple[str, ...]:
+    """Texts that were typed on a screen before, which may be missing."""
+    values = value_of({name: [], **table}, name, list)
+    texts = tuple(_text({name: value}, name) for value in values)
+    if len(texts) > MOST_TEXTS or len(set(texts)) != len(texts) or "" in texts:
+        raise BadArchive(f"{name}: too many texts, or one of them twice, or an empty one")
+    return texts
 
 
 def _tables(table: dict[str, object], name: str) -> list[dict[str, object]]:

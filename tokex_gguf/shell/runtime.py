@@ -297,10 +297,10 @@ class Runtime:
         self._last_position = position
 
     @staticmethod
-    def _kept_besides_moves(session: Session) -> tuple[str, str, str, str, Sampling]:
+    def _kept_besides_moves(session: Session) -> tuple[tuple[str, ...], str, Sampling]:
         editing = session.game.editing
         edited = editing.text if editing and editing.state is not EditState.OPEN else ""
-        return session.unfinished, session.unopened, session.uninserted, edited, session.game.sampling
+        return session.unused, edited, session.game.sampling
 
     def _autosave_of(self, slot: "Slot") -> "Autosave":
         if self._autosave is None:

@@ -374,7 +374,7 @@ class BuiltChain:
                     one.apply(sampler, built, number)
         return self._result(ways, run, likeliest, chosen_among)
 
-    def _apply_biases(self, biases: _Made, run: _Run, legal: TokenIds | None) -> None:
+    def _apply_biases(self, biases: _BuiltSampler, run: _Run, legal: TokenIds | None) -> None:
         """Adds the biases to all tokens in the vocabulary's order, whichever are legal.
 
         There llama.cpp finds a token at once; in another order it compares each with each bias, which takes seconds.

@@ -47,12 +47,7 @@ def put_aside(session: Session) -> Session:
     typing = session.on(TypingScreen)
     if typing is None or type(typing) not in BRINGS_BACK:
         return session
-    kind, text = type(typing), typing.line.text
-    if kind is Name and text == session.name:
-        text = ""  # unchanged
-    if isinstance(typing, Insert) and text == typing.taken:
-        text = ""  # unchanged text of the prompt
-    return _typing_ended(with_history(session, kind, history(session, kind).leave(text)))
+    return _typing_ended(replace(session, typed=replace(session.typed, histories=session.left)))
 
 
 def used_up(session: Session) -> Session:
