@@ -249,6 +249,16 @@ def test_text_that_is_typed_inside_or_comes_back_from_the_editor_is_worth_saving
         assert Runtime._kept_besides_moves(replace(session, game=game)) != before
 
 
+def test_what_is_compared_is_worth_saving() -> None:
+    two = started("hello").press(Action.COPY, Action.APPEND)
+    before = Runtime._kept_besides_moves(two.session)
+    assert Runtime._kept_besides_moves(two.press(Action.VERSUS).session) != before
+    assert Runtime._kept_besides_moves(two.press(Action.LAYER, Action.CURSOR_BACK, Action.VERSUS).session) == before
+    session = two.session
+    second = Game(replace(session.game.settings, model=GgufFile("b.gguf")))
+    assert Runtime._kept_besides_moves(second_model.beside(session, second)) != before
+
+
 class Arriving:
     """An engine that makes tokens of one text, and dies over the next."""
 

@@ -812,6 +812,15 @@ class Session:
         return self.game if self.paired.key == self.game.settings.model.key else self.other_games[self.paired.key]
 
     @property
+    def compared(self) -> tuple[Node, Node] | str:
+        """What is compared: the ends of two prompts, or with which model; empty where nothing is."""
+        match self.game.versus:
+            case AgainstPrompt(a, b):
+                return a, b
+            case _:
+                return self.paired.key if isinstance(self.paired, Pair) else ""
+
+    @property
     def current(self) -> Screen:
         """The screen in use, also where the help covers it."""
         return self.screen.over if isinstance(self.screen, Help) else self.screen

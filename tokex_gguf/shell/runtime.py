@@ -283,7 +283,7 @@ class Runtime:
                 self._autosave_of(self._slot).follow(self.session, self._moves)
 
     def _count_move(self, before: Session) -> None:
-        """Counts a move, if there was one. Typed text and samplers are saved as well, without being a move."""
+        """Counts a move, if there was one. Typed text, samplers and comparisons are saved as well, without being a move."""
         session, position = self.session, _position(self.session)
         if position is not None or session.other_games:
             self._changed = self._changed or self._kept_besides_moves(session) != self._typed_at_start
@@ -297,10 +297,10 @@ class Runtime:
         self._last_position = position
 
     @staticmethod
-    def _kept_besides_moves(session: Session) -> tuple[tuple[str, ...], str, Sampling]:
+    def _kept_besides_moves(session: Session) -> tuple[tuple[str, ...], str, Sampling, tuple[Node, Node] | str]:
         editing = session.game.editing
         edited = editing.text if editing and editing.state is not EditState.OPEN else ""
-        return session.unused, edited, session.game.sampling
+        return session.unused, edited, session.game.sampling, session.compared
 
     def _autosave_of(self, slot: "Slot") -> "Autosave":
         if self._autosave is None:
