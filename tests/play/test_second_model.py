@@ -825,6 +825,34 @@ def test_where_two_models_part_is_shown_with_both_ways() -> None:
     assert two.press(Action.APPEND).versus.parting is None
 
 
+class AtOnce(Two):
+    """Engines that tell of many tokens together, as those do that play quickly, and go on until they are ended."""
+
+    def replies(self, engine: int, request: Request) -> Iterator[Reply]:
+        if not isinstance(request, Continue):
+            yield from super().replies(engine, request)
+            return
+        told = [distribution([9], 5)] * (request.most or 100)
+        yield Continued(request.request, [request.path[-1], *[9] * (len(told) - 1)], told, PIECES, 0.0, 9)
+
+
+def test_both_go_on_by_no_more_tokens_than_is_said() -> None:
+    two = chosen(AtOnce("hello")).run().press(Action.PART)
+    parting = two.versus.parting
+    assert parting and parting.told and [len(way) for way in parting.ways] == [64, 64]
+    assert two.session.notice == "they do not part in 64 tokens"
+
+
+def test_while_it_is_looked_where_they_part_the_header_says_so() -> None:
+    two = compared()
+    two.take(Action.PART)
+    assert "working  looking where they part" in shown(two) and "ready" not in shown(two)
+    while two.versus.is_parting:
+        assert "working  looking where they part" in shown(two)
+        two.step(next(engine for engine, waiting in two.asked.items() if waiting))
+    assert "looking where" not in shown(two.run()) and "ready" in shown(two)
+
+
 def test_the_other_ways_tokens_are_known_where_their_own_engine_never_told_of_them() -> None:
     two = compared()
     two.take(Action.PART)

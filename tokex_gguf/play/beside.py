@@ -113,7 +113,7 @@ def compare_models(session: Session) -> Outcome:
     if not fully_idle(session.game):
         return session, []
     if isinstance(pair.way, ByText):
-        return (session, []) if _parting(pair) else _compare_text(session, pair.way, second)
+        return (session, []) if pair.is_parting else _compare_text(session, pair.way, second)
     if pair.fault:
         return _request_strict_of_a(session)
     if _under_way(session, pair, second):
@@ -128,16 +128,11 @@ def compare_models(session: Session) -> Outcome:
     return _compare(session, pair, part, detailed=False)
 
 
-def _parting(pair: Pair) -> bool:
-    """Whether both models are continuing greedily to see where they part."""
-    return pair.parting is not None and not pair.parting.told
-
-
 def _under_way(session: Session, pair: Pair, second: Game) -> bool:
     """Whether the file is missing or in use, or the models are looking for their parting."""
     against, exporting = session.game.newest(ForAgainst), second.newest(ForExport)
     busy = (exporting and exporting[1].awaited) or (against and against[1].going)
-    return not pair.file or bool(busy) or _parting(pair)
+    return not pair.file or bool(busy) or pair.is_parting
 
 
 def _compare(session: Session, pair: Pair, part: Positions, *, detailed: bool) -> Outcome:

@@ -172,6 +172,11 @@ class Pair:
         """The positions whose rows of B are in the file."""
         return self.way.held if isinstance(self.way, ByDistributions) else None
 
+    @property
+    def is_parting(self) -> bool:
+        """Whether both models are continuing greedily to see where they part."""
+        return self.parting is not None and not self.parting.told
+
     def holding(self, part: Positions | None) -> "Pair":
         """The pair where the file holds B's rows of this part."""
         way = replace(self.way, held=part) if isinstance(self.way, ByDistributions) else self.way

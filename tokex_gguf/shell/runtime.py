@@ -283,7 +283,7 @@ class Runtime:
                 self._autosave_of(self._slot).follow(self.session, self._moves)
 
     def _count_move(self, before: Session) -> None:
-        """Counts a move, if there was one. Typed text, samplers and comparisons are saved as well, without being a move."""
+        """Counts a move, if there was one. Typed text, samplers and comparisons are saved without being a move."""
         session, position = self.session, _position(self.session)
         if position is not None or session.other_games:
             self._changed = self._changed or self._kept_besides_moves(session) != self._typed_at_start

@@ -60,6 +60,7 @@ from tokex_gguf.ui.lens_lines import lens_texts, percent
 from tokex_gguf.ui.lists import called, logarithmic
 from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, starting_text, table_lines, table_room
 from tokex_gguf.ui.screen_table import PANES, pane
+from tokex_gguf.ui.second import awaited_of_both
 from tokex_gguf.ui.versus import status_parts, token_delta
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.ui.wrap import paragraph
@@ -539,7 +540,8 @@ def _engine_state(session: Session) -> Line:
         doing = "" if session.game.pending is None else _progress(session)
         return [("class:busy", "working"), ("class:dim", f"{doing}  reading the constraint")]
     doing = next(
-        (WORKING_ON[type(purpose)] for purpose in session.game.asked.values() if type(purpose) in WORKING_ON), ""
+        (WORKING_ON[type(purpose)] for purpose in session.game.asked.values() if type(purpose) in WORKING_ON),
+        awaited_of_both(session),
     )
     if session.game.ready and doing:
         return [("class:busy", "working"), ("class:dim", f"  {doing}")]

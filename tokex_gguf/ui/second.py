@@ -53,6 +53,12 @@ def state(session: Session) -> Line:
     return []
 
 
+def awaited_of_both(session: Session) -> str:
+    """Work of both models that the player waits for while the table is complete; empty if there is none."""
+    looking = isinstance(session.paired, Pair) and session.paired.is_parting
+    return "looking where they part" if looking else ""
+
+
 def awaited(session: Session) -> Line:
     """Says that the difference of A and B is being computed, or why it never will be."""
     if session.game.engine is not EngineStatus.READY:
