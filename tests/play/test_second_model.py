@@ -1287,6 +1287,21 @@ def test_who_reads_rows_of_a_file_that_is_replaced_is_not_waited_for() -> None:
     assert not two.session.game.refused and two.run().complete()
 
 
+def test_who_was_ended_while_rows_were_read_has_refused_nothing() -> None:
+    """Two quick keys: the second one lets B replace the rows before A has noticed the first."""
+    two = Two("hello you").press(Action.PROMPTS, Action.NEW, Typed("other text"), Action.ENTER, Go(0))
+    a = chosen(two).session.game.address
+    while not any(isinstance(request, Against) for request in two.asked[a]):
+        two.step(next(engine for engine, waiting in two.asked.items() if waiting))
+    reading = two.queues[a].next()
+    assert isinstance(reading, Against)
+    two.take(Action.APPEND).take(Go(1))
+    assert any(isinstance(request, Export) for request in two.asked[two.b.address])
+    two.take(Heard(a, Failed(reading.request, "the rows end too early")))
+    assert "rows" not in two.session.notice
+    assert two.run().press(Go(0), Action.POP).complete()
+
+
 def test_another_prompt_has_none_of_the_numbers_of_the_one_before() -> None:
     """Also where B is never to read it, as it ends within a character."""
     two = Within("hello", ELSEWHERE)

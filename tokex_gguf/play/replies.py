@@ -800,6 +800,8 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return replace(noticed, notice=f"{message.reason}; {text_entry.OPENS_AGAIN}"), []
         case ForCarried():
             return model_switch.dropped(noticed, message.reason)
+        case ForAgainst(going=False):
+            return answered(session, message.request), []  # the rows may have been replaced while it still read them
         case ForExport(part) | ForAgainst(part):
             return _refused(noticed, type(purpose), part.tip, RAW), []
         case ForCompanion(target):

@@ -432,7 +432,7 @@ def first_tokens(pair: Pair, tip: Node, other: Node) -> tuple[int, int] | None:
 
 def _continue_greedily(session: Session, tip: Node, token: int) -> Outcome:
     path, top = [*tip.path(), token], candidates_at_tip(session)  # as many candidates as the tree keeps
-    return request(session, ForParting(), lambda number: Continue(number, path, top, most=LIMIT))
+    return request(session, ForParting(), lambda number: Continue(number, path, top, most=PARTING_LIMIT))
 
 
 def continued(session: Session, message: Continued) -> Outcome:
