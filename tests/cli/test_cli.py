@@ -198,6 +198,8 @@ def test_mixed_line_ends_are_left_alone(tmp_path: Path, tiny: dict[str, Path], c
     [
         (("Once upon a time",), "a text itself is given with --prompt"),
         (("sessions",), "the command comes first: tokex-gguf sessions"),
+        (("session",), "session: cannot be read: No such file or directory; did you mean tokex-gguf sessions?"),
+        (("-p", "hi", "-t", "-2"), "expected a whole number from 0 to 1024, got '-2', or -1"),
         (("model.gguf",), "model.gguf: a model, not a text: --model takes it"),
         (("--prompt", "a", "--prompt", "b"), "argument -p/--prompt: given twice"),
         (("text.txt", "--prompt", "b"), "not allowed with argument"),
@@ -468,6 +470,19 @@ def test_the_context_can_be_left_to_grow(tiny: dict[str, Path], capsys: pytest.C
     for arguments, cells in (((), 300), (("--context", "auto"), 1024)):
         told = played(capsys, "--model", str(tiny["qwen2"]), "--prompt", "the", *arguments)
         assert told["model"]["context"] == cells
+
+
+def test_the_help_breaks_no_path_and_no_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = []
+    for columns in range(60, 130, 7):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        for arguments in (["--help"], ["completion", "--help"]):
+            assert main.main(arguments) == 0
+            texts.append(capsys.readouterr().out)
+    assert not [line for text in texts for line in text.splitlines() if line.endswith(("tokex-", "/tokex-"))]
+    assert all("tokex-gguf/config.toml" in text for text in texts[::2])
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,6 +110,14 @@ def test_a_value_that_is_taken_otherwise_is_told(model: list[str], capsys: pytes
     assert "taken" not in capsys.readouterr().err
 
 
+def test_a_bias_of_no_token_is_named_and_left_out(model: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main([*model, "--json", "-l", "999999+1", "-l", "3-inf"]) == 0
+    said = capsys.readouterr()
+    told = json.loads(said.out)
+    missing = f"no token has the number 999999, the last one is {told['model']['vocab_size'] - 1}: its bias is left out"
+    assert said.err.splitlines() == [f"tokex-gguf: {missing}"] and missing in told["notices"]
+
+
 def test_a_schema_from_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "schema").write_text('{"type": "integer"}')
     with (tmp_path / "schema").open() as file:
@@ -135,6 +143,8 @@ def test_a_schema_from_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path:
         (("--lark", "bad"), "--lark bad: not UTF-8"),
         (("--constraint-start", "3"), "--constraint-start is for a constraint"),
         (("--regex", "a", "--constraint-start", "-1"), "expected a whole number"),
+        (("--regex", ""), "argument --regex: expected a text, got an empty one"),
+        (("--choices", ""), "argument --choices: expected a text, got an empty one"),
         (("--predict", "3"), "--predict is for --draw"),
         (("-n", "0"), "expected a whole number from 1 to 10000000, got '0', or -1 for no limit"),
         (("--draw", "3"), "not allowed with argument"),
@@ -299,6 +309,35 @@ def test_the_constraint_goes_to_the_engine_from_its_start_on(
         begins = len(evaluation.path) if start is None else start
         assert evaluation.lens == Sampled(NO_CHAIN, limit, begins)
     capsys.readouterr()
+
+
+def test_a_constraint_that_begins_behind_the_prompt_says_where(
+    model: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    count = len(played(capsys, *model)["tokens"])
+    for asked in (0, count, count + 1):
+        assert main.main([*model, "--json", "--regex", "[a-z ]+", "--constraint-start", str(asked)]) == 0
+        said = capsys.readouterr()
+        told = f"the prompt has {count} tokens, and not {asked}: the constraint begins at its end"
+        assert json.loads(said.out)["notices"] == ([told] if asked > count else [])
+        assert said.err == (f"tokex-gguf: {told}\n" if asked > count else "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "standing"),
+    [
+        (("--regex", "[a-z ]+"), "the text must go on"),
+        (("--regex", "[a-z ]*"), "the text may end here"),
+        (("--regex", "[a-z ]+", "--constraint-start", "0"), "the text may end here"),
+        (("--regex", "[0-9]+", "--constraint-start", "0"), "the text breaks it at token 1"),
+    ],
+)
+def test_plain_text_says_in_words_where_the_text_stands(
+    arguments: tuple[str, ...], standing: str, model: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main([*model, "--plain", *arguments]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("next:")]
+    assert line.endswith(f", and {standing}")
 
 
 def test_an_interruption_is_one_line_and_what_was_drawn_stands(model: list[str]) -> None:

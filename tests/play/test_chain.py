@@ -458,6 +458,13 @@ def test_a_bias_that_is_read_takes_the_place_of_the_one_before() -> None:
     assert chain_of(play.press(Typed("--top-k 7 --logit-bias 4-inf"))).bias == ((4, -math.inf),)
 
 
+def test_a_bias_of_no_token_is_named_and_left_out() -> None:
+    play = opened().press(Typed("--top-k 7 --logit-bias 4-inf --logit-bias 70+1"))
+    assert chain_of(play).bias == ((4, -math.inf),)
+    missing = "no token has the number 70, the last one is 63: its bias is left out"
+    assert play.session.notice == f"read; {missing}; p leads back to the chain before"
+
+
 # --- around it
 
 

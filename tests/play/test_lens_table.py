@@ -33,6 +33,7 @@ from tokex_gguf.values.formatting import bias_text
 from tokex_gguf.values.layers import COST, REACHABLE
 from tokex_gguf.values.lens import Sampled, lens_of
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind, Sampler
+from tokex_gguf.values.tokens import label
 from tokex_gguf.values.view import NOT_CUT, Standing, Verdict, View, by_final
 
 CHAIN = Chain((Sampler.of(Kind.TOP_K, 5), Sampler.of(Kind.TEMPERATURE, 0.5)))
@@ -176,7 +177,8 @@ def test_plus_and_minus_go_through_the_steps_and_keep_the_token() -> None:
         seen.append(dict(play.session.game.sampling.chain.bias).get(token))
         assert selected(play) == token
     assert seen == [-1, -2, -4, -8, -math.inf, -math.inf]
-    assert "banned already" in play.session.notice
+    name = label(play.session.game.piece(token).data)
+    assert play.session.notice == f"“{name}” is banned already: + lifts the ban"
     assert play.session.view is not None and play.session.view.verdicts[token].cut_by == 0
     assert isinstance(play.session.lens, Sampled) and play.session.lens.stage(0) == "logit bias"
     for _ in range(6):

@@ -709,7 +709,7 @@ def test_a_session_that_is_open_is_held(tmp_path: Path) -> None:
     store.rename(tmp_path, "one", "two")
     assert files(tmp_path) == {"two.json": 1}
     store.remove(tmp_path, "two")
-    with pytest.raises(CannotChange, match="there is no session two"):
+    with pytest.raises(CannotChange, match="there is no session two: tokex-gguf sessions lists them"):
         store.remove(tmp_path, "two")
 
 

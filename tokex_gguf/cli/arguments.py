@@ -29,7 +29,10 @@ def _count(text: str, most: int = 10_000_000, least: int = 1) -> int:
 
 def _threads(text: str) -> int:
     """Threads of the engine; 0, and llama.cpp's -1: chosen by the processor."""
-    return 0 if text == "-1" else _count(text, 1024, 0)
+    try:
+        return 0 if text == "-1" else _count(text, 1024, 0)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or -1") from None
 
 
 def _cells(text: str) -> int:
@@ -60,6 +63,13 @@ def name_of(text: str) -> str:
     """The name of a file, a model or a session. An empty one, as from an unset shell variable, is refused."""
     if not text:
         raise argparse.ArgumentTypeError("expected a name, got an empty one")
+    return text
+
+
+def _some_text(text: str) -> str:
+    """What a constraint is. An empty one, as of a shell's variable that is not set, is none."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a text, got an empty one")
     return text
 
 
@@ -165,7 +175,7 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
     )
     limits = parser.add_argument_group("constraint", "What the text may be from the prompt's end on.")
     which = limits.add_mutually_exclusive_group()
-    which.add_argument("--regex", metavar="PATTERN", help="what a regular expression matches")
+    which.add_argument("--regex", metavar="PATTERN", type=_some_text, help="what a regular expression matches")
     which.add_argument(
         "-j",
         "-jf",
@@ -183,7 +193,7 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
         help="what a GBNF grammar allows, a file or the text itself; - for standard input",
     )
     which.add_argument("--lark", metavar="FILE", type=name_of, help="what a Lark grammar allows; - for standard input")
-    which.add_argument("--choices", metavar="TEXTS", help="one of these texts, with commas between")
+    which.add_argument("--choices", metavar="TEXTS", type=_some_text, help="one of these texts, with commas between")
     limits.add_argument(
         "--constraint-start",
         metavar="N",
@@ -197,7 +207,7 @@ def _add_answers(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "answers",
         "Which answers may follow, how likely each is, and how much of the probability they have. Prints them, as "
-        "text or as --json, and ends. It looks at the likeliest first, until one of the three limits is reached.",
+        "text or as --json, and exits. It looks at the likeliest first, until one of the three limits is reached.",
     )
     group.add_argument("--answers", metavar="N", type=_count, help="print the N likeliest answers, too")
     group.add_argument(
@@ -208,19 +218,19 @@ def _add_answers(parser: argparse.ArgumentParser) -> None:
         "text, in which \\n is a line break; text:line is the text 'line' (default: the configured one, sentence)",
     )
     group.add_argument(
-        "--budget", metavar="TOKENS", type=_count, help="tokens to look at (default: as configured, 1000)"
+        "--budget", metavar="TOKENS", type=_count, help="how many tokens to look at (default: as configured, 1000)"
     )
     group.add_argument(
         "--seconds",
         metavar="N",
         type=_start,
-        help="seconds that may take; 0 for no limit (default: as configured, no limit)",
+        help="how many seconds to look; 0 for no limit (default: as configured, no limit)",
     )
     group.add_argument(
         "--coverage",
         metavar="PERCENT",
         type=_part,
-        help="part of the probability that is enough (default: as configured, 90)",
+        help="how much of the probability is enough (default: as configured, 90)",
     )
 
 
@@ -240,7 +250,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         nargs="?",
         type=name_of,
-        help="read the starting prompt from a file; - for standard input, as a pipe is",
+        help="read the starting prompt from a file; - is standard input, which is read as well where it is a pipe",
     )
     source.add_argument(
         "-i", "-f", "--input", "--file", metavar="FILE", type=name_of, dest="input", help="the same as FILE"
@@ -293,12 +303,14 @@ def make_parser() -> argparse.ArgumentParser:
         "--ctx-size",
         metavar="N",
         type=_cells,
-        help="tokens that the context holds; 0 or auto, the default: it grows",
+        help="tokens that the context holds; 0 or auto, the default: it grows with the prompt",
     )
     parser.add_argument(
         "-t", "--threads", metavar="N", type=_threads, help="threads to compute with; 0 or -1: chosen by the processor"
     )
-    parser.add_argument("--kv", choices=("f16", "q8_0"), help="type of the context's cells; q8_0 takes half the memory")
+    parser.add_argument(
+        "--kv", choices=("f16", "q8_0"), help="type of the KV cache's cells; q8_0 takes half the memory"
+    )
     computing = parser.add_mutually_exclusive_group()
     computing.add_argument(
         "-ngl",
@@ -317,18 +329,18 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-cache",
         action="store_true",
-        help="read and write nothing of what is kept on disk of prompts from one start to the next",
+        help="leave the prompt cache alone, which keeps on disk what was computed, for the next start",
     )
     parser.add_argument(
         "--chat",
         action="store_true",
-        help="the input is a turn of the user's, or a JSON list of messages, for the model's own chat template",
+        help="the input is the user's turn, or a JSON list of messages, for the model's own chat template",
     )
     shape = parser.add_mutually_exclusive_group()
-    shape.add_argument("--json", action="store_true", help="print the prompt's numbers as JSON, and end")
-    shape.add_argument("--plain", action="store_true", help="print the prompt's numbers as text, and end")
+    shape.add_argument("--json", action="store_true", help="print the prompt's numbers as JSON, and exit")
+    shape.add_argument("--plain", action="store_true", help="print the prompt's numbers as text, and exit")
     shape.add_argument(
-        "--draw", metavar="N", type=_count, help="print N samples of how the text goes on, one JSON object a line"
+        "--draw", metavar="N", type=_count, help="print N samples of how the text goes on, one JSON object per line"
     )
     parser.add_argument(
         "-n",
@@ -336,13 +348,13 @@ def make_parser() -> argparse.ArgumentParser:
         "--n-predict",
         metavar="N",
         type=_predicted,
-        help=f"with --draw: tokens of a sample at the most (default {DEFAULT_PREDICT}); -1 for no limit",
+        help=f"with --draw: how many tokens a sample may have (default {DEFAULT_PREDICT}); -1 for no limit",
     )
     _add_answers(parser)
     _add_sampling(parser)
     parser.add_argument("--log", metavar="FILE", type=_path, help="write the log there")
     parser.add_argument(
-        "-V", "--version", action="version", version=f"{PROGRAM} {__version__}", help="print the version, and end"
+        "-V", "--version", action="version", version=f"{PROGRAM} {__version__}", help="print the version, and exit"
     )
     return parser
 

@@ -112,7 +112,7 @@ def _change_each(names: Sequence[str], change: Callable[[str], None]) -> int:
 def _list_sessions(folder: Path) -> None:
     entries = listing.listed(folder)
     if not entries:
-        say("no sessions yet: each game is kept by itself while it is played")
+        say("no sessions yet: what you play is saved by itself, and listed here")
         return
     from tokex_gguf.cli.session_table import session_lines  # it measures in cells, which the other commands need not
 

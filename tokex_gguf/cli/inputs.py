@@ -136,7 +136,12 @@ def _hint(name: str) -> str:
     """A hint on what a missing file's name may have meant."""
     if name in COMMANDS:
         return f"; the command comes first: tokex-gguf {name}"
-    return "; a text itself is given with --prompt" if " " in name.strip() else ""
+    if " " in name.strip():
+        return "; a text itself is given with --prompt"
+    import difflib  # not on the way to the first frame
+
+    near = difflib.get_close_matches(name, COMMANDS, 1, 0.8)
+    return f"; did you mean tokex-gguf {near[0]}?" if near else ""
 
 
 def _standard_input(waited_for: bool) -> bytes:

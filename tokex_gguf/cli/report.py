@@ -14,7 +14,7 @@ from tokex_gguf.values.layers import LENS_LAYERS
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.tokens import label, offsets, visible
 from tokex_gguf.values.tree import Node
-from tokex_gguf.values.view import NOT_CUT, Verdict, View
+from tokex_gguf.values.view import NOT_CUT, Standing, Verdict, View
 
 
 class EvaluationFailed(Exception):
@@ -312,11 +312,28 @@ def _lens_columns(session: Session, node: Node) -> str:
     return _verdict_columns(lens, verdict, "–" if cost is None else f"{cost:.2f}")
 
 
+def _standing(view: View) -> str:
+    """The standing of the text under the constraint, in words."""
+    match view.standing:
+        case Standing.FREE:
+            return "it has not begun here"
+        case Standing.OPEN:
+            return "the text must go on"
+        case Standing.COMPLETE:
+            return "the text may end here"
+        case Standing.ENDED:
+            return "the text must end here"
+        case Standing.STUCK:
+            return "nothing can follow"
+        case Standing.BROKEN:
+            return f"the text breaks it at token {view.broken + 1}"
+
+
 def _lens_summary(lens: Raw | Sampled, view: View, size: int) -> str:
     """The next token's distribution through the lens, in a line."""
     verb = "is" if view.left == 1 else "are"
     text = f"{view.left} of {size} {verb} left, with {share_text(view.mass, '')} of the mass"
     text += f"; entropy {view.entropy_bits:.3f} bits"
     if isinstance(lens, Sampled) and lens.constraint:
-        text += f"; the constraint leaves {share_text(view.legal_mass, '')}, and the text is {view.standing}"
+        text += f"; the constraint leaves {share_text(view.legal_mass, '')}, and {_standing(view)}"
     return text

@@ -128,8 +128,9 @@ from tokex_gguf.play.rules.command_line import with_under
 from tokex_gguf.play.rules.histories import history, with_history
 from tokex_gguf.play.rules.prompt import append, play_on, play_step
 from tokex_gguf.play.screens import PLAY, Commands, Name, Play, TypingScreen
-from tokex_gguf.play.session import Cost, EngineStatus, Prompt, Session
+from tokex_gguf.play.session import WHOLE_PROMPT, Cost, EngineStatus, Prompt, Session
 from tokex_gguf.system.words import shell_word
+from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.tokens import visible
 from tokex_gguf.values.tree import Node
@@ -390,12 +391,28 @@ def _loaded(session: Session, message: Loaded) -> Outcome:
             health=replace(session.game.health, progress=1.0),
         ),
     )
+    session = _with_biases_of(session, message)
     if not session.game.prompts:
         return read_prompt(session)
     session, effects = ask(model_switch.settled(session))
     session, more = model_switch.carry(session)
     session, edited_effects = text_entry.send_edited(session)
     return session, effects + more + edited_effects
+
+
+def _with_biases_of(session: Session, model: Loaded) -> Session:
+    """Without the biases that were asked for before the vocabulary was known, of tokens that it lacks."""
+    chain, missing = bias.of_vocabulary(session.game.sampling.chain, model.vocab_size)
+    if not missing:
+        return session
+    sampling = replace(session.game.sampling, chain=chain)
+    return _noted(replace(session, game=replace(session.game, sampling=sampling)), missing)
+
+
+def _noted(session: Session, line: str) -> Session:
+    """With a notice that holds as long as the prompts do, behind the one that is shown."""
+    game = replace(session.game, notices=(*session.game.notices, line)[-9:])
+    return replace(session, game=game, notice="; ".join(filter(None, [session.notice, line])))
 
 
 def _tokenized(session: Session, message: Tokenized) -> Outcome:
@@ -425,9 +442,8 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             tip = session.game.known.root.descend(path)
             nodes = list(tip.nodes()) if message.said else []
             said = message.said if message.said is None else frozenset(nodes[place] for place in message.said)
-            session = model_switch.settled(
-                replace(session, game=replace(session.game, prompts=(_started(session, tip),), said=said))
-            )
+            session = _begun(session, tip)
+            session = model_switch.settled(replace(session, game=replace(session.game, said=said)))
             session, effects = ask(session)
             session, more = model_switch.carry(session)
             session, edited_effects = text_entry.send_edited(session)
@@ -460,10 +476,15 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             assert_never(purpose)
 
 
-def _started(session: Session, tip: Node) -> Prompt:
-    """The prompt of the starting text."""
+def _begun(session: Session, tip: Node) -> Session:
+    """With the prompt of the starting text; it is told where a constraint was to begin behind its end."""
     settings = session.game.settings
-    return Prompt(tip, begins=min(tip.depth, settings.begins), name=settings.name)
+    prompt = Prompt(tip, begins=min(tip.depth, settings.begins), name=settings.name)
+    session = replace(session, game=replace(session.game, prompts=(prompt,)))
+    if session.game.sampling.constraint is None or settings.begins in (WHOLE_PROMPT, prompt.begins):
+        return session
+    has = f"the prompt has {counted(tip.depth, 'token')}, and not {settings.begins:,}"
+    return _noted(session, f"{has}: the constraint begins at its end")
 
 
 def _evaluated(session: Session, message: Evaluated) -> Outcome:

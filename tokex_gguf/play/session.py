@@ -499,7 +499,7 @@ class Game:
     """Tokens that fit, where the active prompt is too long for the context."""
     cost: Cost = Cost()
     notices: tuple[str, ...] = ()
-    """Lasting notices on the prompts' texts: where tokens spell another text."""
+    """Lasting notices on the prompts: where tokens spell another text, which biases were left out."""
 
     @property
     def prompt(self) -> Prompt:

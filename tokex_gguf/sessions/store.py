@@ -412,7 +412,7 @@ def _held(folder: Path, name: str) -> Slot:
     if not valid_name(name):
         raise CannotChange(f"not a name of a session: {name!r}")
     if not any(path.exists() for path in _paths(folder, name)):
-        raise CannotChange(f"there is no session {name}")
+        raise CannotChange(f"there is no session {name}: tokex-gguf sessions lists them")
     slot = claim(folder, name)
     if slot is None:
         raise CannotChange(f"the session {name} is open in another program")

@@ -98,11 +98,27 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """Lines that break at blanks alone: paths and commands can be copied."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return _wrapped(text, width)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(f"{indent}{line}" for line in _wrapped(text, width - len(indent)))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    import textwrap  # not on the way to the first frame
+
+    return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False, break_long_words=False)
+
+
 class CommandParser(argparse.ArgumentParser):
     """Ends with one line instead of the whole usage. Options are not abbreviated."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"allow_abbrev": False, **options})
+        super().__init__(**{"allow_abbrev": False, "formatter_class": _HelpFormatter, **options})
         self.register("action", None, Once)
 
     def error(self, message: str) -> NoReturn:

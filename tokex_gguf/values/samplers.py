@@ -588,6 +588,10 @@ class Chain:
             others[token] = amount
         return replace(self, bias=tuple(sorted(others.items())))
 
+    def within(self, size: int) -> "Chain":
+        """The chain without the biases of tokens that a vocabulary of so many has not."""
+        return replace(self, bias=tuple(one for one in self.bias if one[0] < size))
+
     def banning(self, tokens: Sequence[int]) -> "Chain":
         """The chain with some tokens banned, whatever their bias."""
         return replace(self, bias=tuple(sorted({**self.biases, **dict.fromkeys(tokens, -math.inf)}.items())))

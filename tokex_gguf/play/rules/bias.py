@@ -48,8 +48,9 @@ def step(direction: int) -> Callable[[Session], Outcome]:
         ]
         name = label(glimpse(session.game.piece(token).data))
         if not steps:
-            end = "the most that + adds" if direction > 0 else "banned already"
-            return replace(session, notice=f"{name} {bias_text(amount)}: this is {end}"), []
+            most = f"has {bias_text(amount)}, the most that + adds"
+            end = most if direction > 0 else "is banned already: + lifts the ban"
+            return replace(session, notice=f"“{name}” {end}"), []
         amount = steps[0] if direction > 0 else steps[-1]
         session = _with(session, chain.biased(token, amount))
         # Select the token explicitly: it stays selected if the order changes.
@@ -96,6 +97,20 @@ def banned(session: Session, text: str, tokens: list[int]) -> Outcome:
     return replace(
         _with(session, chain), notice=f"banned {counted(len(tokens), 'token')}: {names}{more}; :unban lifts it"
     ), []
+
+
+def of_vocabulary(chain: Chain, size: int) -> tuple[Chain, str]:
+    """A chain for a vocabulary of so many tokens, and which biases it has no token for; empty where there are none.
+
+    >>> of_vocabulary(Chain(bias=((3, 1.0), (70, -2.0))), 64)[1]
+    'no token has the number 70, the last one is 63: its bias is left out'
+    """
+    missing = [str(token) for token, _ in chain.bias if token >= size]
+    if not missing:
+        return chain, ""
+    named = ", ".join([*missing[:NAMED], *(["…"] if len(missing) > NAMED else [])])
+    numbers, biases = ("number", "its bias is") if len(missing) == 1 else ("numbers", "their biases are")
+    return chain.within(size), f"no token has the {numbers} {named}, the last one is {size - 1}: {biases} left out"
 
 
 def unban(session: Session) -> Outcome:

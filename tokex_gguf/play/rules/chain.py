@@ -6,6 +6,7 @@ from itertools import count, islice
 from typing import NamedTuple
 
 from tokex_gguf.play.messages import CopyOut, Outcome
+from tokex_gguf.play.rules.bias import of_vocabulary
 from tokex_gguf.play.rules.histories import history, put_aside, used_up, with_history
 from tokex_gguf.play.screens import PLAY, Samplers, SamplersToAdd, SamplerText, SamplerValue, Screen
 from tokex_gguf.play.session import EngineStatus, Game, Sampling, Session, selected_row, table
@@ -459,7 +460,8 @@ def _read(session: Session, text: str) -> Outcome:
     sampling = _with_chain_kept(session.game.sampling, session.game)
     session = replace(session, game=replace(session.game, sampling=sampling))
     chain = reading.chain if reading.chain.bias else replace(reading.chain, bias=sampling.chain.bias)
-    notice = "; ".join(["read", *reading.remarks, "p leads back to the chain before"])
+    chain, missing = of_vocabulary(chain, session.game.model.vocab_size) if session.game.model else (chain, "")
+    notice = "; ".join(filter(None, ["read", *reading.remarks, missing, "p leads back to the chain before"]))
     session, effects = _with_chain(session, chain, notice)
     return replace(session, screen=_or_play(session, session.screen)), effects
 
