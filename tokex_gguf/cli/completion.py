@@ -151,7 +151,7 @@ def _zsh(tables: Mapping[str, Table]) -> str:
     )
     body = "\n".join(cases)
     return f"""#compdef {PROGRAM}
-# What zsh completes for {PROGRAM}: eval "$({PROGRAM} completion zsh)", behind compinit.
+# What zsh completes for {PROGRAM}: eval "$({PROGRAM} completion zsh)", after compinit.
 
 _tokex_gguf_first() {{
     local -a commands=(

@@ -36,7 +36,7 @@ def _pull(prog: str) -> CommandParser:
 def _sessions(prog: str) -> CommandParser:
     parser = CommandParser(
         prog=prog,
-        description="List the sessions that can be gone on with, the last first; * marks one that is being played.",
+        description="List the saved sessions, the latest first; * marks one that is being played.",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     removal = actions.add_parser("rm", help="remove sessions")
@@ -51,7 +51,7 @@ def _sessions(prog: str) -> CommandParser:
 def _cache(prog: str) -> CommandParser:
     parser = CommandParser(
         prog=prog,
-        description="Tell what is kept on disk of prompts, so that nothing is computed twice, and how much of it.",
+        description="Show the prompt cache: what was computed of prompts, kept on disk for the next start.",
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     actions.add_parser("clear", help="remove all of it")
@@ -72,7 +72,7 @@ def _completion(prog: str) -> CommandParser:
         prog=prog,
         description="Print a script that lets a shell complete options, commands and files.",
         epilog=f'bash: eval "$({PROGRAM} completion bash)" in ~/.bashrc. '
-        f'zsh: eval "$({PROGRAM} completion zsh)" in ~/.zshrc, behind compinit. '
+        f'zsh: eval "$({PROGRAM} completion zsh)" in ~/.zshrc, after compinit. '
         f"fish: {PROGRAM} completion fish > ~/.config/fish/completions/{PROGRAM}.fish.",
     )
     parser.add_argument("shell", choices=SHELLS, help="the shell")
