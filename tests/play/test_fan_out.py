@@ -334,6 +334,10 @@ def test_where_no_table_comes_nothing_is_waited_for() -> None:
     assert fan(play).out.answers, "with a table it goes on"
 
 
+def drawn(play: Play) -> list[str]:
+    return ["".join(text for _, text in line) for line in ScreenRenderer().screen(play.session, 80, 24)]
+
+
 def test_groups_have_the_probability_of_their_answers() -> None:
     play = opened(coverage=0.99).answer().press(Action.GROUP)
     lines = rows(fan(play)).lines
@@ -353,6 +357,8 @@ def test_groups_have_the_probability_of_their_answers() -> None:
         "c",
         Unmatched.NOTHING,
     }
+    play.press(Action.PATTERN, Action.ERASE_LINE, *map(Typed, "x?"), Action.ENTER)
+    assert any(re.search("‹empty› +␣", line) for line in drawn(play)), "what finds nothing but the empty text"
     play.press(Action.DOWN, Action.GROUP)
     assert selected(fan(play)) == 0
 

@@ -77,6 +77,10 @@ def test_a_line_begins_with_the_text_and_says_when_and_how_much(width: int) -> N
     lines = drawn(listing(), width)
     (first,) = [line for line in lines if "Once" in line and "today" in line]
     assert first.index("Once") == 3 and "2      7 " in first and ("Fake" in first) == (width > 76)
+    (heading,) = [line for line in lines if "saved" in line and "prompts" in line]
+    assert heading.split("saved")[0].strip() == {60: "latest first", 80: "latest first"}.get(
+        width, "sessions, the latest first"
+    )
     assert any(line.startswith(" › The cat sat") for line in lines)
     assert any(line.startswith(" * tale  The dog") for line in lines)
     assert any("cannot be read: it is damaged" in line for line in lines)

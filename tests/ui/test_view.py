@@ -738,6 +738,17 @@ def test_the_footer_has_nothing_for_an_empty_chain_or_for_no_phrases() -> None:
     assert "clear scores" in below(text(play.press(Action.SCORE), 300)).keys
 
 
+def test_the_footer_has_no_value_to_type_where_the_chain_has_none() -> None:
+    play = started()
+    for amount, there in ((1.0, False), (0.0, True)):
+        game = play.session.game
+        sampling = replace(game.sampling, chain=DEFAULT.biased(3, amount))
+        play.session = replace(play.session, game=replace(game, sampling=sampling))
+        play.press(Action.SAMPLERS, Action.TOP)
+        assert ("type" in below(text(play, 300)).keys) is there
+        play.press(Action.CLOSE)
+
+
 def test_the_footer_shows_what_the_keys_do_while_looking_back() -> None:
     play = started().press(Action.CURSOR_BACK)
     line = below(text(play)).keys

@@ -129,7 +129,7 @@ def _line(session: Session, fan: Fan, row: FanLine, width: int, *, selected: boo
     named: Line = [(style, text)]
     if fan.grouped and not isinstance(row.key, bytes):
         dim = f"class:dim {style}".strip()
-        key = row.key.value if isinstance(row.key, Unmatched) else clip(visible(row.key), 20)
+        key = row.key.value if isinstance(row.key, Unmatched) else clip(visible(row.key), 20) or EMPTY
         named = [(f"class:taken {style}".strip(), pad(key, 14)), (dim, f" {text}")]
     parts: Line = [
         (style, f" {number(row.prob):>7} "),

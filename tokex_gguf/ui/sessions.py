@@ -26,7 +26,8 @@ def session_lines(session: Session, width: int, height: int) -> list[Line]:
     model = next(cells for columns, cells in MODEL_CELLS if width >= columns)
     figures = f"  {'saved':<12} {'prompts':>7} {'tokens':>6} {'visited':>7}  {pad('model', model)} "
     room = width - 3 - len(figures)
-    lines: list[Line] = [fit([("class:head", f"   {pad('sessions, the last first', room)}{figures}")], width)]
+    title = next(name for name in ("sessions, the latest first", "latest first", "") if cells_of(name) <= max(0, room))
+    lines: list[Line] = [fit([("class:head", f"   {pad(title, room)}{figures}")], width)]
     if screen.entries is None:
         lines.append([("class:dim", "   looking for sessions")])
     elif not found:

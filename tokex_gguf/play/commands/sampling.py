@@ -13,7 +13,9 @@ _no_value = conditions.either(unread, chain.no_value)
 
 
 def _offered(session: Session) -> tuple[int, str] | None:
-    return None if chain.selected(session) else (90, chain.OFFERED)
+    if not chain.selected(session):
+        return 90, chain.OFFERED
+    return (0, "") if chain.no_value(session) else None
 
 
 SAMPLERS = ScreenRow(
@@ -157,7 +159,7 @@ SAMPLERS = ScreenRow(
     (
         ("cut", "Tokens that the sampler cut from what the one before it had left, in the table that is shown."),
         ("mass", "The probability by the model of what is left."),
-        ("entropy (bits)", "How open it is what comes next, among what is left."),
+        ("entropy (bits)", "How uncertain it is what comes next, among what is left."),
         ("off", "It changes nothing: it is switched off, or its value is one that does nothing."),
         ("left out by mirostat", "llama.cpp does without it where mirostat is on."),
         ("! before a line", "llama.cpp does something wrong here: it is told below."),

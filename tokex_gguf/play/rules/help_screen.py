@@ -94,7 +94,7 @@ def run(entries: HelpOf) -> Handler:
             return replace(session, notice=NO_MATCH), []
         command = shown_now[screen.entry].command
         if command is None:
-            return replace(session, notice="this is a sign: there is nothing to do"), []
+            return replace(session, notice="this line explains a sign: it is no command"), []
         if command.handler is None:
             return replace(session, notice="press the number itself: Esc, then 2 goes to prompt 2"), []
         session = replace(session, screen=screen.over)
