@@ -24,9 +24,12 @@ from tests.stand_in_server import (
     Refusal,
     logprobs,
     ranked,
+    spelled,
     tokenize,
 )
 from tests.tape import HALVES, TEXT, TOP, Asked, Tape, answered, ask, tapes
+from tokex_gguf.engine.remote.dialects import by_text
+from tokex_gguf.engine.remote.dialects.by_text import REPLACEMENT
 from tokex_gguf.engine.remote.dialects.checks import distribution
 from tokex_gguf.engine.remote.dialects.dialect import Call, CallRefused, Dialect, Nonsense, ServerAnswer, Unsuited
 from tokex_gguf.engine.remote.dialects.probe import probe
@@ -227,6 +230,24 @@ def test_tokens_become_pieces(toy: Toy) -> None:
     toy.calls.clear()
     toy.run(dialect.pieces(range(SIZE)))
     assert not toy.calls
+
+
+@pytest.mark.parametrize("kind", ["vLLM", "SGLang"])
+def test_half_characters_are_known_where_no_text_was_taken_apart_into_them(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where they come in a table before they come in a text."""
+    monkeypatch.setattr(
+        by_text, "TAKEN_APART", [*map(chr, range(0x1000, 0x1040)), "\u0800", "\U00010000", "\U00040000"]
+    )
+    toy = Toy(kind)
+    dialect = toy.connected()
+    known = [token for token in range(5, SIZE) if REPLACEMENT in spelled([token])]
+    pieces = toy.run(dialect.pieces(known))
+    never = {bytes([byte]) for byte in (0xC0, 0xC1, *range(0xF5, 0x100))}
+    assert {PIECES[token] for token in known if pieces[token].data != PIECES[token]} == never
+    path = toy.run(dialect.tokenize("Ω\U0001f680", special=True, continues=True))
+    assert b"".join(toy.run(dialect.pieces([one]))[one].data for one in path).decode() == "Ω\U0001f680"
 
 
 def test_a_vllm_with_more_candidates_gives_its_vocabulary() -> None:

@@ -1,7 +1,8 @@
 """What vLLM and SGLang have in common: they tell texts of tokens, and no bytes.
 
 A token's text stands between two separators in the text of many tokens. Of half a character, that is a �: which bytes
-these are is found out once, from characters that the tokenizer takes apart.
+these are is found out from characters that the tokenizer takes apart, and of other ones from the characters that they
+become together with bytes that are known.
 """
 
 import re
@@ -16,7 +17,7 @@ from tokex_gguf.values.tokens import Piece
 FLOOR = -9999.0
 """Log-probability of what these servers do not tell from 0."""
 ONE_CALL = 512
-"""Tokens whose texts are asked for at once."""
+"""Tokens whose texts are asked for at once, beside what stands between them."""
 SEPARATOR = "\n|§|\n"
 """No token has all of it."""
 _CODES = (
@@ -31,6 +32,10 @@ CHARACTERS_AT_ONCE = 128
 TIDIED = [" .", " ?", " !", " ,", " 'm", " 's", " 've", " 're", " n't"]
 """Pieces that lose their space where a tokenizer tidies up texts."""
 REPLACEMENT = "\ufffd"
+_BEFORE = (b"", b"\xe1\x80", b"\xe1", b"\xf1")
+_BEHIND = (b"", b"\x80", b"\x80\x80", b"\xa0\x80", b"\x80\x80\x80", b"\x90\x80\x80")
+AROUND = [(before, behind) for before in _BEFORE for behind in _BEHIND if before or behind]
+"""Bytes before and behind the end and the beginning of a character, one pair of which makes it whole."""
 REMEMBERED = 500_000
 
 
@@ -43,6 +48,8 @@ class TextVocabulary:
         self._vocab_size = 0
         self._space_prefix = False
         self._separator: list[int] = []
+        self._mark: tuple[list[int], str] = [], SEPARATOR
+        """What stands between tokens whose texts are asked for: ids, and their text."""
         self._pieces: dict[int, Piece] = {}
         self._met: set[str] = set()
         """Characters of texts whose halves are known, as far as can be."""
@@ -78,6 +85,7 @@ class TextVocabulary:
         if behind[: len(letter)] != letter or len(behind) < len(letter) + 2:
             raise Nonsense("a text whose tokens do not begin as those of its beginning")
         self._separator = behind[len(letter) :]
+        self._mark = self._separator, SEPARATOR
         # Where a space is put before a text, that of `a` is another token than the one behind a line break.
         inner = yield from self._ids(f"a{SEPARATOR}a", first=False)
         self._space_prefix = inner[len(behind) :] != letter
@@ -103,7 +111,10 @@ class TextVocabulary:
         """What tokens are."""
         wanted = list(dict.fromkeys(checks.token(one, self._vocab_size) for one in tokens))
         texts = yield from self._texts([one for one in wanted if one not in self._pieces])
+        yield from self._complete([one for one, text in texts.items() if REPLACEMENT in text])
         for one, text in texts.items():
+            if one in self._pieces:
+                continue
             control = ends = False
             if may_be_special(text):
                 ends, control = yield from self._forced(one)
@@ -129,17 +140,28 @@ class TextVocabulary:
 
     def _texts(self, tokens: Sequence[int]) -> Steps[dict[int, str]]:
         """The text of each token."""
-        texts: dict[int, str] = {}
-        for start in range(0, len(tokens), ONE_CALL):
-            some = tokens[start : start + ONE_CALL]
-            path = [*self._separator, *(each for one in some for each in (one, *self._separator))]
-            parts = (yield from self._text(path)).split(SEPARATOR)
-            if len(parts) != len(some) + 2 or parts[0].strip() or parts[-1].strip():
+        texts = yield from self._spelled([[token] for token in tokens])
+        return dict(zip(tokens, texts, strict=True))
+
+    def _spelled(self, paths: Sequence[Sequence[int]]) -> Steps[list[str]]:
+        """The text of each of some short paths."""
+        texts: list[str] = []
+        together = ONE_CALL // max(map(len, paths), default=1)
+        for start in range(0, len(paths), together):
+            some = paths[start : start + together]
+            parts = yield from self._between_marks(some)
+            if len(parts) != len(some):
                 raise Nonsense("a text of other tokens than were asked about")
             if any(len(part) > checks.LONGEST_PIECE for part in parts):
                 raise Nonsense("a token whose bytes are none")
-            texts |= dict(zip(some, parts[1:-1], strict=True))
+            texts += parts
         return texts
+
+    def _between_marks(self, paths: Sequence[Sequence[int]]) -> Steps[list[str]]:
+        """What stands between marks in the text of some paths that are put between such; nothing where that is none."""
+        ids, text = self._mark
+        parts = (yield from self._text([*ids, *(one for path in paths for one in (*path, *ids))])).split(text)
+        return [] if parts[0].strip() or parts[-1].strip() else parts[1:-1]
 
     def _learn_halves(self, words: Sequence[str]) -> Steps[None]:
         """Finds the bytes of tokens that are half a character, from words that are taken apart into such."""
@@ -158,6 +180,19 @@ class TextVocabulary:
             for token, part in zip(group, parts, strict=False):
                 if REPLACEMENT in texts.get(token, ""):
                     self._remember(token, Piece(part))
+
+    def _complete(self, halves: Sequence[int]) -> Steps[None]:
+        """Finds the bytes of tokens that are half a character: from one that has nothing but them and known bytes."""
+        known = {piece.data[0]: token for token, piece in self._pieces.items() if len(piece.data) == 1}
+        around = [pair for pair in AROUND if known.keys() >= {*pair[0], *pair[1]}]
+        tried = [(token, before, behind) for token in halves for before, behind in around]
+        paths = [[*map(known.get, before), token, *map(known.get, behind)] for token, before, behind in tried]
+        texts = yield from self._spelled([[one for one in path if one is not None] for path in paths])
+        for (token, before, behind), text in zip(tried, texts, strict=True):
+            data = text.encode("utf-8", "replace")
+            whole = REPLACEMENT not in text and data.startswith(before) and data.endswith(behind)
+            if whole and len(data) > len(before + behind) and token not in self._pieces:
+                self._remember(token, Piece(data[len(before) : len(data) - len(behind)]))
 
     def _learn_tidied(self, letter: list[int]) -> Steps[None]:
         """Finds the pieces that lose their spaces, where that happens."""
