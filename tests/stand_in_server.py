@@ -70,6 +70,21 @@ def spelled(path: Sequence[int]) -> str:
     return b"".join(PIECES[token] for token in path).decode("utf-8", "replace")
 
 
+def spelled_bytewise(path: Sequence[int]) -> str:
+    """As vocabularies with tokens for single bytes do: a line break is one, and of several all make sense or none."""
+    text, run = "", b""
+    for data in [*[PIECES[token] for token in path], b" "]:
+        if data == b"\n" or "\ufffd" in data.decode("utf-8", "replace"):
+            run += data
+            continue
+        try:
+            text += run.decode()
+        except UnicodeDecodeError:
+            text += "\ufffd" * len(run)
+        text, run = text + data.decode(), b""
+    return text[:-1]
+
+
 @cache
 def alphabet(data: bytes) -> str:
     """A piece in the letters that byte-level tokenizers write bytes in."""
@@ -212,6 +227,8 @@ class StandIn(http.server.ThreadingHTTPServer):
         self.several: tuple[str, ...] = ()
         """The models of a llama-server that has several, of which it loads one at a time."""
         self.loaded = ""
+        self.bytewise = False
+        """Whether half characters of vLLM and SGLang are spelled as by vocabularies with tokens for single bytes."""
         self.delay = 0.0
         """Seconds that each answer of the model takes."""
         self.calls: list[tuple[str, Any]] = []
@@ -579,6 +596,10 @@ def _tokenized(server: StandIn, body: Any) -> Any:
     return {**told, "token_strs": strings if body.get("return_token_strs") else None}
 
 
+def _detokenized(server: StandIn, body: Any) -> str:
+    return (spelled_bytewise if server.bytewise else spelled)(body["tokens"])
+
+
 def _vllm_completion(server: StandIn, body: Any) -> Any:
     assert body["max_tokens"] == 1 and body["temperature"] == 0 and body["return_tokens_as_token_ids"]
     assert body["repetition_penalty"] == 1 and body["top_p"] == 1
@@ -734,7 +755,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "/v1/models": lambda server, _: _listed(server, "vllm"),
         "/version": lambda *_: {"version": "0.32.0"},
         "/tokenize": _tokenized,
-        "/detokenize": lambda _, body: {"prompt": spelled(body["tokens"])},
+        "/detokenize": lambda server, body: {"prompt": _detokenized(server, body)},
         "/v1/completions": _vllm_completion,
     },
     "SGLang": {
@@ -742,7 +763,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "/server_info": lambda *_: {"version": "0.5.23", "vocab_size": SIZE},
         "/model_info": _sglang_about,
         "/v1/tokenize": _tokenized,
-        "/v1/detokenize": lambda _, body: {"text": spelled(body["tokens"])},
+        "/v1/detokenize": lambda server, body: {"text": _detokenized(server, body)},
         "/generate": _sglang_generate,
     },
     "Ollama": {

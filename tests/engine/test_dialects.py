@@ -46,7 +46,7 @@ class Toy:
 
     def __init__(self, kind: str, **options: Any) -> None:
         usual = {"kind": kind, "failing": "", "delay": 0, "context": 4096, "slots": 4, "model": "toy", "cap": 20}
-        usual |= {"several": (), "loaded": "", "cache": Cache()}
+        usual |= {"several": (), "loaded": "", "cache": Cache(), "bytewise": False}
         self.server: Any = SimpleNamespace(**{**usual, **options})
         self.calls: list[Call] = []
         self.spoil: Callable[[Any], Any] = lambda answer: answer
@@ -248,6 +248,20 @@ def test_half_characters_are_known_where_no_text_was_taken_apart_into_them(
     assert {PIECES[token] for token in known if pieces[token].data != PIECES[token]} == never
     path = toy.run(dialect.tokenize("Ω\U0001f680", special=True, continues=True))
     assert b"".join(toy.run(dialect.pieces([one]))[one].data for one in path).decode() == "Ω\U0001f680"
+
+
+@pytest.mark.parametrize("kind", ["vLLM", "SGLang"])
+def test_a_vocabulary_that_spells_a_line_break_as_a_byte_can_be_played(kind: str) -> None:
+    """Beside half a character, it is no line break any more."""
+    toy = Toy(kind, bytewise=True)
+    dialect = toy.connected()
+    path = toy.run(dialect.tokenize(SAID, special=True, continues=False))
+    singles = [
+        token for token in range(len(SPECIAL) + 0x80, len(SPECIAL) + 0xF5) if token - len(SPECIAL) not in (0xC0, 0xC1)
+    ]
+    pieces = toy.run(dialect.pieces([*path, *singles]))
+    assert b"".join(pieces[token].data for token in path[1:]).decode() == SAID
+    assert all(pieces[token].data == PIECES[token] for token in singles)
 
 
 def test_a_vllm_with_more_candidates_gives_its_vocabulary() -> None:
