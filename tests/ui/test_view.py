@@ -30,7 +30,7 @@ from tokex_gguf.play.rules.tree import selected_end
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Cost, Palette, Sampling, Session, Starter, table
 from tokex_gguf.play.versus import Parting
-from tokex_gguf.ui import panes, second, theme
+from tokex_gguf.ui import panes, second, theme, versus
 from tokex_gguf.ui.cells import Line, cells_of, width_of
 from tokex_gguf.ui.lens_lines import percent
 from tokex_gguf.ui.panes import bar, bar_scale
@@ -38,7 +38,8 @@ from tokex_gguf.ui.screen import GREETING, ScreenRenderer, rows_of, shown
 from tokex_gguf.ui.theme import styles
 from tokex_gguf.values import layers
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
-from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.difference import Beside
+from tokex_gguf.values.distribution import Candidate, Taken
 from tokex_gguf.values.formatting import number
 from tokex_gguf.values.layers import Layer
 from tokex_gguf.values.lens import Sampled
@@ -1363,3 +1364,16 @@ def test_the_legend_without_colours_shows_its_looks() -> None:
     assert [part for _, part in shades] == ["abc"] * 4
     rules = styles("monochrome")
     assert len({rules[style.removeprefix("class:")] for style, _ in shades}) == 4
+
+
+@pytest.mark.parametrize("mark", ["", "•"])
+def test_a_rank_of_six_digits_moves_no_column_of_a_comparison(mark: str) -> None:
+    play = fake.started("ab")
+    node = play.session.game.prompt.tip
+
+    def drawn(rank: int) -> str:
+        beside = Beside(7, Taken(-3.0, rank), Taken(-2.0, 5))
+        line = versus.row(play.session, node, Candidate(rank, 7, -3.0), beside, 60, "", mark)
+        return "".join(part for _, part in line)
+
+    assert drawn(123_456)[7:50] == drawn(7)[7:50] and "123456" in drawn(123_456)

@@ -175,6 +175,16 @@ def heading(width: int) -> Line:
     return fit([("class:head", " ".join(parts))], width)
 
 
+def row_start(mark: str, rank: str) -> str:
+    """A row's mark and rank. A rank of six digits takes the blanks around it, so that no column moves.
+
+    >>> row_start("", "7"), row_start("·", "7"), row_start("", "123456"), row_start("·", "123456")
+    ('     7 ', '·    7 ', '123456 ', '·123456')
+    """
+    text = (mark or " ") + rank.rjust(RANK_CELLS - 1)
+    return (text if len(text) <= RANK_CELLS else text.lstrip(" ")).ljust(RANK_CELLS + 1)
+
+
 def _cells(width: int) -> int:
     return max(6, (width - RANK_CELLS - 2 * NUMBER_CELLS - 5) // 2)
 
@@ -187,12 +197,12 @@ def row(session: Session, node: Node, candidate: Candidate, width: int, style: s
     cells = _cells(width)
     a = of_row(node, candidate.token, None)
     line: Line = [
-        (style, (mark or " ") + ("" if a is None else rank_text(a)).rjust(RANK_CELLS - 1) + " "),
+        (style, row_start(mark, "" if a is None else rank_text(a))),
         (style, _name(session.game.piece(candidate.token).data, cells)),
         (style, " " + ("" if a is None else number(a.prob)).rjust(NUMBER_CELLS)),
     ]
-    place, second = place_of_b(session, node), session.beside
-    distribution = place.strict if place else None
+    counterpart, second = place_of_b(session, node), session.beside
+    distribution = counterpart.strict if counterpart else None
     if a is None or distribution is None or second is None or a.rank > len(distribution):
         return fit(line, width, style)
     b = distribution.candidate(a.rank - 1)

@@ -51,7 +51,7 @@ def row(
     name = label(glimpse(piece.data)) or "‹empty›"
     a = of_row(node, candidate.token, difference)
     line: Line = [
-        (style, (mark or " ") + ("" if a is None else rank_text(a)).rjust(RANK_CELLS - 1) + " "),
+        (style, second.row_start(mark, "" if a is None else rank_text(a))),
         ("class:special" if piece.control and not style else style, pad(clip(name, room), room)),
         (style, " " + ("" if a is None else number(a.prob)).rjust(NUMBER_CELLS)),
     ]

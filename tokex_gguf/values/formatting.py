@@ -107,12 +107,15 @@ def number(value: float) -> str:
 
 
 def rank_text(one: Candidate | Taken) -> str:
-    """A rank; for a lower bound, the number that it is higher than.
+    """A rank in at most six characters; for a lower bound, the number that it is higher than.
 
-    >>> rank_text(Taken(-3.0, 7)), rank_text(Taken(-9.0, 101, True))
-    ('7', '> 100')
+    >>> rank_text(Taken(-3.0, 7)), rank_text(Taken(-9.0, 101, True)), rank_text(Taken(-9.0, 152_001, True))
+    ('7', '> 100', '> 152k')
     """
-    return f"> {one.rank - 1}" if one.at_least else str(one.rank)
+    if not one.at_least:
+        return str(one.rank)
+    least = one.rank - 1
+    return f"> {least}" if least < 10_000 else f"> {least // 1000}k"
 
 
 def short_text(value: float) -> str:
