@@ -52,6 +52,14 @@ def test_a_prompt_is_found_by_its_name_and_a_text_by_its_own() -> None:
     assert "Once a woman" in shown(play).split("─")[0], "above stands what is selected"
 
 
+def test_a_list_that_is_searched_says_what_it_is_for() -> None:
+    play = models()
+    play.press(Action.CLOSE, Action.VERSUS_MODEL)
+    heading = next(line for line in shown(play).splitlines() if "compare with" in line)
+    play.press(Action.FILTER, Typed("b"))
+    assert heading in shown(play).splitlines()
+
+
 def test_letters_that_are_commands_of_the_list_remove_nothing_there() -> None:
     play = prompts().press(Action.FILTER)
     before = play.session.game.prompts

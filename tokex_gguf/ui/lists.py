@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tokex_gguf.play.commands import registry
 from tokex_gguf.play.purposes import ForScore
 from tokex_gguf.play.rules import list_search
-from tokex_gguf.play.screens import Commands, Input, PromptName, SecondModels
+from tokex_gguf.play.screens import Commands, Input, ListSearch, PromptName, SecondModels
 from tokex_gguf.play.session import Prompt, Score, Session, best, shares
 from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, longest, pad, whole
 from tokex_gguf.ui.panes import bar
@@ -337,7 +337,9 @@ def command_lines(session: Session, width: int, height: int) -> list[Line]:
 
 def model_lines(session: Session, width: int, height: int) -> list[Line]:
     """The models on this machine; the one being played is marked."""
-    title = "compare with" if session.on(SecondModels) else "models found here"
+    search = session.on(ListSearch)
+    compares = isinstance(search.over if search else session.current, SecondModels)
+    title = "compare with" if compares else "models found here"
     lines: list[Line] = [fit([("class:head", f"   {pad(title, width - 24)} {'kind':<10} size")], width)]
     if not session.models:
         lines.append([("class:dim", "   looking for models")])
