@@ -853,6 +853,14 @@ def test_while_it_is_looked_where_they_part_the_header_says_so() -> None:
     assert "looking where" not in shown(two.run()) and "ready" in shown(two)
 
 
+@pytest.mark.parametrize("size", [(60, 16), (60, 17), (60, 18), (80, 24), (100, 16)])
+def test_both_ways_are_seen_on_a_terminal_of_any_size(size: tuple[int, int]) -> None:
+    two = compared().press(Action.PART)
+    lines = ["".join(part for _, part in line) for line in ScreenRenderer().screen(two.session, *size)]
+    for way in ("A … ␣o", "B … ␣o"):
+        assert any(way in line for line in lines)
+
+
 def test_the_other_ways_tokens_are_known_where_their_own_engine_never_told_of_them() -> None:
     two = compared()
     two.take(Action.PART)

@@ -548,7 +548,7 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     if not compares and (few_rows := _no_more_rows(session, shown, len(seen), height)):
         lines.append([("class:dim", clip(f" {few_rows}", width))])
     if compares:
-        lines += [*versus.below(session, width), *second.lines_below(session, width)]
+        lines += [*versus.below(session, width), *second.lines_below(session, width, height)]
     elif below:
         lines += _below_lines(session, shown, width, height)
     elif mass and height >= TALL:
@@ -641,7 +641,7 @@ def _lines_below_rows(session: Session, shown: _TableShown, height: int) -> int:
     if shown.node is None or not shown.node.depth:
         return 0
     if _compares(session, shown):
-        return versus.LINES_BELOW + second.count_below(session)
+        return versus.LINES_BELOW + second.count_below(session, height)
     lens = lines_of_view(height) if isinstance(session.lens, Sampled) else 0
     return lens + (lines_of_draws(session, shown.node, height) if height > NO_DRAWS_LINES else 0)
 

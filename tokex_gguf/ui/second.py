@@ -18,19 +18,28 @@ RANK_CELLS, NUMBER_CELLS = 6, 7
 """Cells of the columns of a rank, and of a probability."""
 
 
-def count_below(session: Session) -> int:
-    """Lines below the table, about two models."""
-    if not isinstance(session.paired, Pair):
+WITH_FIGURES = 7
+"""Lines from which a table has room for the figures beside a row, the comparison, and both continuations."""
+
+
+def _has_figures(pair: Pair, height: int) -> bool:
+    return pair.parting is None or height >= WITH_FIGURES
+
+
+def count_below(session: Session, height: int) -> int:
+    """Lines below a table of `height` lines, about two models."""
+    pair = session.paired
+    if not isinstance(pair, Pair):
         return 0
-    return 1 + 2 * (session.paired.parting is not None)
+    return _has_figures(pair, height) + 2 * (pair.parting is not None)
 
 
-def lines_below(session: Session, width: int) -> list[Line]:
+def lines_below(session: Session, width: int, height: int) -> list[Line]:
     """How two models differ over the prompt, and how each continues from where they part."""
     pair = session.paired
     if not isinstance(pair, Pair):
         return []
-    lines = [_figures_line(pair, width)]
+    lines = [_figures_line(pair, width)] if _has_figures(pair, height) else []
     if pair.parting:
         lines += [_continuation_line(pair.parting, which, width) for which in (0, 1)]
     return [fit(line, width) for line in lines]
