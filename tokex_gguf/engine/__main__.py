@@ -8,7 +8,7 @@ from tokex_gguf.engine import confinement, pipes
 
 
 def about() -> None:
-    """Prints which llama.cpp this is, what it was built with, and the threads it would get, as one JSON object."""
+    """Prints llama.cpp's version, build and number of threads, as one JSON object."""
     import json
 
     from tokex_gguf.engine.worker import llama
@@ -18,7 +18,7 @@ def about() -> None:
 
 
 def about_worker(name: str) -> None:
-    """Prints what an RPC worker has, or what is wrong with it, as one JSON object."""
+    """Prints the memory of an RPC worker, or its fault, as one JSON object."""
     import json
 
     from tokex_gguf.engine.protocol import Failed, Reply
@@ -36,7 +36,7 @@ def about_worker(name: str) -> None:
         memories = [device.memory() for device in workers.all[0].devices]
         workers.leave()
         print(json.dumps({"memories": memories}), flush=True)
-    os._exit(0)  # a worker that does not answer would be waited for
+    os._exit(0)  # an orderly exit would wait for a worker that does not answer
 
 
 def main() -> None:
@@ -49,17 +49,17 @@ def main() -> None:
         return
     confinement.confine()
     sink = pipes.replies()
-    # ggml's threads go on waiting awake for about a third of a second after a decode. Sooner
-    # asleep, they are woken on a core that is taken, and the next decode takes twice as long.
+    # ggml's threads busy-wait for about a third of a second after a decode. If they slept sooner,
+    # they could wake up on a busy core, and the next decode would take twice as long.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000000")
-    # numpy's own threads would wait awake as well, from its import on. Nothing here is large enough for them.
+    # numpy's own threads would busy-wait as well, from its import on. No array here is large enough for them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    gc.disable()  # what is imported is no garbage, and searching it took a fifth of the time
+    gc.disable()  # imports make no garbage, and collecting took a fifth of their time
     try:
         from tokex_gguf.engine.inbox import Inbox
         from tokex_gguf.engine.worker.abort import Abort
         from tokex_gguf.engine.worker.server import Server
-    except Exception as error:  # llama-cpp-python is a native library: much can be wrong with it
+    except Exception as error:  # llama-cpp-python is a native library: many things can fail
         from tokex_gguf.engine.protocol import Failed, encode
 
         sink.write(encode(Failed(None, f"llama-cpp-python cannot be imported ({error}): install tokex-gguf anew")))

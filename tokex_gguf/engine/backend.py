@@ -1,6 +1,6 @@
-"""What an engine is to the rest of the program: requests go in, replies come out.
+"""The interface of an engine: requests go in, replies come out.
 
-The engine of this machine is `engine.client.EngineClient`, a process over llama.cpp. Tests bring their own.
+`engine.client.EngineClient` implements it with a process. Tests have their own engines.
 """
 
 from collections.abc import Callable
@@ -9,23 +9,22 @@ from typing import Protocol, TypeAlias
 from tokex_gguf.engine.protocol import EngineDied, Reply, Request
 
 Delivery: TypeAlias = Reply | EngineDied
-"""What an engine says. After EngineDied it says nothing more."""
+"""What an engine delivers; EngineDied is the last."""
 
 
 class Engine(Protocol):
-    """An engine that was connected to."""
+    """A connected engine."""
 
     @property
     def pid(self) -> int | None:
-        """Its process id on this machine; None where it has none here."""
+        """Its process id; None where it has no process on this machine."""
 
     def send(self, request: Request) -> None:
-        """Takes a request; returns at once. What is sent after the engine's end is dropped."""
+        """Queues a request; returns at once. Requests after the engine's end are dropped."""
 
     def close(self) -> None:
-        """Ends it, whatever it is doing. Nothing is delivered afterwards."""
+        """Ends the engine, even in the middle of a request. Nothing is delivered afterwards."""
 
 
 Connect: TypeAlias = Callable[[Callable[[Delivery], None]], Engine]
-"""Makes a new engine. It calls the function that it is given, from any thread, for each thing that the engine says.
-Raises OSError where there is none to be had."""
+"""Connects to a new engine, which calls the given function from any thread with each delivery. Raises OSError."""

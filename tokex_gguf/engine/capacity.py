@@ -1,15 +1,15 @@
-"""What does not fit into a context; of a text that is found out without tokenising all of it. Pure."""
+"""Whether a path or a text fits into a context, without tokenising all of a long text. Pure."""
 
 from collections.abc import Callable, Iterator
 
 TOKEN_BYTES = 16
-"""Bytes of a token, generously: most texts have three to five. Shorter texts are simply tokenised."""
+"""More bytes than an average token has: most texts have three to five. Texts below that are simply tokenised."""
 EXTRA_TOKENS = 1024
-"""Tokens above the context's that a text may have: the end of a prompt that is a little too long can be popped."""
+"""Tokens by which a text may exceed the context: the end of a prompt that is a little too long can be popped."""
 
 
 class ContextFull(Exception):
-    """A path is longer than the context can be made."""
+    """A path is longer than the largest context."""
 
     def __init__(self, needed: int, room: int) -> None:
         super().__init__(f"context full ({room}/{room}): the prompt has {needed} tokens, {room} fit")
@@ -21,7 +21,7 @@ class TooLong(Exception):
 
 
 def beginnings(text: str, limit: int) -> Iterator[str]:
-    """Parts of a long text that tell enough, each four times the one before; none of it for a short text."""
+    """Prefixes of a long text, each four times as long as the one before; none for a short text."""
     characters = TOKEN_BYTES * limit
     while characters < len(text):
         yield text[:characters]
@@ -29,9 +29,9 @@ def beginnings(text: str, limit: int) -> Iterator[str]:
 
 
 def check_text(text: str, limit: int, count: Callable[[str], int]) -> None:
-    """Raises TooLong where a text surely has more tokens than `limit`, the most that the context can hold.
+    """Raises TooLong where a text certainly has more tokens than `limit`, the largest context.
 
-    `count` gives the tokens of a text. What follows a beginning can change the last tokens of it and not the others.
+    `count` gives the number of tokens of a text. Text after a prefix can change only the prefix's last tokens.
     """
     for beginning in beginnings(text, limit):
         tokens = count(beginning)

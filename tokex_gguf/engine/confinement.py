@@ -1,6 +1,6 @@
-"""What a process of ours gives up for itself: core dumps, a life after its parent, memory and time without end.
+"""Limits that a process sets for itself: no core dumps, no life after its parent, bounds of memory and time.
 
-Where a system lacks one of these, the others hold all the same.
+Each limit holds where the system has it.
 """
 
 import os
@@ -14,15 +14,15 @@ if sys.platform != "win32":
 
 _PR_SET_PDEATHSIG = 1
 OUT_OF_MEMORY = 77
-"""Exit code of a process that `limit` has ended for its memory."""
+"""Exit code of a process that `limit` ended for its memory."""
 OUT_OF_TIME = 78
-"""Exit code of one that it has ended for its time."""
+"""Exit code of a process that `limit` ended for its time."""
 
 
 def confine() -> None:
-    """No core dumps, which would hold texts; on Linux, an end together with the thread that started this process.
+    """Disables core dumps, which would contain texts; on Linux, the process ends with the thread that started it.
 
-    Elsewhere the parent's end is seen by the pipe that ends with it: see `end_soon`.
+    Elsewhere the end of a pipe shows the parent's end: see `end_soon`.
     """
     if sys.platform != "win32":
         _lower(resource.RLIMIT_CORE, 0)
@@ -36,15 +36,15 @@ def confine() -> None:
 
 
 def end_soon(seconds: float) -> None:
-    """Ends this process after so many seconds, whatever its other threads are doing. Does not return."""
+    """Ends this process after `seconds`, whatever its other threads do. Does not return."""
     time.sleep(seconds)
     os._exit(0)
 
 
 def limit(memory: int, seconds: int) -> None:
-    """Ends this process when it takes more bytes of memory, or seconds; may raise MemoryError before that.
+    """Ends this process above `memory` bytes or `seconds`; MemoryError may be raised before that.
 
-    Where the system enforces no limit itself, a thread looks now and then. On Windows memory is not limited.
+    A thread checks the limits that the system does not enforce. On Windows memory is not limited.
     """
     if sys.platform != "win32":
         _lower(resource.RLIMIT_AS, memory)
@@ -54,8 +54,8 @@ def limit(memory: int, seconds: int) -> None:
 
 def _watch(memory: int, end: float) -> None:
     while time.monotonic() < end:
-        # macOS takes RLIMIT_AS and does not enforce it. Elsewhere this figure, too, would be wrong: Linux hands a
-        # parent's maximum on to the program that a child of it executes.
+        # macOS accepts RLIMIT_AS and does not enforce it. Elsewhere this figure would be wrong: on Linux a program
+        # inherits the maximum of the process that started it.
         if sys.platform == "darwin" and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > memory:
             os._exit(OUT_OF_MEMORY)
         time.sleep(0.05)
@@ -63,7 +63,7 @@ def _watch(memory: int, end: float) -> None:
 
 
 def _lower(which: int, value: int) -> None:
-    """Sets a limit where that is allowed and lower than the present one."""
+    """Sets a limit if that is allowed and lower than the current one."""
     if sys.platform == "win32":
         return
     try:

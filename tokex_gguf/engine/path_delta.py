@@ -1,8 +1,8 @@
-r"""Requests on their way to the engine: of each path, only where it leaves the one before; biases once.
+r"""Compact requests: each path as a difference to the one before, and biases only once.
 
 A request carries its whole path. From one key to the next nearly all of it is the same, and
-writing and reading thousands of token ids takes a millisecond. So a line's path is the number
-of tokens that the path before it has, too, and then the tokens that it has not:
+writing and reading thousands of token ids takes a millisecond. So on the wire, a path is the
+length of the common prefix with the path before, and then the other tokens:
 
 >>> sender, receiver = Sender(), Receiver()
 >>> from tokex_gguf.engine.protocol import Search
@@ -15,7 +15,7 @@ Search(request=1, path=[5, 7, 9], query='a', top=30)
 >>> receiver.decode(b'["Search",{"request":2,"path":[2,8],"query":"a","top":30}]\n')
 Search(request=2, path=[5, 7, 8], query='a', top=30)
 
-A lens may have tens of thousands of biases. Where the last lens with any had the same, `AS_BEFORE` stands for them.
+A lens may have tens of thousands of biases. If the last lens with biases had the same, `AS_BEFORE` replaces them.
 """
 
 from dataclasses import replace
@@ -38,19 +38,19 @@ from tokex_gguf.values.samplers import Bias
 from tokex_gguf.values.sequence import common_prefix
 
 AS_BEFORE = ((-1, 0.0),)
-"""No token has this number."""
+"""No token has the id -1."""
 _WITH_A_LENS = Evaluate | Continue | Apply | Roll | Force
 
 
 class Sender:
-    """Makes lines of requests."""
+    """Encodes requests."""
 
     def __init__(self) -> None:
         self._path: list[int] = []
         self._bias: Bias = ()
 
     def encode(self, request: Request) -> bytes:
-        """A request as a line of JSON, to be sent before the next one is made."""
+        """Encodes a request, which must be sent before the next one is encoded."""
         path, bias = self._path, self._bias
         if isinstance(request, WithPath):
             path = request.path
@@ -61,16 +61,16 @@ class Sender:
             if bias == self._bias:
                 request = replace(request, lens=_with_bias(request.lens, AS_BEFORE))
         line = encode(request)
-        self._path, self._bias = path, bias  # only of what is sent
+        self._path, self._bias = path, bias  # only after encode() succeeded
         return line
 
 
 class OutOfStep(ProtocolError):
-    """A path that goes on from one that was not received: the paths after it would be wrong, too."""
+    """A path that refers to one that was not received: later paths would be wrong as well."""
 
 
 class Receiver:
-    """Makes requests of the lines of one sender, all of them in their order."""
+    """Decodes the requests of one sender, all in order."""
 
     def __init__(self) -> None:
         self._path: list[int] = []
@@ -78,7 +78,7 @@ class Receiver:
         self._lens: Sampled | None = None
 
     def decode(self, line: bytes) -> WireMessage:
-        """The request of a line. Raises ProtocolError, and OutOfStep if no later path can be read either."""
+        """Decodes a request. Raises ProtocolError, and OutOfStep if later paths cannot be decoded either."""
         request = decode(line)
         if isinstance(request, WithPath):
             if not request.path or not 0 <= request.path[0] <= len(self._path):
@@ -91,7 +91,7 @@ class Receiver:
         return request
 
     def _whole(self, lens: Sampled) -> Sampled:
-        """A lens with its biases; an equal one is the same, which is hashed already. Raises OutOfStep."""
+        """The lens with its biases; the last object, if it is equal, as its hash is cached. Raises OutOfStep."""
         if lens.chain.bias == AS_BEFORE:
             if not self._bias:
                 raise OutOfStep("biases as before, where there were none")

@@ -1,4 +1,4 @@
-"""What an engine's process does with its standard streams: replies go out by one, and nothing else does."""
+"""The standard streams of an engine's process: only replies go to standard output, all else to the log."""
 
 import os
 import sys
@@ -9,12 +9,12 @@ from typing import BinaryIO
 
 
 def replies() -> BinaryIO:
-    """Where replies are written to. From now on, what anything else prints, native code too, goes to the log."""
-    sys.excepthook = lambda kind, _, trace: _tell(kind, trace)
-    threading.excepthook = lambda fault: _tell(fault.exc_type, fault.exc_traceback)
+    """The stream for replies. Afterwards, all other output, also of native code, goes to the log."""
+    sys.excepthook = lambda kind, _, trace: _log_uncaught(kind, trace)
+    threading.excepthook = lambda fault: _log_uncaught(fault.exc_type, fault.exc_traceback)
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    # A key press that interrupts the terminal's whole process group is the client's to handle.
+    # Only the client handles a key that interrupts the terminal's whole process group.
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -22,20 +22,20 @@ def replies() -> BinaryIO:
 
 
 def log_to(path: str) -> None:
-    """Appends what this process and its libraries print to a file; native code prints to descriptor 1, too."""
+    """Appends the output of this process and its libraries to a file; native code also prints to descriptor 1."""
     if not path:
         return
     try:
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     except OSError:
-        return  # no log, then
+        return  # without a log
     for descriptor in (1, 2):
         os.dup2(file, descriptor)
     os.close(file)
 
 
 def log_place(what: object, error: BaseException) -> None:
-    """Writes an error's kind and place to the log, and not its words: they may hold a prompt's text."""
+    """Logs an error's type and place, without its message, which may have a prompt's text."""
     import traceback
 
     places = "".join(traceback.format_tb(error.__traceback__))
@@ -43,15 +43,15 @@ def log_place(what: object, error: BaseException) -> None:
 
 
 def log_line(line: str) -> None:
-    """Writes a line to the log, with nothing in it that a terminal would obey."""
+    """Logs a line, without control characters."""
     from tokex_gguf.values.tokens import visible
 
-    with suppress(OSError, ValueError):  # a log that cannot be written is nothing for the player
+    with suppress(OSError, ValueError):  # a failing log does not concern the player
         print(visible(line), file=sys.stderr, flush=True)
 
 
-def _tell(kind: type[BaseException], trace: TracebackType | None) -> None:
-    """Writes what nothing has caught to the log: its kind and place, for its words may hold anything."""
+def _log_uncaught(kind: type[BaseException], trace: TracebackType | None) -> None:
+    """Logs an uncaught error's type and place, without its message, which may have any text."""
     import traceback
 
     from tokex_gguf.values.tokens import visible

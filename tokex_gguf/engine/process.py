@@ -1,4 +1,4 @@
-"""Starting the engine's process. Imports next to nothing, so that it can be the first thing that happens."""
+"""Starts the engine's process. Imports next to nothing, so that it can come first."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ _NAMES = frozenset(
         *("GPU_DEVICE_ORDINAL", "ONEAPI_DEVICE_SELECTOR"),
     )
 )
-_BEGINNINGS = (
+_PREFIXES = (
     *("LC_", "XDG_", "LD_", "DYLD_", "PYTHON", "MALLOC_", "PROCESSOR_", "COVERAGE_"),
     *("OMP_", "GOMP_", "KMP_", "GGML_", "LLAMA_", "OPENBLAS_", "MKL_", "BLIS_"),
     *("CUDA_", "NVIDIA_", "HIP_", "ROCR_", "ROCM_", "HSA_", "AMD_", "VK_", "MESA_", "MTL_", "SYCL_", "ZE_", "UR_"),
@@ -26,7 +26,7 @@ _SECRETS = ("KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL", "AUTH")
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """What an engine gets of some environment variables: what Python, llama.cpp, OpenMP and graphics processors read.
+    """The environment variables for an engine: those that Python, llama.cpp, OpenMP and graphics processors read.
 
     >>> environment({"PATH": "/bin", "HF_TOKEN": "hf_a", "OMP_NUM_THREADS": "2", "LLAMA_API_KEY": "b"})
     {'PATH': '/bin', 'OMP_NUM_THREADS': '2'}
@@ -34,41 +34,41 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in variables.items()
-        if (name.upper() in _NAMES or name.upper().startswith(_BEGINNINGS))
+        if (name.upper() in _NAMES or name.upper().startswith(_PREFIXES))
         and not any(secret in name.upper() for secret in _SECRETS)
     }
 
 
 LOCAL, REMOTE = "tokex_gguf.engine", "tokex_gguf.engine.remote"
-"""Modules of engines: over llama.cpp on this machine, and over a server."""
+"""The main modules of the engines: over llama.cpp, and over a server."""
 SERVER_KEY = "TOKEX_SERVER_KEY"
-"""The variable that holds a server's key. It goes from one environment to the other, and nowhere else."""
+"""The variable with a server's key. It is passed on only in the engine's environment."""
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 def start(module: str = LOCAL) -> EngineProcess:
-    """An engine that waits for its first request. Raises OSError.
+    """Starts an engine, which waits for its first request. Raises OSError.
 
-    It ends by itself when its standard input is closed, on Linux also with the thread that started it. It writes
-    its log where that request says.
+    It ends when its standard input is closed, on Linux also with the thread that started it. The first request names
+    its log file.
     """
     variables = environment(os.environ)
     if module == REMOTE:
         variables |= {name: os.environ[name] for name in (SERVER_KEY, *_CERTIFICATES) if name in os.environ}
     return subprocess.Popen(
-        # -P: whatever lies in the current folder is not code of ours.
+        # -P: no code from the current folder.
         [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=variables,
-        # Without the terminal: its keys signal others, and nothing can be written to it or read from it.
+        # No controlling terminal: no signals of its keys, and no access to it.
         start_new_session=sys.platform != "win32",
     )
 
 
 def about(worker: str = "") -> "subprocess.CompletedProcess[str]":
-    """What an engine says of itself, or of an RPC worker, as JSON on its standard output; see `engine/__main__.py`."""
+    """Runs an engine that prints facts about itself, or about an RPC worker, as JSON; see `engine/__main__.py`."""
     return subprocess.run(
         [sys.executable, "-P", "-m", LOCAL, *(["--worker", worker] if worker else ["--about"])],
         stdin=subprocess.DEVNULL,

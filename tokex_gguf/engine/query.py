@@ -1,13 +1,13 @@
-"""What a search for tokens looks for. Pure."""
+"""Queries of a search for tokens. Pure."""
 
 from tokex_gguf.values.tokens import meant
 
 _BLANK = " \t\r\n"
-"""What is around a query without being meant. Other spaces, as U+3000, are typed on purpose."""
+"""Blanks that are stripped from a query. Other spaces, such as U+3000, are typed on purpose."""
 
 
 def query_texts(query: str) -> list[bytes]:
-    r"""The texts of which a token that is found contains one, in lower case; none where all tokens are found.
+    r"""The texts in lower case of which a matching token contains one; empty: all tokens match.
 
     Blanks, tabs and line breaks around the query count only inside double quotes; other spaces always do.
 
@@ -23,7 +23,7 @@ def query_texts(query: str) -> list[bytes]:
 
 
 def token_id(query: str) -> int | None:
-    """The token whose id the query is; None where it is none.
+    """The query as a token id; None where it is none.
 
     >>> token_id(" 42 "), token_id("a")
     (42, None)
@@ -33,12 +33,12 @@ def token_id(query: str) -> int | None:
 
 
 def as_bytes(text: str) -> bytes:
-    """A text as UTF-8; half a surrogate pair becomes bytes that no token's text has."""
+    """A text as UTF-8; a lone surrogate becomes bytes that no token has."""
     return text.encode("utf-8", "surrogatepass")
 
 
 def _meant(query: str) -> str:
-    """A query in which white space may be typed as it is shown, and counts then.
+    """The query with the signs for white space replaced, and in quotes if there were any, so that it counts.
 
     >>> _meant('␣the'), _meant('"␣the'), _meant('the')
     ('" the"', '" the', 'the')
@@ -48,7 +48,7 @@ def _meant(query: str) -> str:
 
 
 def _wanted(query: str) -> str:
-    r"""The text to look for.
+    r"""The text of a query without its quotes.
 
     >>> _wanted(' The '), _wanted('" the"'), _wanted('"'), _wanted('\u3000')
     ('the', ' the', '"', '\u3000')

@@ -1,7 +1,7 @@
-r"""In how many ways a text can be read by a GBNF grammar: what a question to llama.cpp costs, before it is asked.
+r"""The ambiguity of a text under a GBNF grammar: the cost of a question to llama.cpp, before it is asked.
 
-llama.cpp follows each way on its own, as far as a token goes, and has no limit: here they are counted, and merged
-where they come to the same.
+llama.cpp follows each parse separately through a token, without a limit: here parses are counted, and equal states
+merged.
 
 >>> ways = Ways('root ::= "a" root "x" | "a" root "y" | ""')
 >>> len(ways.after(ways.start, "aaa")), ways.steps(ways.start, "aaa"), ways.steps(ways.start, "aaab")
@@ -21,30 +21,30 @@ from typing import NamedTuple, TypeAlias
 from tokex_gguf.engine.worker.gbnf import ONCE, Symbol, ranges_of, rules_of
 
 MOST_WAYS = 300_000
-"""Steps through one token, each about a microsecond of llama.cpp's."""
+"""The most steps through one token, each about a microsecond in llama.cpp."""
 MOST_STACKS = 10_000
-"""Different states at a time: it compares each with each."""
+"""The most different states at a time: llama.cpp compares each with each."""
 FREE_STEPS = 2_000
-"""Steps through all ways of one text that are no matter, however many tokens are asked about."""
+"""Steps through all parses of a text that are cheap for any number of tokens."""
 TRIED = 60
-"""States from which more is looked for, the most ambiguous first."""
+"""States that `are_few` explores, the most ambiguous first."""
 DEPTH = 2
-"""Changes of state that `plain` looks through."""
+"""Changes of state that `plain` follows."""
 BRANCHES = 12
-"""States that it looks into from one."""
+"""The most next states that `plain` follows from one."""
 COPIES = 1_000
-"""Copies that a repetition is written out as, as llama.cpp does; one of more is taken for one without an end."""
+"""The most copies of a repeated item, which llama.cpp writes out; a larger count is treated as unlimited."""
 
 Characters: TypeAlias = tuple[tuple[int, int], ...]
 """Ranges of code points, both ends included."""
 
 
 class TooMany(Exception):
-    """More ways than are followed."""
+    """There are too many parses."""
 
 
 class _Frame(NamedTuple):
-    """The top of a stack: an item of a sequence, and what comes when that is over. 0 is the empty stack."""
+    """The top of a parser stack: an item of a sequence, and the stack below it. 0 is the empty stack."""
 
     sequence: int
     at: int
@@ -52,7 +52,7 @@ class _Frame(NamedTuple):
 
 
 class Ways:
-    """A grammar that llama.cpp has understood, as a guard: its rules are read roughly."""
+    """The parses of a grammar that llama.cpp accepts. Rules are read roughly."""
 
     def __init__(self, text: str) -> None:
         self._sequences: list[list[str | Characters]] = []
@@ -60,7 +60,7 @@ class Ways:
         self._frames: list[_Frame | None] = [None]
         self._known: dict[_Frame, int] = {}
         self._next: dict[int, tuple[int, ...]] = {}
-        """The stacks behind a character, by the stack that it is the top of."""
+        """The stacks after a character, by the stack with that character at its top."""
         for name, alternatives in rules_of(text).items():
             self._rules[name] = [self._sequence(name, sequence) for sequence in alternatives]
         self._few: dict[frozenset[int], bool] = {}
@@ -82,7 +82,7 @@ class Ways:
             if most is None or most - least > COPIES:
                 further = name_of("")
                 self._rules[further] = [self._added([*one, further]), self._added([])]
-            else:  # each may be the last one
+            else:  # each may be the last
                 for left in map(str, range(most - least)):
                     self._rules[name_of(left)] = [self._added([*one, *filter(None, [further])]), self._added([])]
                     further = name_of(left)
@@ -117,7 +117,7 @@ class Ways:
         return self._settled([(sequence, 0, 0) for sequence in self._rules.get(rule, ())])
 
     def _settled(self, todo: list[tuple[int, int, int]]) -> tuple[int, ...]:
-        """The stacks whose tops are characters, from places that may be anything; each once, as llama.cpp has them."""
+        """Expands rules until characters are at the tops; returns the stacks, each once, in llama.cpp's order."""
         found: dict[int, None] = {}
         seen: set[tuple[int, int, int]] = set()
         while todo:
@@ -154,36 +154,36 @@ class Ways:
         return known
 
     def after(self, stacks: frozenset[int], text: str) -> frozenset[int]:
-        """The states that more text can lead to. Raises TooMany."""
+        """The states after a text. Raises TooMany."""
         return frozenset(self._layers(stacks, text)[-1])
 
     def _layers(self, stacks: frozenset[int], text: str) -> list[dict[int, float]]:
-        """The states before each character of a text and behind the last, in the order in which they are found."""
+        """The states before each character of a text and after the last, in order of discovery, with counts."""
         layers = [dict.fromkeys(sorted(stacks), 1.0)]
         for char in text:
             layers.append(self._further(layers[-1], ord(char)))
         return layers
 
     def steps(self, stacks: frozenset[int], text: str) -> float:
-        """The steps that llama.cpp makes to find out whether a text can come: it stops at the first way that goes on.
+        """The steps of llama.cpp to decide whether a text is legal: it stops at the first parse that succeeds.
 
         Raises TooMany.
         """
         layers = self._layers(stacks, text)
-        behind = dict.fromkeys(layers[-1], (True, 1.0))
+        later = dict.fromkeys(layers[-1], (True, 1.0))
         for layer, char in zip(reversed(layers[:-1]), reversed(text), strict=True):
-            here: dict[int, tuple[bool, float]] = {}
+            current: dict[int, tuple[bool, float]] = {}
             for stack in layer:
-                here[stack] = self._until_first(self._following(stack, ord(char)), behind)
-            behind = here
-        steps = self._until_first(tuple(layers[0]), behind)[1]
+                current[stack] = self._until_first(self._following(stack, ord(char)), later)
+            later = current
+        steps = self._until_first(tuple(layers[0]), later)[1]
         if steps > MOST_WAYS:
             raise TooMany
         return steps
 
     @staticmethod
     def _until_first(stacks: tuple[int, ...], known: dict[int, tuple[bool, float]]) -> tuple[bool, float]:
-        """Whether one of some states goes on, and the steps through them up to that one."""
+        """Whether one of some states succeeds, and the steps up to that one."""
         steps = 1.0
         for stack in stacks:
             goes_on, more = known[stack]
@@ -202,9 +202,9 @@ class Ways:
         return following
 
     def are_few(self, stacks: frozenset[int], longest: int) -> bool:
-        """Whether no text of up to so many characters has many ways from some states on, as far as was tried.
+        """Whether no text of up to `longest` characters has many parses from some states, as far as was tried.
 
-        The most ambiguous beginnings are gone on with first, by characters that stand for the others.
+        The most ambiguous prefixes are extended first, by one character of each range.
         """
         if stacks not in self._few:
             self._few[stacks] = self._look(stacks, longest)
@@ -235,20 +235,20 @@ class Ways:
         return True
 
     def plain(self, stacks: frozenset[int], depth: int = DEPTH) -> str:
-        """A regex of texts that are read in one way from each state, or that cannot come: inside a string, most are."""
+        """A regex of texts with one parse from each state, or with none: inside a string, most texts are such."""
         bounds = {0, 0x110000}
         for stack in stacks:
             for first, last in self._top(stack):
                 bounds |= {first, last + 1}
         groups: dict[frozenset[int], str] = {}
-        for first, behind in pairwise(sorted(bounds)):
+        for first, stop in pairwise(sorted(bounds)):
             try:
                 following = self._further(dict.fromkeys(stacks, 1.0), first)
             except TooMany:
                 continue
             if all(count == 1 for count in following.values()):
                 found = frozenset(following)
-                groups[found] = groups.get(found, "") + f"\\U{first:08x}-\\U{behind - 1:08x}"
+                groups[found] = groups.get(found, "") + f"\\U{first:08x}-\\U{stop - 1:08x}"
         stays, dies = groups.pop(stacks, ""), groups.pop(frozenset(), "")
         further = [f"[{dies}].*"] if dies else []
         if depth and len(groups) <= BRANCHES:
@@ -258,14 +258,14 @@ class Ways:
         return (f"[{stays}]*" if stays else "") + (f"(?:{'|'.join(further)})?" if further else "")
 
     def _top(self, stack: int) -> Characters:
-        """The characters that a stack goes on with; none from the empty one."""
+        """The characters at the top of a stack; none for the empty one."""
         frame = self._frames[stack]
         item: str | Characters = () if frame is None else self._sequences[frame.sequence][frame.at]
         assert not isinstance(item, str)
         return item
 
     def _codes(self, stacks: dict[int, float]) -> set[int]:
-        """Characters that stand for all that may come: the first one of each range, as most ranges overlap there."""
+        """Representatives of all next characters: the first of each range, where most ranges overlap."""
         codes: set[int] = set()
         for stack in stacks:
             codes |= {first for first, _ in self._top(stack) if not 0xD800 <= first <= 0xDFFF}
@@ -273,7 +273,7 @@ class Ways:
 
 
 def _characters(written: str) -> Characters:
-    """The characters of a set as it is written."""
+    """Parses a set of characters."""
     if written == ".":
         return ((0, 0x10FFFF),)
     negated = written.startswith("[^")

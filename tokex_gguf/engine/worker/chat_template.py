@@ -1,7 +1,7 @@
-"""A chat as the text that a model was trained on, by the template in its own file.
+"""Renders a chat by the chat template in the model's file.
 
-What templates may use is what Hugging Face's transformers give them, so that the text is the same;
-`tests/engine/test_templates.py` holds that.
+Templates get the same environment as in Hugging Face's transformers, so that the text is the same;
+`tests/engine/test_templates.py` checks that.
 """
 
 import json
@@ -13,24 +13,24 @@ from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 MOST_CHARACTERS = 4 * 2**20
-"""Characters of a rendered chat, at the most."""
+"""The most characters of a rendered chat."""
 PREFIXES = 16
-"""Turns of the assistant's that are found by rendering what comes before them."""
+"""The most assistant's turns that are located by rendering the messages before them."""
 _REASONING = ("reasoning_content", "thinking", "reasoning")
-"""What a message's reasoning is called, here and there."""
+"""Keys for a message's reasoning."""
 _OPEN, _CLOSE = "\ue0d1\ue0d2{}\ue0d3", "\ue0d4\ue0d5{}\ue0d6"
-"""Marks around an assistant's words, of characters that nobody uses."""
+"""Marks around an assistant's words, of private-use characters."""
 
 Messages = Sequence[Mapping[str, Any]]
 TextSpan = tuple[int, int]
 
 
 class _Refusal(Exception):
-    """The template itself has refused the messages."""
+    """The template itself refused the messages."""
 
 
 class TemplateFailed(Exception):
-    """There is no template, or it refuses these messages; says why in one line."""
+    """There is no template, or it fails. The message says why in one line."""
 
 
 class Rendered(NamedTuple):
@@ -38,17 +38,17 @@ class Rendered(NamedTuple):
 
     text: str
     turns: list[TextSpan] | None
-    """Where the assistant's turns begin and end in it, in characters, in order; None where that is not known."""
+    """The start and end of each assistant's turn, in characters; None where they are not known."""
 
 
 def render(template: str, conversation: Mapping[str, Any], special: Mapping[str, str]) -> Rendered:
-    """The text of a chat, usually up to where the model's answer begins. Raises TemplateFailed.
+    """The text of a chat, usually up to the start of the model's answer. Raises TemplateFailed.
 
     `conversation` has `messages`, and may have `tools`, `documents`, `add_generation_prompt` and
     `chat_template_kwargs`; `special` has the texts of the special tokens that the model names, as `bos_token`.
 
-    The template is code of a stranger's: it runs in a sandbox that reaches nothing but
-    what is given to it here; `confined_chat` runs this in a process with limits.
+    The template is code from a stranger: it runs in a sandbox that reaches only the values
+    given here; `confined_chat` runs it in a process with limits.
     """
     if not template:
         raise TemplateFailed("this model has no chat template: leave --chat out, or take an instruct model")
@@ -61,11 +61,11 @@ def render(template: str, conversation: Mapping[str, Any], special: Mapping[str,
         if any(isinstance(message.get("content"), list) for message in messages):
             raise TemplateFailed(f"{error}; a content that is a text and no list of parts may do") from None
         raise
-    said = sum(message.get("role") in _ASSISTANT for message in messages)
-    if not said or (spans and all(text[start:end] for start, end in spans)):
+    turns = sum(message.get("role") in _ASSISTANT for message in messages)
+    if not turns or (spans and all(text[start:end] for start, end in spans)):
         return Rendered(text, spans)
-    found = _turns(compiled, messages, text, prompt=prompt)
-    return Rendered(text, found if len(found) == said else None)
+    located = _turns(compiled, messages, text, prompt=prompt)
+    return Rendered(text, located if len(located) == turns else None)
 
 
 _ASSISTANT = ("assistant", "model")
@@ -73,7 +73,7 @@ _ASSISTANT = ("assistant", "model")
 
 
 class _Template:
-    """A compiled template, and what it is given beside the messages."""
+    """A compiled template and its values besides the messages."""
 
     def __init__(self, source: str, conversation: Mapping[str, Any], special: Mapping[str, str]) -> None:
         self._spans: list[TextSpan] = []
@@ -90,7 +90,7 @@ class _Template:
             raise _failed(error) from None
 
     def text(self, messages: Messages, *, prompt: bool) -> tuple[str, list[TextSpan]]:
-        """The text, and what the template itself marks as generated. Raises TemplateFailed."""
+        """The text, and the spans that the template itself marks as generated. Raises TemplateFailed."""
         self._spans, self._parts = [], []
         self._template.environment.extend(span=self._span)
         length = 0
@@ -105,7 +105,7 @@ class _Template:
                     )
         except TemplateFailed:
             raise
-        except Exception as error:  # whatever a stranger's code may raise
+        except Exception as error:  # a template may raise anything
             raise _failed(error) from None
         return "".join(self._parts), self._spans
 
@@ -127,31 +127,31 @@ def _failed(error: Exception) -> TemplateFailed:
 
 @lru_cache(maxsize=1)
 def _compiled(source: str) -> Any:
-    """A template of jinja2's, which takes longer to make than to use."""
+    """A compiled template; compiling takes longer than rendering."""
     return _environment().from_string(source)
 
 
 def _environment() -> Any:
-    """What templates are written for: the sandbox that transformers run them in."""
+    """The sandbox for templates, as in transformers."""
     import jinja2
     from jinja2.ext import Extension
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
-        """`{% generation %}` … `{% endgeneration %}`: what the assistant has written."""
+        """`{% generation %}` … `{% endgeneration %}`: the assistant's text."""
 
         tags = {"generation"}  # noqa: RUF012  as jinja2 has it
 
         def parse(self, parser: Any) -> Any:
             line = next(parser.stream).lineno
             body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return jinja2.nodes.CallBlock(self.call_method("_told"), [], [], body).set_lineno(line)
+            return jinja2.nodes.CallBlock(self.call_method("_generated"), [], [], body).set_lineno(line)
 
-        def _told(self, caller: Any) -> Any:
+        def _generated(self, caller: Any) -> Any:
             return self.environment.span(caller())  # type: ignore[attr-defined]
 
     class Namespace(jinja2.utils.Namespace):
-        """One that takes no names of Python's own."""
+        """A namespace without private names."""
 
         def __init__(*args: Any, **names: Any) -> None:
             self, *rest = args
@@ -179,7 +179,7 @@ def _environment() -> Any:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"]
     )
-    # Not jinja2's own, which is for HTML and sorts keys.
+    # jinja2's own escapes for HTML and sorts keys.
     environment.filters["tojson"] = tojson
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
@@ -188,37 +188,37 @@ def _environment() -> Any:
 
 
 def _with_reasoning(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A message with its reasoning under the names that templates read."""
+    """A message with its reasoning under the keys that templates read."""
     reasoning = next((message[key] for key in _REASONING if message.get(key) is not None), None)
     if reasoning is None:
         return dict(message)
     return {"thinking": reasoning, **message, "reasoning_content": reasoning}
 
 
-# --- which part of the text the assistant has written
+# --- the assistant's turns in the text
 
 
 def _turns(template: _Template, messages: Messages, text: str, *, prompt: bool) -> list[TextSpan]:
-    """The assistant's turns, as far as they can be found; in order."""
+    """The assistant's turns that can be located, in order."""
     marked = _marked(template, messages, text, prompt=prompt)
-    found: list[TextSpan] = []
-    said = 0
+    spans: list[TextSpan] = []
+    turns = 0
     for index, message in enumerate(messages):
         if message.get("role") not in _ASSISTANT:
             continue
         span = None
-        if (message.get("tool_calls") or index not in marked) and said < PREFIXES:
-            span = _between(template, messages, index, text)
+        if (message.get("tool_calls") or index not in marked) and turns < PREFIXES:
+            span = _added_by(template, messages, index, text)
         if span is None and not message.get("tool_calls"):
             span = marked.get(index)
-        said += 1
+        turns += 1
         if span and span[0] < span[1]:
-            found.append(span)
-    return found
+            spans.append(span)
+    return spans
 
 
-def _between(template: _Template, messages: Messages, index: int, text: str) -> TextSpan | None:
-    """What a message adds to the text before it, where the text with fewer messages is the beginning of the whole."""
+def _added_by(template: _Template, messages: Messages, index: int, text: str) -> TextSpan | None:
+    """The span that a message adds; None unless the text of fewer messages is a prefix of the whole text."""
     with suppress(TemplateFailed):
         before, _ = template.text(messages[:index], prompt=True)
         after, _ = template.text(messages[: index + 1], prompt=False)
@@ -228,7 +228,7 @@ def _between(template: _Template, messages: Messages, index: int, text: str) -> 
 
 
 def _marked(template: _Template, messages: Messages, text: str, *, prompt: bool) -> dict[int, TextSpan]:
-    """Where the assistant's words are, by marks around them, from a message's index."""
+    """The spans of the assistant's words by message index, located by marks around them."""
     changed = [
         {**message, "content": _with_marks(message["content"], index)}
         if message.get("role") in _ASSISTANT and isinstance(message.get("content"), str)
@@ -249,7 +249,7 @@ def _marked(template: _Template, messages: Messages, text: str, *, prompt: bool)
             plain.append(piece)
             at += len(piece)
     if "".join(plain) != text:
-        return {}  # the template looks at what is written: with marks it says something else
+        return {}  # the template inspects the content, and the marks change its text
     spans: dict[int, TextSpan] = {}
     for index in range(len(messages)):
         match marks.get(_OPEN.format(index)), marks.get(_CLOSE.format(index)):
@@ -259,15 +259,15 @@ def _marked(template: _Template, messages: Messages, text: str, *, prompt: bool)
 
 
 def _with_marks(content: str, index: int) -> str:
-    """An assistant's words between two marks: without white space around them, which templates cut off."""
+    """Puts marks around an assistant's words, inside the white space at their ends, which templates strip."""
     words = content.strip()
     start = content.index(words)
-    answer = words.rpartition("</think>")[2].lstrip()  # templates drop the thoughts before it
+    answer = words.rpartition("</think>")[2].lstrip()  # templates drop the reasoning before it
     at = start + len(words) - len(answer)
     end = start + len(words)
     return f"{content[:at]}{_OPEN.format(index)}{content[at:end]}{_CLOSE.format(index)}{content[end:]}"
 
 
 def _split(text: str) -> list[str]:
-    """A text in pieces, of which each mark is one."""
+    """Splits a text into marks and other pieces."""
     return re.split("([\ue0d1\ue0d4][\ue0d2\ue0d5]\\d+[\ue0d3\ue0d6])", text)

@@ -1,8 +1,8 @@
-"""Chat templates, run in a process of their own that has little memory and time.
+"""Runs chat templates in a separate process with limits of memory and time.
 
-A template is code of a stranger's. jinja2's sandbox keeps it from everything but what it is given; this keeps it
-from taking the machine's memory, or for ever. `python -m tokex_gguf.engine.worker.confined_chat` is that process: one
-JSON array of `chat.render`'s arguments on standard input, one of its results or reasons on standard output.
+A template is code from a stranger. jinja2's sandbox restricts what it can reach; this restricts memory and time.
+`python -m tokex_gguf.engine.worker.confined_chat` is the process: it reads one JSON array with the arguments of
+`chat_template.render` from standard input, and writes one with its result or error to standard output.
 """
 
 import json
@@ -17,17 +17,17 @@ from tokex_gguf.engine.worker.chat_template import Rendered, TemplateFailed, ren
 MEMORY = 2**30
 """Bytes of the process's address space; Python and jinja2 take a tenth of it."""
 SECONDS = 10
-"""From its start to the text."""
-_LONGEST = 2**26
-"""Bytes that are read of what it says."""
+"""From the process's start to its result."""
+_MOST_OUTPUT = 2**26
+"""The most bytes of its output that are read."""
 
 
 def render_confined(template: str, conversation: Mapping[str, Any], special: Mapping[str, str]) -> Rendered:
-    """`chat.render` within MEMORY and SECONDS. Raises TemplateFailed."""
+    """`chat_template.render` within MEMORY and SECONDS. Raises TemplateFailed."""
     import subprocess  # not at the start of an engine, nor of this module's own process
 
     if not template:
-        return render(template, conversation, special)  # which says so
+        return render(template, conversation, special)  # raises the error
     try:
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "tokex_gguf.engine.worker.confined_chat"],
@@ -37,7 +37,7 @@ def render_confined(template: str, conversation: Mapping[str, Any], special: Map
         )
     except OSError as error:
         raise TemplateFailed(f"no process for the model's chat template: {error.strerror or error}") from None
-    timer = threading.Timer(SECONDS, child.kill)  # it may be too busy to end by itself
+    timer = threading.Timer(SECONDS, child.kill)  # the process may be too busy to end itself
     timer.start()
     try:
         with child:
@@ -46,18 +46,18 @@ def render_confined(template: str, conversation: Mapping[str, Any], special: Map
                 child.stdin.write(json.dumps([template, conversation, special]).encode())
                 child.stdin.close()
             except OSError:
-                pass  # it ended before it had read all; its exit code says why
-            said = child.stdout.read(_LONGEST)
+                pass  # it ended before it read everything; its exit code says why
+            output = child.stdout.read(_MOST_OUTPUT)
             child.stdout.close()
     finally:
         in_time = timer.is_alive()
         timer.cancel()
-    return _result(said, child.returncode, in_time)
+    return _result(output, child.returncode, in_time)
 
 
-def _result(said: bytes, code: int, in_time: bool) -> Rendered:
+def _result(output: bytes, code: int, in_time: bool) -> Rendered:
     try:
-        kind, *values = json.loads(said)
+        kind, *values = json.loads(output)
     except ValueError:
         if not in_time or code in (confinement.OUT_OF_TIME, -24):  # SIGXCPU
             raise TemplateFailed(f"the model's chat template takes longer than {SECONDS} s") from None
@@ -77,13 +77,13 @@ def main() -> None:
     template, conversation, special = json.load(sys.stdin.buffer)
     try:
         text, turns = render(template, conversation, special)
-        said: list[Any] = ["rendered", text, turns]
+        output: list[Any] = ["rendered", text, turns]
     except TemplateFailed as error:
         starved = isinstance(error.__context__, MemoryError)
-        said = ["failed", "the model's chat template takes too much memory" if starved else str(error)]
+        output = ["failed", "the model's chat template takes too much memory" if starved else str(error)]
     except MemoryError:
-        said = ["failed", "the model's chat template takes too much memory"]
-    sys.stdout.buffer.write(json.dumps(said).encode())
+        output = ["failed", "the model's chat template takes too much memory"]
+    sys.stdout.buffer.write(json.dumps(output).encode())
 
 
 if __name__ == "__main__":

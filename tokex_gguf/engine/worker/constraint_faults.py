@@ -1,6 +1,7 @@
-r"""What llguidance and llama.cpp's grammar say of a constraint that they refuse, as a plain line with its place. Pure.
+r"""Error messages of llguidance and llama.cpp's grammar as plain lines, with the place in the constraint. Pure.
 
->>> told(Constraint(ConstraintKind.REGEX, "a(b"), "at 1(8): regex parse error:\n    a(b\n     ^\nerror: unclosed group")
+>>> regex = Constraint(ConstraintKind.REGEX, "a(b")
+>>> explain(regex, "at 1(8): regex parse error:\n    a(b\n     ^\nerror: unclosed group")
 ('unclosed group', 1)
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 
 NOTHING = "nothing fits it"
-"""A constraint that allows no text at all."""
+"""The message for a constraint that allows no text."""
 TOO_COMPLEX = "too complex"
 
 _SAYINGS: tuple[tuple[str, str], ...] = (
@@ -89,46 +90,46 @@ _SAYINGS: tuple[tuple[str, str], ...] = (
     (r"Current row has (\d+) items; max is (\d+).*", rf"{TOO_COMPLEX}: \1 possibilities at once, \2 are the most"),
     (r".*(?:fuel|[Tt]oo many|too big|[Tt]oo[Cc]omplex|too large|limit|maximum|max_).*", TOO_COMPLEX),
 )
-"""What a library says, as a pattern that all of it matches, and what the player is told: the first one counts."""
+"""Patterns for a whole message of a library, and what the player reads instead; the first match counts."""
 
-_BEFORE = re.compile(
+_PREFIX = re.compile(
     r"(?:at )?\d+\(\d+\): |failed to compile JSON schema: |failed to parse \"?%\w+\"?(?: declaration)?: "
     r"|Parser Error: |lexer error: (?=.)|error parsing string: |error parsing signed integer: "
     r"|invalid regex \".*\" \(in regex\): |(?:compile|parse) error: "
 )
-_BEHIND = re.compile(
+_SUFFIX = re.compile(
     r" \(at .*\)$| at line \d+ column \d+$| in regex /.*|; try .*|; consider .*|; following special .*"
 )
 _NAMES = {"'TOKEN_NAME'": "a terminal's name", "'rule_name'": "a rule's name", "/regexp.../": "a regex", "`": "'"}
-"""What llguidance calls the parts of its language."""
+"""The names of llguidance for the parts of its language."""
 _INTERNAL = re.compile(
     r"panic|::|\b[a-z]+_[a-z_]+\b|\b[A-Z][a-z]+[A-Z]\w*\b|\.rs\b|assert|unwrap|[{}<>\[\]]\w*::|\bSome\(|\bNone\b"
 )
-"""Words of a program about itself, which tell a player nothing."""
+"""Words about a program's internals, which do not help a player."""
 
 
-def plain(said: str) -> str:
-    """What a library says, without what it says of itself."""
-    line = said.strip().partition("\n")[0]
-    while found := _BEFORE.match(line):
-        line = line[found.end() :]
-    line = _BEHIND.sub("", line)
+def plain(message: str) -> str:
+    """A library's message without its internals."""
+    line = message.strip().partition("\n")[0]
+    while match := _PREFIX.match(line):
+        line = line[match.end() :]
+    line = _SUFFIX.sub("", line)
     for name, meant in _NAMES.items():
         line = line.replace(name, meant)
     for pattern, meaning in _SAYINGS:
-        if found := re.fullmatch(pattern, line, re.DOTALL):
-            return found.expand(meaning)
+        if match := re.fullmatch(pattern, line, re.DOTALL):
+            return match.expand(meaning)
     unquoted = re.sub(r"\"[^\"]*\"|'[^']*'", "", line)
     return f"{TOO_COMPLEX} for the library that follows it" if not line or _INTERNAL.search(unquoted) else line
 
 
-def told(constraint: Constraint, said: str, escaped: Callable[[str], str] = str) -> tuple[str, int | None]:
-    """What llguidance says about a constraint, and its place in the constraint's own text where it tells that.
+def explain(constraint: Constraint, message: str, escaped: Callable[[str], str] = str) -> tuple[str, int | None]:
+    """The message of llguidance as a plain line, and the place in the constraint's text, if it is known.
 
-    `escaped`: a regex as it stands in the grammar that llguidance was given.
+    `escaped`: the form of a regex in the grammar for llguidance.
     """
-    text, first = constraint.text, said.partition("\n")[0]
-    regex = re.search(r"regex parse error:\n(.*)\nerror: ([^\n]+)", said, re.DOTALL)
+    text, first = constraint.text, message.partition("\n")[0]
+    regex = re.search(r"regex parse error:\n(.*)\nerror: ([^\n]+)", message, re.DOTALL)
     if regex:
         shown, error = regex[1].split("\n"), regex[2]
         column = next((len(line) - len(line.lstrip(" ")) - 4 for line in shown if re.fullmatch(r" *\^[\^ ]*", line)), 0)
@@ -140,11 +141,11 @@ def told(constraint: Constraint, said: str, escaped: Callable[[str], str] = str)
         return error, at
     match constraint.kind:
         case ConstraintKind.LARK:
-            return plain(said), _in_lark(text, first)
+            return plain(message), _in_lark(text, first)
         case ConstraintKind.JSON_SCHEMA:
-            return plain(said), _in_schema(text, first)
+            return plain(message), _in_schema(text, first)
         case _:
-            return plain(said), None
+            return plain(message), None
 
 
 def _in_regex(text: str, column: int, escaped: Callable[[str], str]) -> int:
@@ -152,29 +153,29 @@ def _in_regex(text: str, column: int, escaped: Callable[[str], str]) -> int:
     at = 0
     while at < len(text) and len(escaped(text[: at + 1])) <= column:
         at += 1
-    # The first character of `\d` alone is no regex, and shorter than it stands there.
+    # A lone backslash of `\d` is no regex, and its escaped form is shorter than within `\d`.
     return at - 1 if at and (len(text[:at]) - len(text[:at].rstrip("\\"))) % 2 else at
 
 
 def _in_lark(text: str, first: str) -> int | None:
-    found = re.match(r"(?:at )?(\d+)\((\d+)\): ", first)
-    if not found:
+    match = re.match(r"(?:at )?(\d+)\((\d+)\): ", first)
+    if not match:
         return None
     lines = text.split("\n")
-    line, column = int(found[1]), int(found[2])
-    if line > len(lines):  # it was read to its end, and beyond
+    line, column = int(match[1]), int(match[2])
+    if line > len(lines):  # the error is after the end
         return len(text)
     return min(len(text), sum(len(each) + 1 for each in lines[: line - 1]) + column - 1)
 
 
 def _in_schema(text: str, first: str) -> int | None:
-    if found := re.search(r" at line (\d+) column (\d+)$", first):
+    if match := re.search(r" at line (\d+) column (\d+)$", first):
         lines = text.split("\n")
-        line, column = int(found[1]), int(found[2])
+        line, column = int(match[1]), int(match[2])
         return min(len(text), sum(len(each) + 1 for each in lines[: line - 1]) + max(0, column - 2))
     if "JsonCompileOptions" in first:
         return _named(text, "x-guidance")
-    # Its other errors have no place: what they name is looked for.
+    # Other errors have no place: the names in them are searched.
     names = re.findall(
         r"\"([^\"]+)\"|'([^']+)'|: (\w+)$|\b(anyOf|allOf|oneOf|enum|properties|items|prefixItems)\b|"
         r"\b((?:exclusive)?M(?:in|ax)imum|m(?:in|ax)(?:imum|Length|Items|Properties)|multipleOf)\b",
@@ -187,7 +188,7 @@ def _in_schema(text: str, first: str) -> int | None:
 
 
 def _named(text: str, name: str) -> int | None:
-    """Where a name stands in a schema; of a pointer, its last part."""
+    """The place of a name in a schema; for a pointer, of its last part."""
     for written in (json.dumps(name), json.dumps(name, ensure_ascii=False), f'"{name.rpartition("/")[2]}"'):
         if (at := text.find(written)) >= 0:
             return at

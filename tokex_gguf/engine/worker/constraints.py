@@ -1,7 +1,7 @@
-"""Which tokens a constraint leaves, after any path of tokens. The only importer of llguidance.
+"""The legal tokens of a constraint after any path. The only importer of llguidance.
 
-A GBNF grammar is llama.cpp's own matter: it is what its grammar sampler does. All else is llguidance's.
-Both are asked for nothing that would end or hang the process (docs/decisions/0021-two-engines-for-constraints.md).
+GBNF grammars go to llama.cpp's grammar sampler, all other constraints to llguidance. Neither gets input that would end
+or hang the process (docs/decisions/0021-two-engines-for-constraints.md).
 """
 
 import json
@@ -32,85 +32,85 @@ if TYPE_CHECKING:
 Mask: TypeAlias = NDArray[np.bool_]
 
 MOST_CHARACTERS = 60_000
-"""Characters of a constraint's text: a schema of that length takes a second or two to build."""
+"""The most characters of a constraint: a schema of that length takes a second or two to compile."""
 GUIDANCE = "x-guidance"
-"""Where a JSON schema tells llguidance how it is to be understood."""
+"""The key of a JSON schema with llguidance's own options."""
 WHITE_SPACE = {"whitespace_pattern": r"( |\n{1,2}[ \t]{0,20})"}
-"""What may stand between the parts of a JSON text: the rule `space` of llama.cpp's own conversion of schemas."""
+"""The white space between the parts of a JSON text: the rule `space` of llama.cpp's own conversion of schemas."""
 LONGEST_REASON = 160
-"""Characters of a library's own words that are told."""
+"""Characters of a library's own message that are shown."""
 MOST_CONSTRAINTS = 4
-"""Constraints that are kept ready."""
+"""The most compiled constraints."""
 MOST_KEPT = 256
-"""Places of a constraint whose state is kept."""
+"""The most states of a constraint that are kept."""
 MOST_TOKENS_KEPT = 400_000
-"""Tokens of the paths to those places together."""
+"""The most tokens of the paths to these states together."""
 MOST_MATCHED = 16
-"""Regexes whose tokens are kept."""
+"""The most regexes whose matching tokens are kept."""
 MOST_FORCED = 200
-"""Tokens that `forced` gives at the most."""
+"""The most tokens that `forced` gives."""
 MOST_FORCED_BYTES = 800
-"""Bytes that it looks ahead: a mask each."""
+"""The most bytes that `forced` looks ahead, with a mask for each."""
 
 
 SLOWEST = 1.0
-"""Seconds of the processor that the tokens after an ambiguous text may take."""
+"""The most seconds of processor time for the mask after an ambiguous text."""
 TOO_AMBIGUOUS = f"{ConstraintKind.GRAMMAR}: too ambiguous here: its possibilities grow with each letter"
 
 
 class BadConstraint(Exception):
-    """A constraint's text is none, or is too much; says what and where in one line."""
+    """A constraint is invalid or too large. The message says why and where in one line."""
 
 
 @record
 class Legal:
-    """The constraint can be fulfilled from here."""
+    """The text fits the constraint so far."""
 
     mask: Mask
-    """Which tokens may come next, shape (V,); not to be changed."""
+    """The tokens that may come next, shape (V,); do not change it."""
     complete: bool
-    """Whether it can end here: those that end a text are legal then, and only then."""
+    """Whether the text may end here. Only then, tokens that end a text are legal."""
     must_end: bool
-    """Whether nothing else is legal."""
+    """Whether no other token is legal."""
 
 
 @record
 class Broken:
-    """The constraint was left."""
+    """The text breaks the constraint."""
 
     at: int
-    """The first token that was illegal, by its place in the path."""
+    """The position of the first illegal token."""
 
 
 LegalOrBroken: TypeAlias = Legal | Broken
 
 
 class _Cursor(Protocol):
-    """A constraint after some tokens, none of which ends a text."""
+    """The state of a constraint after some tokens, none of which ends a text."""
 
     def advance(self, tokens: list[int]) -> int:
-        """Goes on by tokens of the vocabulary up to the first illegal one; returns how many it went."""
+        """Advances up to the first illegal token; returns by how many."""
 
     def copy(self) -> Self:
-        """The same state, to go on from separately."""
+        """An independent copy of the state."""
 
     def legal(self) -> tuple[Mask, bool]:
-        """Which tokens may come next, and whether the text may end."""
+        """The tokens that may come next, and whether the text may end."""
 
 
 @dataclass(slots=True)
 class _AfterPath:
-    """A constraint after a path, with its mask once it was asked for."""
+    """The state of a constraint after a path, with its mask once that was requested."""
 
     cursor: _Cursor
     bits: NDArray[np.uint8] | None = None
-    """The mask, eight tokens a byte: a kept mask takes 19 KB with Qwen's vocabulary."""
+    """The mask, eight tokens a byte: 19 KB with Qwen's vocabulary."""
     complete: bool = False
     must_end: bool = False
 
 
 class _Compiled:
-    """A constraint with the places lately asked for."""
+    """A compiled constraint with its latest states."""
 
     def __init__(self, start: _Cursor) -> None:
         self._places: OrderedDict[tuple[int, ...], _AfterPath] = OrderedDict()
@@ -118,7 +118,7 @@ class _Compiled:
         self._tokens = 0
 
     def at(self, tokens: list[int]) -> _AfterPath | int:
-        """The place after these tokens, or which of them is illegal."""
+        """The state after these tokens, or the position of the first illegal one."""
         path = tuple(tokens)
         if place := self._places.get(path):
             self._places.move_to_end(path)
@@ -135,7 +135,7 @@ class _Compiled:
         return place
 
     def _nearest(self, path: tuple[int, ...]) -> tuple[int, _Cursor]:
-        """The longest beginning of a path that is kept, and the state there."""
+        """The length of the longest prefix of a path whose state is kept, and that state."""
         for length in sorted({len(kept) for kept in self._places if len(kept) < len(path)}, reverse=True):
             if place := self._places.get(path[:length]):
                 return length, place.cursor
@@ -143,7 +143,7 @@ class _Compiled:
 
 
 class _Words:
-    """What constraints need of a vocabulary, each made when it is first asked for."""
+    """The parts of a vocabulary that constraints need, each computed when it is first used."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
@@ -152,7 +152,7 @@ class _Words:
 
     @cached_property
     def texts(self) -> list[bytes]:
-        """What each token adds to a text; empty for special ones, for those that end it, and for no UTF-8."""
+        """Each token's text; empty for special tokens, tokens that end a text, and bytes that UTF-8 never has."""
         texts = self.vocabulary.texts()
         never = re.compile(rb"[\xc0\xc1\xf5-\xff]")
         return [b"" if never.search(data) or token in self.ends else data for token, data in enumerate(texts)]
@@ -163,7 +163,7 @@ class _Words:
 
     @cached_property
     def first(self) -> NDArray[np.int16]:
-        """The first byte of each token's text; -1 where it has none."""
+        """The first byte of each token's text; -1 where the text is empty."""
         return np.array([data[0] if data else -1 for data in self.texts], np.int16)
 
     @cached_property
@@ -191,11 +191,11 @@ class _Words:
 
     @cached_property
     def longest(self) -> int:
-        """Characters of the longest one."""
+        """The most characters of a token's text."""
         return max(map(len, self.strings))
 
-    def of(self, regex: str) -> Mask:
-        """Which tokens have a text that a regex matches."""
+    def matching(self, regex: str) -> Mask:
+        """The tokens whose text matches a regex."""
         if regex not in self._of:
             if len(self._of) > MOST_MATCHED:
                 self._of.clear()
@@ -205,7 +205,7 @@ class _Words:
 
     @cached_property
     def named(self) -> dict[int, bytes]:
-        """The names of the tokens that have no text, as a grammar may call them; without those that end a text."""
+        """The names of tokens without text, as used in grammars; without tokens that end a text."""
         names = {token: self.vocabulary.piece(token) for token, data in enumerate(self.texts) if not data}
         return {
             token: piece.data
@@ -215,7 +215,7 @@ class _Words:
 
     @cached_property
     def tokenizer(self) -> "LLTokenizer | None":
-        """The vocabulary as llguidance wants it; None where that is not installed."""
+        """The vocabulary for llguidance; None where that is not installed."""
         try:
             from llguidance import LLTokenizer, TokenizerWrapper
         except ImportError:
@@ -224,17 +224,17 @@ class _Words:
 
 
 class Constraints:
-    """Constraints on a vocabulary's tokens. What they cost to make ready is paid when the first one is used."""
+    """Constraints on a vocabulary's tokens. Nothing is computed before the first one is used."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._words = _Words(vocabulary)
         self._compiled: OrderedDict[Constraint, _Compiled | str] = OrderedDict()
-        """The constraints used lately, or what is wrong with them."""
+        """The latest constraints, or the errors in them."""
 
     def state(self, constraint: Constraint, tokens: list[int]) -> LegalOrBroken:
-        """What the constraint leaves after these tokens, which begin where it begins.
+        """The state of a constraint after these tokens, which begin where the constraint begins.
 
-        After a token that ends the text, only such are legal. Raises BadConstraint.
+        After a token that ends the text, only such tokens are legal. Raises BadConstraint.
         """
         compiled = self._ready(constraint)
         end = len(tokens)
@@ -254,17 +254,17 @@ class Constraints:
         return Legal(mask, place.complete, place.must_end)
 
     def forced(self, constraint: Constraint, tokens: list[int]) -> tuple[list[int], bool]:
-        """The tokens that spell the only text that can follow, up to the next choice; and whether they end before it.
+        """The tokens of the only text that can follow, up to the next choice; and whether more may be forced.
 
-        There are MOST_FORCED of them at most, of MOST_FORCED_BYTES together: then more may follow.
+        There are at most MOST_FORCED tokens with MOST_FORCED_BYTES together.
 
-        The text is forced, its spelling is the tokenizer's: of `n`, `na` and `name`, which are all legal where
-        `name` must come, it takes `name`. A token that reaches over the end of the forced text is a choice, so no
-        token is given that one of those would replace. Where the text may end is a choice, too. Empty after an
-        illegal token. Raises BadConstraint.
+        The text is forced, and its tokens are the tokenizer's: of `n`, `na` and `name`, which are all legal where
+        `name` must come, the result has `name`. A token longer than the rest of the forced text is a choice, so the
+        result stops before a token that it could replace. A place where the text may end is a choice as well. Empty
+        after an illegal token. Raises BadConstraint.
         """
         text, spelled = self._forced_text(constraint, tokens)
-        # A character that has begun is finished byte by byte; the tokenizer takes whole ones only.
+        # A begun character is finished byte by byte; the tokenizer takes whole characters only.
         head = next((at for at, data in enumerate(text) if not starts_inside(data)), len(text))
         try:
             rest = b"".join(text[head:])
@@ -272,20 +272,24 @@ class Constraints:
             canonical = self._words.vocabulary.continuation(whole.decode(), parse_special=False)
         except (ModelError, UnicodeDecodeError):
             canonical = spelled[head:]
-        left = sum(map(len, text))
+        bytes_left = sum(map(len, text))
         taken: list[int] = []
         spelling = [*spelled[:head], *canonical]
-        more = left >= MOST_FORCED_BYTES or len(spelling) > MOST_FORCED
+        more = bytes_left >= MOST_FORCED_BYTES or len(spelling) > MOST_FORCED
         for token in spelling[:MOST_FORCED]:
             state = self.state(constraint, tokens + taken)
-            if not isinstance(state, Legal) or not state.mask[token] or self._words.lengths[state.mask].max() > left:
+            if (
+                not isinstance(state, Legal)
+                or not state.mask[token]
+                or self._words.lengths[state.mask].max() > bytes_left
+            ):
                 break
             taken.append(token)
-            left -= int(self._words.lengths[token])
+            bytes_left -= int(self._words.lengths[token])
         return taken, more and bool(taken)
 
     def _forced_text(self, constraint: Constraint, tokens: list[int]) -> tuple[list[bytes], list[int]]:
-        """The only text that can follow, in the smallest steps, and a token for each step."""
+        """The only text that can follow, in the shortest steps, and a token for each step."""
         text: list[bytes] = []
         spelled: list[int] = []
         while sum(map(len, text)) < MOST_FORCED_BYTES:
@@ -295,8 +299,8 @@ class Constraints:
             legal = np.flatnonzero(state.mask)
             if not len(legal) or (self._words.first[legal] != self._words.first[legal[0]]).any():
                 break
-            # What all legal texts begin with comes in any case; beyond its first byte another text might go on
-            # that is no token of its own.
+            # The shortest legal text must be a prefix of all others: otherwise, after its first byte, the text may
+            # go on in another way that is no token of its own.
             shortest = int(legal[self._words.lengths[legal].argmin()])
             step = self._words.texts[shortest]
             if not step or not all(self._words.texts[token].startswith(step) for token in legal):
@@ -306,7 +310,7 @@ class Constraints:
         return text, spelled
 
     def _look(self, place: _AfterPath) -> None:
-        """Fills a place's mask in, if nobody has asked for it yet."""
+        """Computes the mask of a state, if it is missing."""
         if place.bits is None:
             mask, place.complete = place.cursor.legal()
             mask[self._words.ends_array] = False
@@ -333,7 +337,7 @@ class Constraints:
         return compiled
 
     def _satisfiable(self, constraint: Constraint, compiled: _Compiled) -> None:
-        """Raises BadConstraint where no text fits, as far as that can be told at the start."""
+        """Raises BadConstraint where no text fits, as far as that is known at the start."""
         if never := endless(constraint):
             raise _bad(constraint, never[1], never[0])
         place = compiled.at([])
@@ -363,7 +367,7 @@ class Constraints:
     def _one_of(self, constraint: Constraint) -> _Cursor:
         texts = listed(constraint.text)
         if not texts:
-            _json(constraint)  # which knows the place
+            _json(constraint)  # raises with the place of an error
             raise _bad(constraint, "not a JSON array of strings with at least one", 0)
         try:
             "".join(texts).encode()
@@ -373,7 +377,7 @@ class Constraints:
             if any("\0" in text for text in texts):
                 raise BadConstraint("choices: a NUL character needs llguidance, which is not installed here")
             return self._native(constraint, f"root ::= {' | '.join(gbnf.literals(texts))}")
-        # One terminal: of many alternatives, each would be a terminal of its own.
+        # One terminal: otherwise each alternative would be a terminal.
         return _Guided.of(constraint, f"start: C\nC: {' | '.join(map(json.dumps, texts))}", self._words)
 
     def _native(self, constraint: Constraint, text: str) -> _Cursor:
@@ -402,13 +406,13 @@ def _lark_of(constraint: Constraint) -> str:
 
 
 def _with_white_space(constraint: Constraint) -> str:
-    """A JSON schema that allows the white space that llama.cpp's own conversion allows, unless it says which itself.
+    """A JSON schema with llama.cpp's rule for white space, unless it has its own.
 
-    llguidance's default is any: a model can go on with line breaks for ever.
+    llguidance allows any amount by default: a model could repeat line breaks for ever.
     """
     match _json(constraint):
         case dict() as schema if GUIDANCE not in schema:
-            # Behind all else, for the places that are told of faults to stay what they are.
+            # At the end, so that the places in error messages stay right.
             own = constraint.text.rstrip()[:-1]
             return f"{own}{', ' if schema else ''}{json.dumps(GUIDANCE)}: {json.dumps(WHITE_SPACE)}}}"
         case True:
@@ -425,13 +429,13 @@ def _json(constraint: Constraint) -> object:
     except json.JSONDecodeError as error:
         raise _bad(constraint, f"no JSON: {error.msg}", error.pos) from None
     except (ValueError, RecursionError) as error:
-        told = "nested too deeply" if isinstance(error, RecursionError) else "a number with too many digits"
-        raise BadConstraint(f"{constraint.kind}: {told}") from None
+        reason = "nested too deeply" if isinstance(error, RecursionError) else "a number with too many digits"
+        raise BadConstraint(f"{constraint.kind}: {reason}") from None
     return value
 
 
 def _bad(constraint: Constraint, reason: str, at: int | None) -> BadConstraint:
-    """What is wrong, where that is known with line and column."""
+    """An error in a constraint, with line and column where they are known."""
     reason = visible(reason)
     reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}…"
     where = "" if at is None else f":{':'.join(map(str, gbnf.place(constraint.text, at)))}"
@@ -442,35 +446,35 @@ def _bad(constraint: Constraint, reason: str, at: int | None) -> BadConstraint:
 
 
 class _Listed:
-    """A vocabulary as llguidance reads it, with one token more, that ends a text."""
+    """A vocabulary for llguidance, with one extra token, which ends a text."""
 
     bos_token_id = None
     special_token_ids: tuple[int, ...] = ()
 
     def __init__(self, texts: list[bytes], named: dict[int, bytes]) -> None:
         self.eos_token_id = len(texts)
-        # 255 before a name means that it is no text.
+        # A first byte of 255 marks a name, which is no text.
         self.tokens = [b"\xff" + named[token] if token in named else data for token, data in enumerate(texts)]
         self.tokens.append(b"\xff<end of the constraint>")
 
     def __call__(self, _text: bytes) -> list[int]:
-        """The tokens of a text: asked for only where spelling is forced, which it is not."""
+        """The tokens of a text: only needed with forced spelling, which is off."""
         return []
 
 
 _FREE = '%llguidance {"no_forcing": true}'
-"""Without this a mask has only the tokenizer's own spelling where a text is forced. The last such line counts."""
+"""Otherwise a mask of forced text allows only the tokenizer's own spelling. The last such line counts."""
 
 
 class _Guided:
-    """A constraint of llguidance's after some tokens."""
+    """The state of a constraint in llguidance."""
 
     def __init__(self, constraint: Constraint, matcher: "LLMatcher", words: _Words, stuck: bool = False) -> None:
         self._constraint = constraint
         self._matcher = matcher
         self._words = words
         self._stuck = stuck
-        """Whether nothing can follow, after which llguidance answers no more."""
+        """Whether no token can follow; llguidance then gives no more answers."""
 
     @classmethod
     def of(cls, constraint: Constraint, lark: str, words: _Words) -> "_Guided":
@@ -479,7 +483,7 @@ class _Guided:
         assert words.tokenizer is not None
         matcher = LLMatcher(words.tokenizer, f"{lark}\n{_FREE}\n", log_level=0)
         if matcher.is_error():
-            raise _bad(constraint, *faults.told(constraint, matcher.get_error(), _in_slashes))
+            raise _bad(constraint, *faults.explain(constraint, matcher.get_error(), _in_slashes))
         return cls(constraint, matcher, words)
 
     def advance(self, tokens: list[int]) -> int:
@@ -512,7 +516,7 @@ class _Guided:
         return mask[:size], bool(mask[size])
 
     def _check(self) -> str:
-        """That nothing can follow, or nothing. Raises BadConstraint where llguidance gives up."""
+        """NOTHING where no token can follow, else "". Raises BadConstraint where llguidance gives up."""
         if not self._matcher.is_error():
             return ""
         reason = faults.plain(self._matcher.get_error())
@@ -523,14 +527,14 @@ class _Guided:
 
 
 def _in_slashes(regex: str) -> str:
-    """A regex as it stands between two slashes."""
+    """A regex as it is written between two slashes."""
     from llguidance import regex_to_lark
 
     return str(regex_to_lark(regex))
 
 
 def _escaped(regex: str) -> str:
-    """The same of one that is whole. Raises BadConstraint."""
+    """As `_in_slashes`, for a complete regex. Raises BadConstraint."""
     backslashes = len(regex) - len(regex.rstrip("\\"))
     if backslashes % 2:
         raise _bad(Constraint(ConstraintKind.REGEX, regex), "a backslash with nothing after it", len(regex) - 1)
@@ -541,7 +545,7 @@ def _escaped(regex: str) -> str:
 
 
 class _Native:
-    """A grammar of llama.cpp's after some tokens."""
+    """The state of a grammar in llama.cpp."""
 
     def __init__(
         self,
@@ -556,7 +560,7 @@ class _Native:
         self._ways = ways
         self._stacks = stacks
         self._pending = pending
-        """The bytes of a character that has begun."""
+        """The bytes of a begun character."""
 
     def advance(self, tokens: list[int]) -> int:
         for at, token in enumerate(tokens):
@@ -574,11 +578,11 @@ class _Native:
         return len(tokens)
 
     def _text(self, token: int) -> str:
-        """The whole characters that there are with a token."""
+        """The whole characters that a token completes."""
         return (self._pending + self._words.texts[token]).decode("utf-8", "ignore")
 
     def _fits(self, token: int) -> bool:
-        """Whether a token may be asked about: special ones match as text, and wrong UTF-8 does, too."""
+        """Whether llama.cpp may be asked about a token: it also matches special tokens, and invalid UTF-8, as text."""
         return token in self._words.tree.after(self._pending) if self._pending else self._words.tree.whole[token]
 
     def copy(self) -> "_Native":
@@ -597,26 +601,26 @@ class _Native:
         return mask, not self._pending and bool(self._grammar.legal(ends).any())
 
     def _asking(self) -> Callable[[NDArray[np.int32]], Mask]:
-        """What asks llama.cpp about tokens: where one could be read in very many ways, each is looked at before."""
+        """A function that asks llama.cpp about tokens, which checks the cost of each first if the text is ambiguous."""
         if self._ways.are_few(self._stacks, self._words.longest):
             return self._grammar.legal
-        known = self._words.of(self._ways.plain(self._stacks))
+        known = self._words.matching(self._ways.plain(self._stacks))
         end = time.thread_time() + SLOWEST
 
         def ask(tokens: NDArray[np.int32]) -> Mask:
-            found = np.zeros(len(tokens), np.bool_)
-            told: list[int] = []
+            legal = np.zeros(len(tokens), np.bool_)
+            batch: list[int] = []
             steps = 0.0
             for place, token in enumerate(tokens.tolist()):
                 if not known[token]:
                     steps += self._steps(token)
                     if time.thread_time() > end:
                         raise BadConstraint(TOO_AMBIGUOUS)
-                told.append(place)
+                batch.append(place)
                 if steps > MOST_WAYS or place == len(tokens) - 1:
-                    found[told] = self._grammar.legal(tokens[told])
-                    told, steps = [], 0.0
-            return found
+                    legal[batch] = self._grammar.legal(tokens[batch])
+                    batch, steps = [], 0.0
+            return legal
 
         return ask
 

@@ -1,4 +1,4 @@
-"""Calling functions that recurse deeply: each on a thread with a stack for it."""
+"""Calls functions that recurse deeply, on a thread with a large stack."""
 
 import sys
 import threading
@@ -8,17 +8,17 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 MOST_STACK = 2**30 if sys.maxsize > 2**32 else 2**26
-"""Bytes of a stack at the most. Only what is used of it takes memory."""
+"""The most bytes of a stack. Only the used part takes memory."""
 _SMALLEST = 2**20
 _PAGE = 2**16
 
 
 class NoStack(Exception):
-    """The system gives no thread with such a stack."""
+    """The system refuses a thread with such a stack."""
 
 
 def call(function: Callable[[], Result], stack: int) -> Result:
-    """Calls a function on a thread of its own with a stack of so many bytes; returns or raises what it does.
+    """Calls a function on a new thread with a stack of `stack` bytes; returns its result or raises its error.
 
     Raises NoStack. The stack is freed afterwards.
     """

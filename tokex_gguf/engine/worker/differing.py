@@ -1,4 +1,4 @@
-"""From the logits of two distributions to how they differ, over their whole vocabulary."""
+"""How two distributions differ over their whole vocabulary, from their logits."""
 
 import math
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from tokex_gguf.values.difference import Beside, Difference
 from tokex_gguf.values.distribution import Taken
 
 _RUN = 512
-_FEW = 24
-"""Tokens from which on sorting all logits is faster than counting for each token those above it."""
+_FEW_TOKENS = 24
+"""For more tokens, sorting all logits is faster than counting the higher ones for each."""
 
 
 class RowDifferences:
     """Buffers for one vocabulary size, used again for every pair of rows."""
 
     def __init__(self, vocab_size: int) -> None:
-        # As in `logit_math.Statistics`: single precision adds up short runs only, and what fills the last run is 0.
+        # As in `logit_math.Statistics`: single precision sums short runs only; the padding of the last run is 0.
         runs = (-(-vocab_size // _RUN), _RUN)
         self._ratio_runs, self._prob_runs = np.zeros(runs, np.float32), np.zeros(runs, np.float32)
         self._ratios = self._ratio_runs.reshape(-1)[:vocab_size]
@@ -34,16 +34,16 @@ class RowDifferences:
         firsts = top_ids(a.logits, max(1, top)).tolist(), top_ids(b.logits, max(1, top)).tolist()
         likely = list(dict.fromkeys([*firsts[0][:top], *firsts[1][:top]]))
         asked = likely if token is None else [*likely, token]
-        said = zip(asked, _taken(a, asked, firsts[0]), _taken(b, asked, firsts[1]), strict=True)
-        beside = [Beside(*one) for one in said]
-        rows = sorted(beside[: len(likely)], key=lambda one: one.a.rank)
+        both = zip(asked, _taken(a, asked, firsts[0]), _taken(b, asked, firsts[1]), strict=True)
+        beside = [Beside(*each) for each in both]
+        rows = sorted(beside[: len(likely)], key=lambda row: row.a.rank)
         kl, reverse = self._divergences(a, b)
         last = None if token is None else beside[-1]
         return Difference(kl, reverse, firsts[0][0], firsts[1][0], tuple(rows), last)
 
     def _divergences(self, a: LogitsRow, b: LogitsRow) -> tuple[float, float]:
         """KL(A‖B) and KL(B‖A), in bits."""
-        with np.errstate(invalid="ignore"):  # a token that both rule out: infinity less infinity
+        with np.errstate(invalid="ignore"):  # infinity minus infinity, where both rule out a token
             np.subtract(a.logits, b.logits, out=self._ratios)
         apart = a.log_sum - b.log_sum
         self._ratios -= np.float32(apart)
@@ -51,25 +51,25 @@ class RowDifferences:
         return self._mean(a, 1, -rounded), self._mean(b, -1, rounded)
 
     def _mean(self, row: LogitsRow, sign: int, more: float) -> float:
-        """The mean of the ratios' logarithms over the tokens of a row, and `more`, in bits."""
+        """The mean of the log-ratios over a row's probabilities, plus `more` nats, in bits."""
         np.subtract(row.logits, np.float32(row.log_sum), out=self._probs)
         np.exp(self._probs, out=self._probs)
         with np.errstate(invalid="ignore"):
             nats = sign * float(np.einsum("ij,ij->i", self._prob_runs, self._ratio_runs).sum(dtype=np.float64))
         if not math.isfinite(nats):
-            # What this one rules out adds nothing, whatever the other says of it.
-            there = self._probs > 0
-            nats = sign * float(np.dot(self._probs[there].astype(np.float64), self._ratios[there]))
+            # A token that this row rules out adds nothing, whatever its ratio.
+            possible = self._probs > 0
+            nats = sign * float(np.dot(self._probs[possible].astype(np.float64), self._ratios[possible]))
             if math.isnan(nats):
                 raise NotFinite("logits that are no numbers")
         return max(0.0, nats + more) / math.log(2)
 
 
 def _taken(row: LogitsRow, tokens: Sequence[int], firsts: list[int]) -> list[Taken]:
-    """What a row says of some tokens. `firsts`: its likeliest, in order."""
+    """Log-probabilities and ranks of some tokens in a row. `firsts`: its likeliest, in order."""
     ranks = {token: rank for rank, token in enumerate(firsts, 1)}
     others = [token for token in tokens if token not in ranks]
-    if len(others) > _FEW:
+    if len(others) > _FEW_TOKENS:
         ranks.update(zip(others, _ranks(row.logits, np.array(others)), strict=True))
     return [
         Taken(float(row.logits[token]) - row.log_sum, ranks[token])

@@ -1,11 +1,11 @@
-r"""Whether any text can be finished under a constraint: rules that only go on, and schemas that hold themselves.
+r"""Whether a constraint allows any finite text: finds rules without an end, and schemas that contain themselves.
 
 >>> endless(Constraint(ConstraintKind.GRAMMAR, 'root ::= "a" root'))
 (0, 'nothing fits it: the rule root never comes to an end')
 >>> endless(Constraint(ConstraintKind.GRAMMAR, 'root ::= "a" root | ""')) is None
 True
 
-What cannot be told is taken as finished: the library finds that nothing can follow when a text comes there.
+Undecided cases count as finite: the library then reports at some place that no token can follow.
 """
 
 import json
@@ -15,11 +15,11 @@ from tokex_gguf.engine.worker.gbnf import Rules, Symbol, reached, rules_of, wher
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 
 ROUNDS = 30
-"""Times that the parts of a schema are gone through: where that does not decide it, it is taken as having an end."""
+"""The most passes over the parts of a schema; an undecided one counts as finite."""
 
 
 def endless(constraint: Constraint) -> tuple[int | None, str] | None:
-    """Where a constraint says that no text is ever finished, and why; None where some text may be."""
+    """The place and reason for which no text is finite; None where some text may be."""
     match constraint.kind:
         case ConstraintKind.GRAMMAR:
             return _never(constraint.text, rules_of(constraint.text), "root")
@@ -66,16 +66,16 @@ _LARK = re.compile(
 
 
 def _lark_rules(text: str) -> Rules | None:
-    """The rules of a Lark grammar, roughly; None where that cannot be told."""
+    """The rules of a Lark grammar, roughly; None where they cannot be read."""
     rules: Rules = {}
     alternatives: list[list[Symbol]] = [[]]
     open_brackets: list[list[list[Symbol]]] = []
     at = 0
-    while found := _LARK.search(text, at):
-        at = found.end()
-        match found.lastgroup:
+    while match := _LARK.search(text, at):
+        at = match.end()
+        match match.lastgroup:
             case "define":
-                name = re.sub(r"[\s?!:]|\[.*", "", found[0])
+                name = re.sub(r"[\s?!:]|\[.*", "", match[0])
                 open_brackets.clear()
                 alternatives = rules[name] = [[]]
             case "value":
@@ -83,24 +83,24 @@ def _lark_rules(text: str) -> Rules | None:
                     _, at = json.JSONDecoder().raw_decode(text, at)
                 except (ValueError, RecursionError):
                     return None
-            case "directive" if found[0].startswith("%lark"):
+            case "directive" if match[0].startswith("%lark"):
                 return None
-            case "name" if found["parameter"]:
+            case "name" if match["parameter"]:
                 return None
             case "name":
-                alternatives[-1].append(Symbol(found[0]))
+                alternatives[-1].append(Symbol(match[0]))
             case "times" if alternatives[-1]:
-                if found[0][0] in "*?" or re.match(r"(~|\{)\s*(0|,)", found[0]):
+                if match[0][0] in "*?" or re.match(r"(~|\{)\s*(0|,)", match[0]):
                     alternatives[-1][-1].least = 0
             case "text" | "regex" | "special":
                 alternatives[-1].append(Symbol())
-            case "sign" if found[0] == "|":
+            case "sign" if match[0] == "|":
                 alternatives.append([])
-            case "sign" if found[0] in "([":
-                bracket = f"({found.start()}"
+            case "sign" if match[0] in "([":
+                bracket = f"({match.start()}"
                 inner: list[list[Symbol]] = [[]]
                 rules[bracket] = inner
-                alternatives[-1].append(Symbol(bracket, least=int(found[0] == "(")))
+                alternatives[-1].append(Symbol(bracket, least=int(match[0] == "(")))
                 open_brackets.append(alternatives)
                 alternatives = inner
             case "sign" if open_brackets:
@@ -114,15 +114,15 @@ def _lark_rules(text: str) -> Rules | None:
 
 
 class _Schemas:
-    """A schema with those inside it, by identity."""
+    """A schema and its subschemas, by identity."""
 
     def __init__(self, root: object) -> None:
         self._root = root
         self._ending: set[int] = set()
-        """Those for which a value with an end is found."""
+        """The schemas with a known finite value."""
 
     def can_end(self) -> bool:
-        """Whether there may be a value with an end. Each round sees further into what refers to itself."""
+        """Whether there may be a finite value. Each pass resolves one more level of references."""
         schemas: list[dict[str, object]] = []
         waiting = [self._root]
         while waiting:
@@ -143,7 +143,7 @@ class _Schemas:
         return not isinstance(schema, dict) or id(schema) in self._ending
 
     def _ends(self, schema: dict[str, object]) -> bool:
-        """Whether a schema has a value, if those inside it have that are found."""
+        """Whether a schema has a finite value, given the schemas in `_ending`."""
         referred = schema.get("$ref")
         if isinstance(referred, str) and not self._known(self._target(referred)):
             return False
@@ -174,16 +174,16 @@ class _Schemas:
         return all(map(self._known, first[:least])) and (least <= len(first) or self._known(items))
 
     def _target(self, reference: str) -> object:
-        """What a reference inside the schema means; nothing that is known where it means something else."""
+        """The schema that a reference points to; None for references that are not followed."""
         if reference != "#" and not reference.startswith("#/"):  # an $anchor's name, or another document
             return None
-        there = self._root
+        target = self._root
         for name in reference.removeprefix("#").split("/")[1:]:
             name = name.replace("~1", "/").replace("~0", "~")
-            if isinstance(there, list) and name.isascii() and name.isdigit() and int(name) < len(there):
-                there = there[int(name)]
-            elif isinstance(there, dict):
-                there = there.get(name)
+            if isinstance(target, list) and name.isascii() and name.isdigit() and int(name) < len(target):
+                target = target[int(name)]
+            elif isinstance(target, dict):
+                target = target.get(name)
             else:
                 return None
-        return there
+        return target

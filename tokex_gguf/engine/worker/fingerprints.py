@@ -1,4 +1,4 @@
-"""What tells a model's files from all others: their content."""
+"""Fingerprints of models: digests of the content of their files."""
 
 import hashlib
 import json
@@ -12,22 +12,22 @@ from tokex_gguf.system.files import save_generation
 from tokex_gguf.system.stamps import settled, stamp
 
 WHOLE = 2 << 30
-"""Bytes of a model's files up to which all of them are read: 1.4 s once, at 1.5 GB/s, while the model is loaded.
+"""The most bytes of a model's files that are read: 1.4 s once, at 1.5 GB/s, while the model is loaded.
 
-Of larger ones, blocks of about that size in all, evenly spread over every file.
+Of larger models, blocks of about this size in total are read, evenly spread over every file.
 """
 READ_BYTES = 1 << 20
 BEGINNING = 16 << 20
 """Bytes of each file that are always read: metadata, vocabulary and the table of tensors."""
 MOST_MODELS = 256
-"""Models that are remembered."""
+"""The most models in the file."""
 
 
 class Fingerprints:
-    """The fingerprints of models. Those of files that have not changed since are remembered."""
+    """The fingerprints of models, stored until their files change."""
 
     def __init__(self, memory: Path | None) -> None:
-        """`memory`: the file in which they are remembered, if they are."""
+        """`memory`: the file; None: nothing is stored."""
         self._memory = memory
 
     def of(self, path: Path) -> str:
@@ -38,11 +38,11 @@ class Fingerprints:
         entry = known.get(name)
         if isinstance(entry, dict) and entry.get("stamps") == before and isinstance(entry.get("content"), str):
             return str(entry["content"])
-        found = content(files)
+        digest = content(files)
         after = [file.stat() for file in files]
         if [stamp(status) for status in after] == before and all(map(settled, after)):
-            self._save({**known, name: {"stamps": before, "content": found}})
-        return found
+            self._save({**known, name: {"stamps": before, "content": digest}})
+        return digest
 
     def _load(self) -> dict[str, Any]:
         try:
@@ -52,7 +52,7 @@ class Fingerprints:
         return known if isinstance(known, dict) else {}
 
     def _save(self, known: dict[str, Any]) -> None:
-        """Where that fails, the files are read again the next time."""
+        """Stores fingerprints. If that fails, the files are read again the next time."""
         if self._memory is None:
             return
         newest = dict(list(known.items())[-MOST_MODELS:])
@@ -61,7 +61,7 @@ class Fingerprints:
 
 
 def content(files: list[Path]) -> str:
-    """32 hexadecimal digits of what files hold, or of blocks of it where it is more than WHOLE. Raises OSError."""
+    """32 hexadecimal digits of the content of files, or of blocks of it above WHOLE bytes. Raises OSError."""
     step = -(-sum(file.stat().st_size for file in files) // WHOLE)
     digest = hashlib.sha256(b"%d files, every block of %d" % (len(files), step))
     for file in files:
@@ -82,7 +82,7 @@ def content(files: list[Path]) -> str:
 
 
 def former(path: Path) -> str:
-    """16 hexadecimal digits of a file's size, beginning and end: as version 0.1.0 had it in its sessions.
+    """16 hexadecimal digits of a file's size, start and end: the fingerprint in sessions of version 0.1.0.
 
     Raises OSError.
     """

@@ -1,6 +1,6 @@
-r"""What in a GBNF grammar would hang or end the process, found before llama.cpp gets it.
+r"""Finds parts of a GBNF grammar that would hang or end the process, before llama.cpp gets it.
 
-Its parser and its stacks have no limits for these.
+llama.cpp's parser and stacks have no limits for them.
 
 >>> danger('root ::= "a"{3,2}')
 (12, 'a repetition whose end is before its beginning')
@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 DEEPEST_NESTING = 200
-"""Brackets inside each other: llama.cpp's parser calls itself for each."""
+"""Nested brackets: llama.cpp's parser recurses for each."""
 LONGEST_CHAIN = 1_000
-"""Rules that each begin with the next: it calls itself for each of them, too."""
+"""Rules that each start with the next: the parser recurses for each of them as well."""
 MOST_WAYS = 2_000
-"""Ways in which one rule can begin, by all the rules that it begins with. llama.cpp follows each of them on its own,
-so twenty rules of two alternatives, each beginning with the next one, take a million stacks."""
+"""Ways to start a rule, through all rules that it starts with. llama.cpp follows each separately: twenty rules of two
+alternatives, each starting with the next rule, take a million stacks."""
 MOST_ELEMENTS = 20_000
-"""Characters and references that repetitions write out: each kept state has a copy of all rules."""
+"""Characters and references that repetitions are written out as: each kept state has a copy of all rules."""
 
 _TOKEN = re.compile(
     r"""
@@ -40,11 +40,11 @@ _TIMES = re.compile(r"\{\s*(\d+)\s*(?:(,)\s*(\d*)\s*)?\}")
 
 
 class Times(NamedTuple):
-    """How often a symbol comes."""
+    """How often a symbol is repeated."""
 
     least: int
     most: int | None
-    """None: as often as one likes."""
+    """None: no limit."""
 
 
 ONCE = Times(1, 1)
@@ -57,21 +57,21 @@ class Symbol:
     rule: str = ""
     size: int = 1
     least: int = 1
-    """How often it comes at the least, as far as that tells whether it can be left out."""
+    """The least number of times; only whether it is 0 matters."""
     can_match: bool = True
-    """Whether any character fits it."""
+    """Whether any character matches it."""
     written: str = ""
-    """The text or the set as it is written."""
+    """The source of the text or the set."""
     times: Times = ONCE
 
 
 Rules: TypeAlias = dict[str, list[list[Symbol]]]
-"""The alternatives of each rule; brackets are rules without a name of their own."""
+"""The alternatives of each rule; each bracket is a rule named by its place."""
 
 
 @dataclass(slots=True)
 class _Read:
-    """What was read of a grammar."""
+    """The result of reading a grammar."""
 
     rules: Rules = field(default_factory=dict)
     danger: tuple[int, str] | None = None
@@ -79,9 +79,9 @@ class _Read:
 
 
 def danger(text: str) -> tuple[int, str] | None:
-    """Where in a grammar is what llama.cpp would not survive, and what; None where nothing is.
+    """The place and kind of a part that llama.cpp would not survive; None where there is none.
 
-    What is no grammar at all is left to llama.cpp to say.
+    Syntax errors are left to llama.cpp.
     """
     if (at := text.find("\0")) >= 0:
         return at, "a NUL character"
@@ -92,7 +92,7 @@ def danger(text: str) -> tuple[int, str] | None:
 
 
 def _read(text: str) -> _Read:
-    """The rules of a text, roughly: what is wrong in it is passed over."""
+    """Reads the rules of a text, roughly: errors are skipped."""
     read = _Read()
     name = ""
     open_brackets: list[tuple[str, list[list[Symbol]]]] = []
@@ -107,7 +107,7 @@ def _read(text: str) -> _Read:
             case "name":
                 alternatives[-1].append(Symbol(found))
             case "special":
-                # llama.cpp calls tokens legal here with which its grammar then ends the process.
+                # llama.cpp finds tokens legal here for which its grammar then ends the process.
                 read.danger = match.start(), "a token by its name; a Lark grammar can have that"
                 return read
             case "text" | "set":
@@ -138,7 +138,7 @@ def _read(text: str) -> _Read:
 
 
 def _repeat(symbol: Symbol, times: str, read: _Read) -> str:
-    """Notes that a symbol is repeated; returns what is wrong with that."""
+    """Records the repetition of a symbol; returns what is wrong with it, or ""."""
     if times in ("*", "?"):
         symbol.least = 0
         symbol.times = Times(0, None if times == "*" else 1)
@@ -148,7 +148,7 @@ def _repeat(symbol: Symbol, times: str, read: _Read) -> str:
         if "#" in times:
             return "a comment inside a repetition"
         if (bounds := _TIMES.fullmatch(times)) is None or len(bounds[1]) > 9:
-            return ""  # llama.cpp says so
+            return ""  # llama.cpp reports it
         least, most = int(bounds[1]), int(bounds[3] or bounds[1])
         if most < least:
             return "a repetition whose end is before its beginning"
@@ -166,7 +166,7 @@ _LAST = 0x10FFFF
 
 
 def _matches_some(written: str) -> bool:
-    """Whether a set of characters as it is written has any."""
+    """Whether a set of characters is not empty."""
     if written == "." or len(written) < 3:
         return True
     negated = written.startswith("[^")
@@ -183,7 +183,7 @@ def _matches_some(written: str) -> bool:
 
 
 def ranges_of(text: str, *, within_set: bool = True) -> Iterator[tuple[int, int]]:
-    """The code points that are written one after the other; within a set a hyphen makes a range of two."""
+    """The code points of a source text; within a set, a hyphen makes a range."""
     at = 0
     while at < len(text):
         first, at = _code_at(text, at)
@@ -194,24 +194,24 @@ def ranges_of(text: str, *, within_set: bool = True) -> Iterator[tuple[int, int]
 
 
 def _code_at(text: str, at: int) -> tuple[int, int]:
-    """The character that is written at a place, and the place behind it."""
-    found = _CHARACTER.match(text, at)
-    assert found  # there is a character
-    if found[4] is None:
-        return int(found[1] or found[2] or found[3], 16), found.end()
-    escaped = found.end() - at > 1
-    return ord(_CONTROLS.get(found[4], found[4]) if escaped else found[4]), found.end()
+    """The character at a place of a source text, and the place after it."""
+    match = _CHARACTER.match(text, at)
+    assert match  # there is a character
+    if match[4] is None:
+        return int(match[1] or match[2] or match[3], 16), match.end()
+    escaped = match.end() - at > 1
+    return ord(_CONTROLS.get(match[4], match[4]) if escaped else match[4]), match.end()
 
 
 def rules_of(text: str) -> Rules:
-    """The rules of a grammar that is no danger, roughly."""
+    """The rules of a grammar without `danger`, roughly."""
     return _read(text).rules
 
 
 def reached(rules: Rules, needed: Callable[[Symbol], str | None]) -> set[str]:
-    """The rules with an alternative that needs nothing but rules which are reached themselves.
+    """The rules with an alternative that needs only rules which are reached themselves.
 
-    `needed`: the rule that a symbol needs; the name of none that there is where it can never be; None: it needs none.
+    `needed`: the rule that a symbol needs; None: none; a name without a rule: the symbol is never reached.
     """
     found: set[str] = set()
     missing: list[tuple[str, set[str]]] = []
@@ -239,7 +239,7 @@ def reached(rules: Rules, needed: Callable[[Symbol], str | None]) -> set[str]:
 
 
 def _ways(text: str, rules: Rules) -> tuple[int, str] | None:
-    """Which rule begins with itself, or in too many ways."""
+    """A rule that starts with itself, or in too many ways; with its place."""
     empty = _can_be_empty(rules)
     first = {
         name: [list(_firsts(sequence, empty)) for sequence in alternatives] for name, alternatives in rules.items()
@@ -273,15 +273,15 @@ def _ways(text: str, rules: Rules) -> tuple[int, str] | None:
 
 
 def where(text: str, rule: str) -> int:
-    """Where a rule is written: a bracket's name is its place."""
+    """The place of a rule; a bracket's name has its place."""
     if rule.startswith("("):
         return int(rule[1:])
-    found = re.search(rf"^[ \t]*{re.escape(rule)}(?![\w-])", text, re.MULTILINE)
-    return found.start() if found else 0
+    match = re.search(rf"^[ \t]*{re.escape(rule)}(?![\w-])", text, re.MULTILINE)
+    return match.start() if match else 0
 
 
 def _firsts(sequence: list[Symbol], empty: set[str]) -> Iterator[Symbol]:
-    """What a sequence can begin with."""
+    """The symbols that a sequence can start with."""
     for symbol in sequence:
         yield symbol
         if symbol.least and symbol.rule not in empty:
@@ -289,12 +289,12 @@ def _firsts(sequence: list[Symbol], empty: set[str]) -> Iterator[Symbol]:
 
 
 def _can_be_empty(rules: Rules) -> set[str]:
-    """The rules that the empty text fits."""
+    """The rules that match the empty text."""
     return reached(rules, lambda symbol: symbol.rule if symbol.least else None)
 
 
 def place(text: str, at: int) -> tuple[int, int]:
-    r"""A place in a text as line and column, from 1 on.
+    r"""A place in a text as line and column, from 1.
 
     >>> place("ab\ncd", 4)
     (2, 2)
@@ -304,7 +304,7 @@ def place(text: str, at: int) -> tuple[int, int]:
 
 
 def literals(texts: list[str]) -> Iterator[str]:
-    r"""Texts as they are written in a grammar.
+    r"""Texts as literals of a grammar.
 
     >>> list(literals(['a"b', '\x01']))
     ['"a\\"b"', '"\\x01"']

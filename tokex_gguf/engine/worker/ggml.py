@@ -1,7 +1,7 @@
-"""ggml's functions that llama_cpp has no names for: plug-ins, the build, threads that stay, and RPC workers.
+"""ggml's functions that llama_cpp does not bind: plug-ins, the build, thread pools, and RPC workers.
 
-They are called through the handle of llama.cpp's library: opened by its own path, ggml could be there twice.
-Not on Windows, where a library's handle has its own functions only.
+They are called through the handle of llama.cpp's library: opening ggml by its own path could load it twice. Not on
+Windows, where a library's handle gives only its own functions.
 """
 
 import ctypes
@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 AWAKE = 100
-"""How long ggml's own threads wait awake for the next decode, in its measure."""
+"""How long ggml's own threads busy-wait for the next decode, in ggml's unit."""
 
 
 def load_backends(ggml: ctypes.CDLL, folder: Path) -> bool:
-    """Loads what computes, where that is not part of the library but lies beside it; returns whether it does.
+    """Loads the backends, where they are plug-ins beside the library; returns whether they are.
 
-    ggml takes the plug-in that makes the most of this processor. Left to itself, llama.cpp looks for
-    plug-ins in the current folder, and runs what lies there: so this comes before its other functions.
+    ggml chooses the best plug-in for this processor. Without this call, llama.cpp would load plug-ins
+    from the current folder and run their code: so this comes before its other functions.
     """
     if ggml.ggml_backend_reg_count():
         return False
@@ -28,13 +28,13 @@ def load_backends(ggml: ctypes.CDLL, folder: Path) -> bool:
 
 
 def commit(ggml: ctypes.CDLL) -> str:
-    """The commit of llama.cpp's sources, as the build saw it."""
+    """The commit of llama.cpp's sources at the build."""
     ggml.ggml_commit.restype = ctypes.c_char_p
     return str(ggml.ggml_commit().decode("utf-8", "replace"))
 
 
 class _Symbol(ctypes.Structure):
-    """`Dl_info`: what the system's loader knows of an address."""
+    """`Dl_info` of the system's loader."""
 
     _fields_ = (
         ("file", ctypes.c_char_p),
@@ -45,26 +45,26 @@ class _Symbol(ctypes.Structure):
 
 
 def cpu_library(ggml: ctypes.CDLL) -> Path:
-    """The file that computes on the processor."""
+    """The file of the CPU backend."""
     symbol = _Symbol()
     ctypes.CDLL(None).dladdr(_of_cpu(ggml, b"ggml_backend_get_features"), ctypes.byref(symbol))
     return Path(os.fsdecode(symbol.file))
 
 
 def _backend(ggml: ctypes.CDLL, name: bytes) -> ctypes.c_void_p:
-    """What computes in one way, by its name; a null pointer where it is not built in."""
+    """A backend by its name; a null pointer where it is not built in."""
     ggml.ggml_backend_reg_by_name.restype = ctypes.c_void_p
     return ctypes.c_void_p(ggml.ggml_backend_reg_by_name(name))
 
 
 def _function(ggml: ctypes.CDLL, backend: bytes, name: bytes) -> ctypes.c_void_p:
-    """The address of a function of a library that computes, plug-in or not."""
+    """The address of a backend's function, plug-in or not."""
     ggml.ggml_backend_reg_get_proc_address.restype = ctypes.c_void_p
     return ctypes.c_void_p(ggml.ggml_backend_reg_get_proc_address(_backend(ggml, backend), name))
 
 
 def _of_cpu(ggml: ctypes.CDLL, name: bytes) -> ctypes.c_void_p:
-    """The address of a function of the library that computes on the processor."""
+    """The address of a function of the CPU backend."""
     return _function(ggml, b"CPU", name)
 
 
@@ -72,7 +72,7 @@ _GPU, _INTEGRATED_GPU = 1, 2
 
 
 def has_gpu(ggml: ctypes.CDLL) -> bool:
-    """Whether there is a graphics processor to compute on. RPC workers that are registered count as such."""
+    """Whether there is a graphics processor. Registered RPC workers count as such."""
     ggml.ggml_backend_dev_by_type.restype = ctypes.c_void_p
     return any(ggml.ggml_backend_dev_by_type(kind) for kind in (_GPU, _INTEGRATED_GPU))
 
@@ -83,27 +83,27 @@ def has_rpc(ggml: ctypes.CDLL) -> bool:
 
 
 class Device:
-    """A device of an RPC worker, registered: models are loaded onto it from then on."""
+    """A registered device of an RPC worker: later models are loaded onto it."""
 
     def __init__(self, ggml: ctypes.CDLL, pointer: int) -> None:
         self._ggml = ggml
         self._pointer = ctypes.c_void_p(pointer)
 
     def memory(self) -> tuple[int, int]:
-        """Bytes that are free, and all: the worker is asked. Waits as long as it does not answer."""
+        """Free and total bytes, by a query to the worker. Waits without a time limit."""
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         self._ggml.ggml_backend_dev_memory(self._pointer, ctypes.byref(free), ctypes.byref(total))
         return free.value, total.value
 
     def hold(self) -> None:
-        """Keeps the connection for the process's life; without it there is one as long as something is computed."""
+        """Keeps the connection open for the process's life; without it, only during a computation."""
         self._ggml.ggml_backend_dev_init(self._pointer, None)
 
 
 def add_worker(ggml: ctypes.CDLL, endpoint: str) -> list[Device]:
-    """Registers an RPC worker, ADDRESS:PORT, and connects to it; returns its devices, none where it has none.
+    """Registers an RPC worker, ADDRESS:PORT, and connects to it; returns its devices, if any.
 
-    Waits as long as it does not answer. Where it cannot be had, ggml ends the process (see `on_abort`).
+    Waits without a time limit. If the worker is not available, ggml ends the process (see `on_abort`).
     """
     address = _function(ggml, b"RPC", b"ggml_backend_rpc_add_server").value or 0
     worker = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p)(address)(endpoint.encode())
@@ -119,12 +119,12 @@ def add_worker(ggml: ctypes.CDLL, endpoint: str) -> list[Device]:
 
 _ABORTED = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 _on_abort: list[object] = []
-"""Kept for the process's life: ggml keeps only the address."""
+"""Must stay alive: ggml keeps only the address."""
 
 
-def on_abort(ggml: ctypes.CDLL, told: Callable[[str], None]) -> None:
-    """Calls a function with ggml's own words before ggml ends the process, from the thread in which that happens."""
-    callback = _ABORTED(lambda message: told((message or b"").decode("utf-8", "replace")))
+def on_abort(ggml: ctypes.CDLL, handler: Callable[[str], None]) -> None:
+    """Calls `handler` with ggml's message before ggml ends the process, on the thread where that happens."""
+    callback = _ABORTED(lambda message: handler((message or b"").decode("utf-8", "replace")))
     _on_abort.append(callback)
     ggml.ggml_set_abort_callback(callback)
 
@@ -143,10 +143,10 @@ class _PoolParams(ctypes.Structure):
 
 
 def thread_pool(ggml: ctypes.CDLL, threads: int) -> ctypes.c_void_p:
-    """Threads to decode with, for the process's life, which wait awake for a while after each decode.
+    """A thread pool for the process's life, whose threads busy-wait for a while after each decode.
 
-    Only where ggml was built without OpenMP, which keeps threads itself. Without either, ggml starts
-    threads for each decode and ends them after it.
+    Only where ggml was built without OpenMP, which keeps its own threads. Without either, ggml starts
+    and ends threads for each decode.
     """
     params = _PoolParams()
     ggml.ggml_threadpool_params_init(ctypes.byref(params), threads)
@@ -156,5 +156,5 @@ def thread_pool(ggml: ctypes.CDLL, threads: int) -> ctypes.c_void_p:
 
 
 def attach(ggml: ctypes.CDLL, context: int, pool: ctypes.c_void_p) -> None:
-    """Lets a context decode with a pool of threads."""
+    """Makes a context decode with a thread pool."""
     ggml.llama_attach_threadpool(ctypes.c_void_p(context), pool, pool)

@@ -1,4 +1,4 @@
-"""What was found out of models and takes a while to find out again, remembered by their fingerprints."""
+"""Facts about models that take a while to compute, stored by fingerprint."""
 
 import hashlib
 import json
@@ -11,37 +11,37 @@ from tokex_gguf.models.gguf.reader import STRING, Array, BadHeader, Contents, fo
 from tokex_gguf.system.files import save_generation
 
 MOST_MODELS = 256
-"""Models that are remembered."""
+"""The most models in the file."""
 _LENGTH = struct.Struct("<Q")
 
 
 class KnownModels:
-    """Their vocabularies, and the noise of their numbers."""
+    """The vocabularies of models, and the noise of their numbers."""
 
     def __init__(self, memory: Path | None) -> None:
-        """`memory`: the file in which they are remembered, if they are."""
+        """`memory`: the file; None: nothing is stored."""
         self._memory = memory
 
     def vocabulary(self, fingerprint: str, path: Path) -> str:
-        """What tells the vocabulary of a model's first file from others; "" where the file does not tell it.
+        """The fingerprint of the vocabulary in a model's first file; "" where the file has none.
 
         Raises OSError.
         """
         known = self._of(fingerprint).get("vocabulary")
         if isinstance(known, str):
             return known
-        found = vocabulary(path)
-        self._add(fingerprint, {"vocabulary": found})
-        return found
+        digest = vocabulary(path)
+        self._add(fingerprint, {"vocabulary": digest})
+        return digest
 
     def noise(self, fingerprint: str, arithmetic: str) -> float | None:
-        """What was measured of a model's numbers as they are computed here; None: nothing yet."""
+        """The measured noise of a model's numbers, computed in one way; None: not measured."""
         noise = self._of(fingerprint).get("noise")
         bits = noise.get(arithmetic) if isinstance(noise, dict) else None
         return bits if isinstance(bits, float) and bits >= 0 else None
 
     def measured(self, fingerprint: str, arithmetic: str, bits: float) -> None:
-        """Remembers a measurement."""
+        """Stores a measurement."""
         noise = self._of(fingerprint).get("noise")
         self._add(fingerprint, {"noise": {**(noise if isinstance(noise, dict) else {}), arithmetic: bits}})
 
@@ -57,7 +57,7 @@ class KnownModels:
         return entry if isinstance(entry, dict) else {}
 
     def _add(self, fingerprint: str, facts: dict[str, object]) -> None:
-        """Where that fails, they are found out again the next time."""
+        """Stores facts. If that fails, they are computed again the next time."""
         if self._memory is None:
             return
         known = self._load()
@@ -89,6 +89,6 @@ def vocabulary(path: Path) -> str:
 
 
 def _types(contents: Contents) -> bytes:
-    """What each token is, as the file has it in numbers of 32 bits."""
+    """The types of all tokens, as 32-bit numbers of the file."""
     types = contents.values.get("tokenizer.ggml.token_type")
     return bytes(contents.data[types.at : types.at + 4 * types.length]) if isinstance(types, Array) else b""

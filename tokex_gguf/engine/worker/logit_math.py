@@ -21,7 +21,7 @@ _LOG2_E = 1 / math.log(2)
 
 
 class NotFinite(ValueError):
-    """The logits hold NaN, or nothing but infinities: a broken model file."""
+    """The logits have NaN, or only infinities: a broken model file."""
 
 
 class Statistics:
@@ -29,8 +29,8 @@ class Statistics:
 
     def __init__(self, vocab_size: int) -> None:
         self.vocab_size = vocab_size
-        # Single precision adds up short runs only: over a whole vocabulary it would lose five digits. What fills
-        # up the last run has weight 0.
+        # Single precision sums short runs only: over a whole vocabulary it would lose five digits. The padding of
+        # the last run has weight 0.
         runs = (-(-vocab_size // _RUN), _RUN)
         self._shifted_runs, self._weight_runs = np.zeros(runs, np.float32), np.zeros(runs, np.float32)
         self._shifted, self._weights = self._shifted_runs.reshape(-1), self._weight_runs.reshape(-1)
@@ -41,14 +41,14 @@ class Statistics:
         `logits`: shape (vocab_size,). `top`: how many candidates. Raises NotFinite.
         """
         entropy, log_sum = self.entropy(logits)
-        found = top_ids(logits, top)
+        tokens = top_ids(logits, top)
         ids, logprobs = array("i"), array("d")
-        ids.frombytes(found.astype(np.intc).tobytes())
-        logprobs.frombytes((logits[found].astype(np.float64) - log_sum).tobytes())
+        ids.frombytes(tokens.astype(np.intc).tobytes())
+        logprobs.frombytes((logits[tokens].astype(np.float64) - log_sum).tobytes())
         return Distribution(entropy, ids, logprobs), log_sum
 
     def entropy(self, logits: Logits) -> tuple[float, float]:
-        """Bits of the distribution of some logits, `vocab_size` at the most, and their log-sum-exp.
+        """The entropy of up to `vocab_size` logits, in bits, and their log-sum-exp.
 
         Raises NotFinite.
         """
@@ -78,8 +78,8 @@ def top_ids(logits: Logits, top: int) -> NDArray[np.intp]:
     """The ids of the `top` largest logits, largest first, smaller id first among equals.
 
     Each block of 64 holds at least its own maximum, so the k-th largest of the
-    blocks' maxima is no larger than the k-th largest logit: only what reaches it
-    needs sorting. On 151,936 logits that is a few dozen.
+    blocks' maxima is no larger than the k-th largest logit: only logits that reach
+    it need sorting, a few dozen of 151,936.
     """
     survivors = reaching(logits, top)
     order = np.lexsort((survivors, -logits[survivors]))
@@ -87,12 +87,12 @@ def top_ids(logits: Logits, top: int) -> NDArray[np.intp]:
 
 
 def reaching(values: NDArray[Any], top: int) -> NDArray[np.intp]:
-    """Where the `top` largest values are, and perhaps some more, in the values' order."""
+    """The indexes of the `top` largest values, and perhaps of some more, in order."""
     size = values.shape[0]
     blocks = size // _BLOCK
     if blocks <= top:
         return np.arange(size)
-    # A block is a column: its members lie apart, so that whole rows are compared at once.
+    # A block is a column, so that whole rows are compared at once.
     maxima = values[: blocks * _BLOCK].reshape(_BLOCK, blocks).max(axis=0)
     return np.flatnonzero(values >= np.partition(maxima, blocks - top)[blocks - top])
 

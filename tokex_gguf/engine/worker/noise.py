@@ -1,8 +1,7 @@
-"""How far apart strict answers to one question can be: tried with one model on this machine.
+"""The noise: how far apart strict answers to one question can be, measured with one model on this machine.
 
-The tip of a short path is computed in batches of several sizes, its prompt in other parts, in another sequence, and
-by one thread. Where the numbers are the same to the last bit, whatever strict answers differ by is
-the model's own.
+The tip of a short path is computed in batches of several sizes, with its prompt in other parts, in another sequence,
+and by one thread. If all results are identical, strict answers only differ where the model's do.
 """
 
 import math
@@ -19,13 +18,13 @@ PATH_TOKENS = 60
 """Tokens of the path: a multiple of STEP."""
 
 Decode = Callable[[list[BatchEntry], int], Logits]
-"""Decodes a batch by so many threads; 0: as always."""
+"""Decodes a batch with a number of threads; 0: as usual."""
 
 
 def measure(model: Llama, decode: Decode, first: int, second: int) -> float:
-    """The largest difference of log2 of a probability that was seen; 0: none, to the last bit.
+    """The largest measured difference of log2 of a probability; 0: all are identical.
 
-    `first` and `second` are two sequences, which are empty before and not afterwards. Raises as `Llama.decode` does.
+    `first` and `second`: two empty sequences, which are not empty afterwards. Raises as `Llama.decode` does.
     """
     worst = 0.0
     expected = None
@@ -33,15 +32,15 @@ def measure(model: Llama, decode: Decode, first: int, second: int) -> float:
         if expected is None:
             expected = tip
         elif not np.array_equal(tip, expected):
-            worst = max(worst, _apart(tip, expected))
+            worst = max(worst, _largest_gap(tip, expected))
     return worst
 
 
-def _apart(one: Logits, other: Logits) -> float:
+def _largest_gap(one: Logits, other: Logits) -> float:
     bits = (_log2(one), _log2(other))
     with np.errstate(invalid="ignore"):
-        apart = np.abs(bits[0] - bits[1])
-    return float(np.nanmax(apart))  # of tokens that both rule out there is nothing to say
+        gaps = np.abs(bits[0] - bits[1])
+    return float(np.nanmax(gaps))  # NaN where both rule out a token
 
 
 def _log2(logits: Logits) -> NDArray[np.float64]:
@@ -51,7 +50,7 @@ def _log2(logits: Logits) -> NDArray[np.float64]:
 
 
 def _tips(model: Llama, decode: Decode, first: int, second: int) -> Iterator[Logits]:
-    """The logits after the path, computed in one way after the other; the first as a prompt's are."""
+    """The logits after the path, computed in several ways; the first as for a prompt."""
     size, bos = model.vocabulary.size, model.vocabulary.bos
     chance = random.Random(PATH_TOKENS)
     path = [chance.randrange(size) for _ in range(PATH_TOKENS)]
@@ -70,11 +69,11 @@ def _tips(model: Llama, decode: Decode, first: int, second: int) -> Iterator[Log
     yield fed(second, PATH_TOKENS // 3, 2 * PATH_TOKENS // 3)
     if not model.can_cut:
         model.cut(second, 0)
-        yield fed(second, PATH_TOKENS - BATCH + STEP + 1)  # their last batch has no others behind it
+        yield fed(second, PATH_TOKENS - BATCH + STEP + 1)  # their last batch has no padding
         return
 
     def last(count: int, threads: int = 0) -> Logits:
-        """The tip in a batch of so many tokens."""
+        """The tip in a batch of `count` tokens."""
         model.cut(second, 0)
         model.copy(first, second, PATH_TOKENS - count)
         return np.array(decode(entries(second, PATH_TOKENS - count, PATH_TOKENS, STRICT), threads)[-1])

@@ -1,7 +1,7 @@
-"""Rows of logits in a file, on their way from one engine to another.
+"""Files with rows of logits, from one engine to another.
 
-A header, the rows' log-sum-exps in float64, and the rows in float32. The header is written last: a file without it
-is not finished. Only a regular file that is there already is written or read.
+A header, the rows' log-sum-exps in float64, and the rows in float32. The header is written last: a file without it is
+incomplete. Only an existing regular file is written or read.
 """
 
 import os
@@ -24,7 +24,7 @@ _SUM, _LOGIT = np.dtype("<f8"), np.dtype("<f4")
 
 
 class Writer:
-    """A file that rows are written into."""
+    """Writes rows to a file."""
 
     def __init__(self, file: FileIO, path: str, size: int, start: int, end: int) -> None:
         self._file = file
@@ -43,16 +43,16 @@ class Writer:
             self._sums.append(row.log_sum)
 
     def finish(self) -> None:
-        """Writes what makes the file whole. Raises ModelError."""
+        """Writes the sums and the header, which complete the file. Raises ModelError."""
         self._put(_HEADER.size, np.array(self._sums, _SUM).tobytes())
         self._put(0, _HEADER.pack(_MAGIC, _VERSION, *self._place))
 
     def _put(self, at: int, data: bytes) -> None:
-        left = memoryview(data)
+        unwritten = memoryview(data)
         try:
             self._file.seek(at)
-            while left:  # a system may write a part, and say at the next one what is wrong
-                left = left[self._file.write(left) :]
+            while unwritten:  # a system may write a part, and report an error at the next one
+                unwritten = unwritten[self._file.write(unwritten) :]
         except OSError as error:
             raise _cannot("written", self._path, error) from None
 
@@ -61,7 +61,7 @@ class Writer:
 def writing(path: str, size: int, start: int, end: int) -> Iterator[Writer]:
     """Writes rows of `size` logits for the positions `start` to before `end`. Raises ModelError.
 
-    What is not finished is taken away again.
+    An incomplete file is emptied again.
     """
     with _opened(path, os.O_RDWR, "r+b") as file:
         try:
@@ -76,7 +76,7 @@ def writing(path: str, size: int, start: int, end: int) -> Iterator[Writer]:
 
 
 class RowsReader:
-    """A file that rows are read from, one after the other."""
+    """Reads rows from a file, one after the other."""
 
     def __init__(self, file: FileIO, path: str, size: int, start: int, end: int) -> None:
         self._file = file
@@ -121,7 +121,7 @@ class RowsReader:
 
 @contextmanager
 def reading(path: str, size: int, start: int, end: int) -> Iterator[RowsReader]:
-    """Reads what `writing` wrote for the same positions. Raises ModelError where that is not what is there."""
+    """Reads the rows that `writing` wrote for the same positions. Raises ModelError for any other content."""
     with _opened(path, os.O_RDONLY, "rb") as file:
         yield RowsReader(file, path, size, start, end)
 

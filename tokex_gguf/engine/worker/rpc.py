@@ -1,8 +1,8 @@
 """RPC workers: other machines that compute a part of a model's layers, each with llama.cpp's own server.
 
-llama.cpp ends the process where a worker is lost, and waits without end for one that hangs. So each is asked again
-and again, behind whatever it is doing, and the player is told which one is gone, or is waited for. A worker serves
-one program at a time: another connection to it tells nothing.
+llama.cpp ends the process when a worker is lost, and waits for ever for one that hangs. So a thread queries each worker
+repeatedly, after its current work, and the player learns which one is gone or slow. A worker serves one program at a
+time: a second connection would not be answered.
 """
 
 import ctypes
@@ -21,25 +21,25 @@ from tokex_gguf.engine.worker.ggml import Device
 from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.workers import MOST_WORKERS
 
-CONNECTS = 3.0
-"""Seconds that a worker has to answer when it is connected to."""
+CONNECT_SECONDS = 3.0
+"""For a worker to answer the first connection."""
 BEAT = 0.5
-"""Seconds between two questions to a worker."""
-SILENT = 3.0
-"""Seconds without an answer after which the player is told."""
-LEAVES = 1.0
-"""Seconds that workers have at the end to answer what they were asked."""
-DESCRIPTORS = 256
-"""Connections have lower ones: this process has few files open."""
+"""Seconds between two queries to a worker."""
+SILENT_SECONDS = 3.0
+"""Without an answer until the player is told."""
+LEAVE_SECONDS = 1.0
+"""At the end, for workers to answer open queries."""
+MOST_DESCRIPTORS = 256
+"""Descriptors of connections are lower: this process has few files open."""
 
 
 class NoWorker(Exception):
-    """A worker cannot be had; says which and why in one line."""
+    """A worker is not available. The message says which and why in one line."""
 
 
 @dataclass(slots=True)
 class Worker:
-    """One that was connected to."""
+    """A connected worker."""
 
     name: str
     """As the player gave it."""
@@ -48,11 +48,11 @@ class Worker:
     connections: list[int] = field(default_factory=list)
     """Descriptors of this process's connections to it."""
     asked: float = 0.0
-    """When the question that is not answered yet was asked; 0: there is none."""
+    """When the open query was sent; 0: none is open."""
 
 
 class Workers:
-    """The workers that a model is computed by. `tell` is called from any thread."""
+    """The workers of a model. `tell` is called from any thread."""
 
     def __init__(self, library: ctypes.CDLL, names: tuple[str, ...], tell: Callable[[Reply], None]) -> None:
         """Connects to all of them, in order. Raises NoWorker."""
@@ -74,35 +74,35 @@ class Workers:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def leave(self) -> None:
-        """Waits a moment until no worker has anything to say any more, and asks nothing more.
+        """Stops the queries and waits a moment for open answers.
 
-        A worker that answers a program which is gone ends, unless it ignores SIGPIPE.
+        A worker that answers a program which is gone dies of SIGPIPE, unless it ignores that.
         """
         self._over.set()
-        there = [worker for worker in self.all if not any(map(_hung_up, worker.connections))]
-        last = [threading.Thread(target=worker.devices[0].memory, daemon=True) for worker in there]
-        end = time.monotonic() + LEAVES
-        for thread in last:
+        connected = [worker for worker in self.all if not any(map(_hung_up, worker.connections))]
+        queries = [threading.Thread(target=worker.devices[0].memory, daemon=True) for worker in connected]
+        end = time.monotonic() + LEAVE_SECONDS
+        for thread in queries:
             thread.start()
-        for thread in last:
+        for thread in queries:
             thread.join(max(0.0, end - time.monotonic()))
 
     def _reached(self, name: str) -> Worker:
-        """A worker that answers; what does not do so in time is given up."""
-        found: list[Worker | NoWorker] = []
-        thread = threading.Thread(target=lambda: found.append(self._connected(name)), daemon=True)
+        """Connects to a worker within a time limit. Raises NoWorker."""
+        results: list[Worker | NoWorker] = []
+        thread = threading.Thread(target=lambda: results.append(self._connected(name)), daemon=True)
         thread.start()
-        thread.join(CONNECTS)
-        if not found:
+        thread.join(CONNECT_SECONDS)
+        if not results:
             raise NoWorker(
                 f"the RPC worker {name} does not answer: it is stopped or busy, serves another program, or is none"
             )
-        if isinstance(found[0], NoWorker):
-            raise found[0]
-        return found[0]
+        if isinstance(results[0], NoWorker):
+            raise results[0]
+        return results[0]
 
     def _connected(self, name: str) -> Worker | NoWorker:
-        """Connects to a worker, for as long as that takes."""
+        """Connects to a worker, without a time limit."""
         host, _, port = name.rpartition(":")
         try:
             worker = Worker(name, (socket.gethostbyname(host), int(port)))
@@ -114,7 +114,7 @@ class Workers:
             socket.create_connection(worker.address).close()
         except OSError as error:
             return NoWorker(f"the RPC worker {name} is not there: {system_reason(error)}")
-        # By its address: llama.cpp, too, would ask for the host's name, and may be told another one.
+        # By its address: llama.cpp would resolve the name again, perhaps to another address.
         worker.devices = ggml.add_worker(self._library, f"{worker.address[0]}:{port}")
         if not worker.devices:
             return NoWorker(f"the RPC worker {name} has no device to compute on")
@@ -123,26 +123,26 @@ class Workers:
         return worker
 
     def _ask(self, worker: Worker) -> None:
-        """Asks a worker for something small, again and again. The question waits behind what it computes."""
+        """Queries a worker repeatedly. The answer waits for its current work."""
         while not self._over.wait(BEAT):
             worker.asked = time.monotonic()
             worker.devices[0].memory()
             worker.asked = 0.0
 
     def _watch(self) -> None:
-        """Tells who is waited for, and that nobody is any more."""
-        told = False
-        with suppress(OSError):  # nobody listens any more
+        """Reports the workers that are waited for, and the end of each wait."""
+        reported = False
+        with suppress(OSError):  # the other process is gone
             while not self._over.wait(BEAT):
                 now = time.monotonic()
                 since = {worker.name: now - asked for worker in self.all if (asked := worker.asked)}
-                silent = {name: seconds for name, seconds in since.items() if seconds >= SILENT}
-                if silent or told:
+                silent = {name: seconds for name, seconds in since.items() if seconds >= SILENT_SECONDS}
+                if silent or reported:
                     self._tell(Waits(list(silent), max(silent.values(), default=0.0)))
-                told = bool(silent)
+                reported = bool(silent)
 
     def _aborted(self, message: str) -> None:
-        """Tells which worker is the reason for ggml's ending the process, and ends it in an orderly way."""
+        """Reports the worker for which ggml is about to abort, and ends the process in order."""
         if "RPC" not in message and "connect" not in message:
             return
         with suppress(OSError):
@@ -164,20 +164,20 @@ class Workers:
 
 
 def _connections(address: tuple[str, int]) -> list[int]:
-    """Descriptors of this process's connections to an address: llama.cpp does not tell them."""
-    found: list[int] = []
-    for descriptor in range(3, DESCRIPTORS):
+    """Descriptors of this process's connections to an address, which llama.cpp does not give."""
+    descriptors: list[int] = []
+    for descriptor in range(3, MOST_DESCRIPTORS):
         with suppress(OSError):
             if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
                 continue
             with socket.socket(fileno=os.dup(descriptor)) as connection:
                 if connection.family == socket.AF_INET and connection.getpeername() == address:
-                    found.append(descriptor)
-    return found
+                    descriptors.append(descriptor)
+    return descriptors
 
 
 def _hung_up(descriptor: int) -> bool:
-    """Whether a connection was closed by the other side."""
+    """Whether the worker closed a connection."""
     try:
         with socket.socket(fileno=os.dup(descriptor)) as connection:
             return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)

@@ -1,4 +1,4 @@
-"""A vocabulary's texts by what they begin with: where a beginning is illegal, nothing longer is asked about."""
+"""A vocabulary's texts as a prefix tree: below an illegal text, no longer one is tested."""
 
 from collections.abc import Callable
 
@@ -9,12 +9,12 @@ TokenIds = NDArray[np.int32]
 
 
 def starts_inside(data: bytes) -> bool:
-    """Whether bytes begin inside a character."""
+    """Whether bytes start inside a character."""
     return data[:1] != b"" and data[0] & 0xC0 == 0x80
 
 
 def unfinished(data: bytes) -> bytes:
-    r"""The bytes of a character that has begun at the end of others.
+    r"""The incomplete character at the end of some bytes.
 
     >>> unfinished(b"a\xe6\x97"), unfinished("日".encode())
     (b'\xe6\x97', b'')
@@ -30,7 +30,7 @@ def unfinished(data: bytes) -> bytes:
 
 
 def _is_text(data: bytes) -> bool:
-    """Whether bytes are UTF-8 up to a last character that may be unfinished, and hold no NUL."""
+    """Whether bytes are UTF-8 without NUL; the last character may be incomplete."""
     if not data or b"\0" in data:  # llama.cpp takes a NUL for the end of a token
         return False
     try:
@@ -41,16 +41,16 @@ def _is_text(data: bytes) -> bool:
 
 
 class VocabularyTree:
-    """The tokens of a vocabulary, each below the longest other one that it begins with.
+    """The tokens of a vocabulary, each below the token with the longest prefix of its text.
 
-    Only texts of whole characters have others below them: of an unfinished one, llama.cpp's grammar says less
-    than of the finished.
+    Only texts of whole characters have others below them: on an incomplete character, llama.cpp's grammar gives
+    less certain answers than on a whole one.
     """
 
     def __init__(self, texts: list[bytes]) -> None:
         self._texts = texts
         self.whole = np.array([_is_text(data) for data in texts], np.bool_)
-        """Which texts can stand where no character has begun, shape (V,)."""
+        """The texts that can follow a whole character, shape (V,)."""
         self._inside = [token for token, data in enumerate(texts) if starts_inside(data)]
         self._after: dict[bytes, TokenIds] = {}
         order = sorted(np.flatnonzero(self.whole).tolist(), key=texts.__getitem__)
@@ -71,7 +71,7 @@ class VocabularyTree:
         self._children = np.array(children, np.int32)
 
     def after(self, pending: bytes) -> TokenIds:
-        """The tokens that can follow a character that has begun."""
+        """The tokens that can continue a begun character."""
         if pending not in self._after:
             if len(self._after) > 64:
                 self._after.clear()
@@ -80,15 +80,15 @@ class VocabularyTree:
         return self._after[pending]
 
     def legal(self, ask: Callable[[TokenIds], NDArray[np.bool_]]) -> NDArray[np.bool_]:
-        """Which tokens `ask` finds legal, where a longer text is only if what it begins with is; shape (V,)."""
+        """The tokens that `ask` finds legal, shape (V,). A text is legal only if its prefixes are."""
         mask = np.zeros(len(self._texts), np.bool_)
         asked = self._roots
         while len(asked):
-            found = asked[ask(asked)]
-            mask[found] = True
-            begin, end = self._begin[found], self._begin[found + 1]
+            legal = asked[ask(asked)]
+            mask[legal] = True
+            begin, end = self._begin[legal], self._begin[legal + 1]
             counts = end - begin
-            # The children of all of them, each a run in the list of children.
+            # The children of all legal tokens, each a run in the list of children.
             runs = np.repeat(begin - np.concatenate(([0], np.cumsum(counts)[:-1])), counts)
             asked = self._children[runs + np.arange(counts.sum())]
         return mask
