@@ -1,8 +1,8 @@
-"""What vLLM and SGLang have in common: they tell texts of tokens, and no bytes.
+"""The common part of vLLM and SGLang, which give texts of tokens, and no bytes.
 
-A token's text stands between two separators in the text of many tokens. Of half a character, that is a �: which bytes
-these are is found out from characters that the tokenizer takes apart, and of other ones from the characters that they
-become together with bytes that are known.
+The texts of many tokens come in one text with separators between them. A token that is a part of a character has the
+text �: its bytes are found from characters that the tokenizer splits, and those of others from the characters that they
+become together with known bytes.
 """
 
 import re
@@ -15,20 +15,20 @@ from tokex_gguf.engine.remote.dialects.dialect import Call, Nonsense, ServerAnsw
 from tokex_gguf.values.tokens import Piece
 
 FLOOR = -9999.0
-"""Log-probability of what these servers do not tell from 0."""
-ONE_CALL = 512
-"""Tokens whose texts are asked for at once, beside what stands between them."""
+"""The log-probability that these servers give for a probability of 0."""
+TOKENS_IN_A_CALL = 512
+"""Tokens whose texts one call asks for, beside the separators."""
 SEPARATOR = "\n|§|\n"
-"""No token has all of it."""
+"""No token contains it."""
 _CODES = (
     *(*range(0x80, 0xD800, 64), *range(0xE000, 0x10000, 64), *range(0x10000, 0x110000, 4096)),
     *(*range(0x1F000, 0x1FB00, 64), *range(0xA000, 0xA040), *range(0x2010, 0x2028), *range(0x1F600, 0x1F650)),
 )
 TAKEN_APART = [char for char in map(chr, _CODES) if not char.isspace()]
 TAKEN_APART += [f" {char}" for char in TAKEN_APART if char > "\U0001f000"]
-"""Characters with all first bytes and all last ones, and what is common."""
+"""Characters with all first and all last bytes of UTF-8, and common ones."""
 CHARACTERS_AT_ONCE = 128
-"""So many of them go into one text: where one is put together with the separator, the others of that text are lost."""
+"""Characters in one text: if one merges with the separator, the others of that text are lost."""
 TIDIED = [" .", " ?", " !", " ,", " 'm", " 's", " 've", " 're", " n't"]
 """Pieces that lose their space where a tokenizer tidies up texts."""
 REPLACEMENT = "\ufffd"
@@ -40,21 +40,21 @@ REMEMBERED = 500_000
 
 
 class TextVocabulary:
-    """The texts and pieces of one such server. What it is asked and how, its dialect says."""
+    """The texts and pieces of one such server. Subclasses make the calls."""
 
     def __init__(self, model: str) -> None:
-        """`model`: as the server calls it."""
+        """`model`: the server's name for it."""
         self._model = model
         self._vocab_size = 0
         self._space_prefix = False
         self._separator: list[int] = []
         self._mark: tuple[list[int], str] = [], SEPARATOR
-        """What stands between tokens whose texts are asked for: ids, and their text."""
+        """The separator between tokens whose texts are asked for: its ids, and its text."""
         self._pieces: dict[int, Piece] = {}
         self._met: set[str] = set()
-        """Characters of texts whose halves are known, as far as can be."""
+        """Characters of earlier texts, for which `_learn_halves` has run."""
 
-    # --- what a dialect says
+    # --- calls, by subclasses
 
     def _ids(self, text: str, *, first: bool) -> Steps[list[int]]:
         """The ids of a text. `first`: whether a BOS is put before it, where there is one."""
@@ -65,36 +65,36 @@ class TextVocabulary:
         raise NotImplementedError
 
     def _forced(self, token: int) -> Steps[tuple[bool, bool]]:
-        """Whether generation ends with a token, and whether it is left out of a text."""
+        """Whether generation ends with a token, and whether texts leave it out."""
         raise NotImplementedError
 
     def _generate(self, paths: Sequence[Sequence[int]], asked: int | None, top: int) -> Steps[list[ServerAnswer]]:
-        """What follows each of some paths; the same token is asked about after all."""
+        """The answers after some paths; `asked` is the same for all."""
         raise NotImplementedError
 
-    # --- what follows from that
+    # --- the rest
 
     def _begin(self) -> Steps[tuple[int | None, list[int]]]:
-        """Learns how the tokenizer works; gives its BOS, and the ids that tell it from others."""
+        """Finds out how the tokenizer works; returns its BOS, and the ids of `FINGERPRINTED`."""
         letter = yield from self._ids("a", first=False)
         begun = yield from self._ids("a", first=True)
         if not letter:
             raise Nonsense("a letter without a token")
         bos = begun[0] if len(begun) > 1 and begun[1:] == letter else None
-        behind = yield from self._ids("a" + SEPARATOR, first=False)
-        if behind[: len(letter)] != letter or len(behind) < len(letter) + 2:
+        separated = yield from self._ids("a" + SEPARATOR, first=False)
+        if separated[: len(letter)] != letter or len(separated) < len(letter) + 2:
             raise Nonsense("a text whose tokens do not begin as those of its beginning")
-        self._separator = behind[len(letter) :]
+        self._separator = separated[len(letter) :]
         self._mark = self._separator, SEPARATOR
-        # Where a space is put before a text, that of `a` is another token than the one behind a line break.
+        # If a space is put before a text, `a` at its start is another token than after a line break.
         inner = yield from self._ids(f"a{SEPARATOR}a", first=False)
-        self._space_prefix = inner[len(behind) :] != letter
+        self._space_prefix = inner[len(separated) :] != letter
         yield from self._learn_halves(TAKEN_APART)
         yield from self._learn_tidied(letter)
         return bos, (yield from self._ids(FINGERPRINTED, first=True))
 
     def tokenize(self, text: str, *, special: bool, continues: bool) -> Steps[list[int]]:
-        """The ids of a text. Names of special tokens always become these: the server knows no other way."""
+        """The ids of a text. Names of special tokens always become these tokens: the server has no option for it."""
         del special
         new = [char for char in dict.fromkeys(text) if char >= "\x80" and char not in self._met and not char.isspace()]
         self._met.update(new[:CHARACTERS_AT_ONCE])
@@ -108,7 +108,7 @@ class TextVocabulary:
         return (yield from self._ids(text, first=False))
 
     def pieces(self, tokens: Sequence[int]) -> Steps[dict[int, Piece]]:
-        """What tokens are."""
+        """The pieces of tokens."""
         wanted = list(dict.fromkeys(checks.token(one, self._vocab_size) for one in tokens))
         texts = yield from self._texts([one for one in wanted if one not in self._pieces])
         yield from self._complete([one for one, text in texts.items() if REPLACEMENT in text])
@@ -122,15 +122,15 @@ class TextVocabulary:
         return {one: self._pieces.get(one, Piece(b"")) for one in wanted}
 
     def stays_cached(self) -> Steps[bool]:
-        """There is one cache for all."""
+        """True: there is one cache for all calls."""
         yield from ()
         return True
 
     def after(
         self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, aside: bool = False
     ) -> Steps[list[ServerAnswer]]:
-        """What follows each of some paths. Those for which the same is asked go in one call."""
-        del aside  # what is cached is cached for all
+        """The answers after some paths. Paths with the same requested token share a call."""
+        del aside  # one cache for all calls
         results: dict[int, ServerAnswer] = {}
         for one in dict.fromkeys(asked):
             places = [place for place, each in enumerate(asked) if each == one]
@@ -146,7 +146,7 @@ class TextVocabulary:
     def _spelled(self, paths: Sequence[Sequence[int]]) -> Steps[list[str]]:
         """The text of each of some short paths."""
         texts: list[str] = []
-        together = ONE_CALL // max(map(len, paths), default=1)
+        together = TOKENS_IN_A_CALL // max(map(len, paths), default=1)
         for start in range(0, len(paths), together):
             some = paths[start : start + together]
             parts = yield from self._between_marks(some)
@@ -163,18 +163,18 @@ class TextVocabulary:
         return texts
 
     def _between_marks(self, paths: Sequence[Sequence[int]]) -> Steps[list[str]]:
-        """What stands between marks in the text of some paths that are put between such; nothing where that is none."""
+        """The texts between marks, of some paths with marks around them; empty where the marks do not come back."""
         ids, text = self._mark
         parts = (yield from self._text([*ids, *(one for path in paths for one in (*path, *ids))])).split(text)
         return [] if parts[0].strip() or parts[-1].strip() else parts[1:-1]
 
     def _learn_halves(self, words: Sequence[str]) -> Steps[None]:
-        """Finds the bytes of tokens that are half a character, from words that are taken apart into such."""
+        """Finds the bytes of tokens that are a part of a character, from words that the tokenizer splits into such."""
         halves: list[tuple[bytes, list[int]]] = []
         for start in range(0, len(words), CHARACTERS_AT_ONCE):
             some = words[start : start + CHARACTERS_AT_ONCE]
             path = yield from self._ids(SEPARATOR.join(["a", *some, ""]), first=False)
-            groups = list(_between(path, self._separator))[1:]
+            groups = list(_split(path, self._separator))[1:]
             if len(groups) == len(some):
                 halves += [(word.encode(), group) for word, group in zip(some, groups, strict=True) if len(group) > 1]
         unknown = dict.fromkeys(token for _, group in halves for token in group if token not in self._pieces)
@@ -187,7 +187,7 @@ class TextVocabulary:
                     self._remember(token, Piece(part))
 
     def _complete(self, halves: Sequence[int]) -> Steps[None]:
-        """Finds the bytes of tokens that are half a character: from one that has nothing but them and known bytes."""
+        """Finds the bytes of tokens that are a part of a character, from characters that they make with known bytes."""
         known = {piece.data[0]: token for token, piece in self._pieces.items() if len(piece.data) == 1}
         around = [pair for pair in AROUND if known.keys() >= {*pair[0], *pair[1]}]
         tried = [(token, before, behind) for token in halves for before, behind in around]
@@ -200,7 +200,7 @@ class TextVocabulary:
                 self._remember(token, Piece(data[len(before) : len(data) - len(behind)]))
 
     def _learn_tidied(self, letter: list[int]) -> Steps[None]:
-        """Finds the pieces that lose their spaces, where that happens."""
+        """Finds the pieces that lose their spaces in texts, if the tokenizer tidies up."""
         spaced = yield from self._ids("a .", first=False)
         if (yield from self._text(spaced)) == "a .":
             return
@@ -220,15 +220,15 @@ class TextVocabulary:
 
 
 def may_be_special(text: str) -> bool:
-    """Whether a token is named as special ones are: <s>, <|im_end|>, [INST]."""
+    """Whether a token's text looks like the name of a special token: <s>, <|im_end|>, [INST]."""
     return re.fullmatch(r"<[^\s<>]+>|\[[^\s\[\]]+\]", text) is not None
 
 
 def _parts(data: bytes, known: Sequence[bytes | None], texts: Sequence[str]) -> list[bytes]:
-    """What of a word each of its tokens is; nothing where that cannot be told.
+    """The bytes of each token of a word; empty where they cannot be found.
 
-    Each of the bytes that go on with a character is a � by itself, and a beginning of some bytes is one. So all but
-    the first token tell how long they are.
+    Each continuation byte of a character is one �, and an incomplete start of several bytes is one as well. So the
+    length of every token but the first is known.
     """
     lengths = [
         len(text.replace(REPLACEMENT, "?").encode()) if part is None else len(part)
@@ -237,16 +237,16 @@ def _parts(data: bytes, known: Sequence[bytes | None], texts: Sequence[str]) -> 
     lengths[0] = len(data) - sum(lengths[1:])
     parts, place = [], 0
     for length, part, text in zip(lengths, known, texts, strict=True):
-        mine = data[place : place + length]
-        if length < 1 or (mine != part if part is not None else mine.decode("utf-8", "replace") != text):
+        own = data[place : place + length]
+        if length < 1 or (own != part if part is not None else own.decode("utf-8", "replace") != text):
             return []
-        parts.append(mine)
+        parts.append(own)
         place += length
     return parts
 
 
-def _between(path: Sequence[int], separator: Sequence[int]) -> Iterable[list[int]]:
-    """The parts of a path that stand before, between separators; not what is behind the last."""
+def _split(path: Sequence[int], separator: Sequence[int]) -> Iterable[list[int]]:
+    """The parts of a path before each separator; without the part after the last."""
     part: list[int] = []
     place = 0
     while place < len(path):
@@ -260,7 +260,7 @@ def _between(path: Sequence[int], separator: Sequence[int]) -> Iterable[list[int
 
 
 def listed(model: str) -> Steps[Mapping[str, Any]]:
-    """What a server says of one of its models, or of its first. An adapter has the context of its model."""
+    """The server's entry for one of its models, or for its first. An adapter gets the context of its base model."""
     rows = dig((yield Call("/v1/models")), "data")
     named = [row for row in rows if not model or found(row, "id") == model] if isinstance(rows, list) else []
     if not named or not isinstance(named[0], dict):

@@ -1,6 +1,6 @@
-"""What no server is believed in: every number of an answer is checked, and what cannot be right is `Nonsense`.
+"""Checks of servers' answers: every number is checked, and an invalid one raises `Nonsense`.
 
-An answer is checked in the order of what was asked, so what it costs is bounded by that and not by the answer.
+Checks follow the request, so that their cost is bounded by the request and not by the answer.
 """
 
 import json
@@ -16,41 +16,41 @@ from tokex_gguf.values.tokens import visible
 
 LARGEST_ID = 2**31 - 1
 LONGEST_PIECE = 4096
-"""Bytes of a token that are believed."""
+"""The most bytes of a token."""
 LONGEST_NAME = 512
-"""Characters of a name or a version that are believed."""
+"""The most characters of a name or a version."""
 ROUNDING = 1e-3
-"""What float32 sums over a vocabulary are off by, as a rule: of a log-probability, and of some probabilities."""
+"""The usual error of float32 sums over a vocabulary, in a log-probability and in a sum of probabilities."""
 LOST = 2**-24
-"""What each of many probabilities may add to that: a sum in float32, one after the other, loses the least of them."""
+"""The further error for each of many probabilities: a sequential float32 sum loses the smallest ones."""
 
 
 FINGERPRINTED = "Fingerprint: na\u00efve \u5317\u4eac \U0001f642 def f(x):\n\treturn 3.14159 <s> Hello"
-"""A text whose tokens tell vocabularies apart."""
+"""A text whose tokens differ between vocabularies."""
 
 
 def dig(answer: object, *keys: str | int) -> Any:
-    """What stands in an answer behind some keys and places, one in the other.
+    """The value in an answer at nested keys and indexes. Raises Nonsense.
 
     >>> dig({"choices": [{"text": "a"}]}, "choices", 0, "text")
     'a'
     """
-    at: Any = answer
+    value: Any = answer
     for key in keys:
-        fits = type(at) is (dict if isinstance(key, str) else list)
+        fits = type(value) is (dict if isinstance(key, str) else list)
         try:
-            at = at[key] if fits else None
+            value = value[key] if fits else None
         except LookupError:
             fits = False
         if not fits:
             raise Nonsense(
                 "an answer without its " + "/".join(str(key) for key in keys if isinstance(key, str))
             ) from None
-    return at
+    return value
 
 
 def found(answer: object, *keys: str | int) -> Any:
-    """The same; None where it is not there."""
+    """As `dig`; None where the value is missing."""
     try:
         return dig(answer, *keys)
     except Nonsense:
@@ -58,7 +58,7 @@ def found(answer: object, *keys: str | int) -> Any:
 
 
 def columns(rows: object, *keys: str | int) -> list[tuple[Any, ...]]:
-    """What stands behind some keys in each of some rows: as `dig` does, and fast.
+    """The values at some keys in each row: as `dig`, but fast.
 
     >>> columns([{"id": 5, "logprob": -1.0}], "id", "logprob")
     [(5, -1.0)]
@@ -72,17 +72,17 @@ def columns(rows: object, *keys: str | int) -> list[tuple[Any, ...]]:
 
 
 def name(value: object) -> str:
-    """A name or a version, as it can be shown; empty where there is none."""
+    """A name or a version as printable text; empty where there is none."""
     return visible(value[:LONGEST_NAME]) if isinstance(value, str) else ""
 
 
 def digest(*parts: object) -> str:
-    """What tells a model from others, made from what its server says of it."""
+    """A digest of facts that a server gives about its model."""
     return sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def count(value: object) -> int:
-    """A number of things, from 1; 0 where the server does not tell."""
+    """A count from 1; 0 where the server does not give it."""
     return value if type(value) is int and 0 < value <= LARGEST_ID else 0
 
 
@@ -101,7 +101,7 @@ def tokens(value: object, vocab_size: int, most: int) -> list[int]:
 
 
 def data_of(value: object) -> bytes:
-    """A token's bytes: a text, or a list of numbers."""
+    """A token's bytes, from a text or a list of numbers."""
     try:
         if isinstance(value, str):
             data = value.encode()
@@ -109,19 +109,19 @@ def data_of(value: object) -> bytes:
             assert isinstance(value, list) and len(value) <= LONGEST_PIECE
             data = bytes(value)
         assert len(data) <= LONGEST_PIECE
-    except (ValueError, TypeError, AssertionError):  # also of half a surrogate pair
+    except (ValueError, TypeError, AssertionError):  # also for a lone surrogate
         raise Nonsense("a token whose bytes are none") from None
     return data
 
 
 def logprob(value: object, floor: float) -> float:
-    """A log-probability; `floor` for what the server could not tell from 0, which it calls null or a huge number."""
+    """A log-probability; `floor` for null and huge negative numbers, which servers give for a probability of 0."""
     if value is None:
         return floor
     if type(value) not in (int, float) or not value <= ROUNDING:  # type: ignore[operator]
         raise Nonsense("a log-probability that is none")
     assert isinstance(value, int | float)
-    # Not floor for all that are below it: only what says that it is not told.
+    # Other values below `floor` stay as they are.
     return floor if value <= -9000 else min(float(value), 0.0)
 
 
@@ -131,11 +131,11 @@ def distribution(
     top: int,
     floor: float,
     asked: int | None = None,
-    told: float | None = None,
+    asked_logprob: float | None = None,
 ) -> ServerAnswer:
     """An answer from (id, log-probability) of the likeliest tokens, in any order.
 
-    `told`: the log-probability of `asked`, where the server has told it apart from these; it need not.
+    `asked_logprob`: the log-probability of `asked`, if the server gives it separately.
     """
     likely: dict[int, float] = {}
     for each, value in rows:
@@ -153,14 +153,14 @@ def distribution(
         raise Nonsense("probabilities that sum up to more than 1")
     rank = ids.index(asked) + 1 if asked in likely else None
     if rank is not None:
-        told = logprobs[rank - 1]
-    elif told is not None and told > logprobs[-1] + ROUNDING:
+        asked_logprob = logprobs[rank - 1]
+    elif asked_logprob is not None and asked_logprob > logprobs[-1] + ROUNDING:
         raise Nonsense("a likely token that is not among the likeliest")
-    return ServerAnswer(ids, logprobs, told, rank)
+    return ServerAnswer(ids, logprobs, asked_logprob, rank)
 
 
 def descending(values: Sequence[object]) -> None:
-    """That a list which a server has sorted is so."""
+    """Raises Nonsense unless a list is in descending order."""
     known = [value for value in values if isinstance(value, int | float)]
     if any(later > earlier for earlier, later in pairwise(known)):
         raise Nonsense("a distribution in the wrong order")

@@ -1,7 +1,7 @@
-"""What a dialect is: questions become HTTP requests, and JSON becomes numbers.
+"""The interface of a dialect: it turns questions into HTTP requests, and JSON into numbers.
 
-A question is a generator: it yields one `Call` after the other, is sent what the server answers
-to each, and returns the numbers. So it opens no socket, and its tests need none:
+A question is a generator: it yields one `Call` after the other, is sent the server's answer to
+each, and returns the numbers. So it opens no socket, and its tests need none:
 
 >>> def context() -> Steps[int]:
 ...     answer = yield Call("/props")
@@ -27,70 +27,70 @@ T = TypeVar("T")
 
 @record
 class Call:
-    """A request to a server: a POST with a body as JSON, or a GET where there is none."""
+    """A request to a server: a POST with a JSON body, or a GET without a body."""
 
     path: str
     body: Mapping[str, object] | None = None
     most: int = 1 << 20
-    """Bytes of an answer that is believed. A longer one is not read to its end."""
+    """The most bytes of the answer. A longer one is not read to its end."""
 
 
 Steps: TypeAlias = Generator[Call, Any, T]
-"""A question: yields calls, is sent the decoded JSON of each answer, returns what it asked for.
+"""A question: yields calls, is sent the decoded JSON of each answer, and returns its result.
 
-Where the server refuses a call, `CallRefused` is thrown into it. It raises `Nonsense` where an answer cannot be right.
+If the server refuses a call, `CallRefused` is thrown into it. It raises `Nonsense` where an answer is invalid.
 """
 
 
 class CallRefused(Exception):
-    """The server has refused a call. The message is one line of the server's, at most 200 characters, printable."""
+    """The server refused a call. The message is a line from the server: printable, at most 200 characters."""
 
     def __init__(self, status: int, line: str) -> None:
-        """`status`: of HTTP."""
+        """`status`: the HTTP status."""
         super().__init__(line)
         self.status = status
 
 
 class Nonsense(Exception):
-    """An answer that cannot be right: not the JSON it should be, ids out of the vocabulary, probabilities over 1.
+    """An invalid answer: unexpected JSON, ids outside the vocabulary, probabilities over 1.
 
-    The message is one line that says what, such as "an id that is not in the vocabulary", and holds nothing of the
-    answer's own text.
+    The message is one line that says what is wrong, such as "an id that is not in the vocabulary", and quotes nothing
+    of the answer.
     """
 
 
 class Changed(Nonsense):
-    """An answer by another model than the one that was there when connecting."""
+    """An answer of another model than at the first connection."""
 
 
 class Unsuited(Exception):
-    """What is there is no server that can be played on. The message is one line that says why."""
+    """The server cannot be used. The message is one line that says why."""
 
 
 @record
 class Served:
-    """What a server is, as found out when connecting."""
+    """The properties of a server, found out while connecting."""
 
     software: str
     """Its program and version, such as `llama-server b11434` or `vLLM 0.32.0`."""
     model: str
-    """What the server calls its model."""
+    """The server's name for its model."""
     identity: str
-    """What tells the model from others, as far as this server can; compared at each connect."""
+    """A digest that differs between models, as far as the server's answers allow; compared at each connection."""
     context: int
-    """Tokens of a path at the most."""
+    """The most tokens of a path."""
     vocab_size: int
-    """Tokens in the vocabulary; 0: the server does not tell."""
+    """The vocabulary's size; 0: not known."""
     candidates: int
-    """The most candidates that it gives of a distribution."""
+    """The most candidates of a distribution."""
     at_once: bool
-    """Whether `along` is there: it gives all positions of a prompt in one call."""
+    """Whether `along` gives all positions of a prompt in one call."""
     exact_ranks: bool
-    """Whether ranks beyond the candidates are told."""
+    """Whether the server gives ranks of tokens that are not candidates."""
     searchable: bool
-    """Whether `vocabulary` is there."""
+    """Whether `vocabulary` works."""
     apart: bool
-    """Whether calls `aside` may leave what the server has cached for the others: `stays_cached` finds that out."""
+    """Whether calls `aside` may use a second cache; `stays_cached` finds out whether they do."""
     quantization: str = ""
     bos: int | None = None
     """The token that `tokenize` puts first, if any."""
@@ -100,54 +100,54 @@ class Served:
 
 @record
 class ServerAnswer:
-    """What a server says of the token after a path."""
+    """A server's answer about the token after a path."""
 
     ids: list[int]
-    """Token ids, the most likely first, equal ones by id; none occurs twice."""
+    """Token ids, the most likely first, equal ones by id; each once."""
     logprobs: list[float]
-    """Natural logarithms of their probabilities, each finite and at most 0; they belong to `ids`."""
+    """Natural logarithms of their probabilities, each finite and at most 0; parallel to `ids`."""
     asked: float | None = None
-    """The same of the token that was asked for; None where none was."""
+    """The log-probability of the requested token; None where none was requested."""
     rank: int | None = None
-    """Its rank, 1 for the most likely; None where it is not among `ids` and the server does not tell."""
+    """Its rank, from 1; None where it is not in `ids` and the server does not give it."""
 
 
 class Dialect(Protocol):
-    """One server's ways. All questions are of its one model."""
+    """The questions to one server, all about one model."""
 
     @property
     def served(self) -> Served:
-        """What the server is."""
+        """The server's properties."""
 
     def tokenize(self, text: str, *, special: bool, continues: bool) -> Steps[list[int]]:
         """The ids of a text. `special`: whether names of special tokens in it become them.
 
-        `continues`: whether it goes on from another text, so that nothing is put before it.
+        `continues`: whether it continues another text, so that nothing is put before it.
         """
 
     def chat(self, messages: Sequence[Mapping[str, str]]) -> Steps[list[int]]:
         """The ids of a chat by the model's own template, ready for an answer."""
 
     def pieces(self, tokens: Sequence[int]) -> Steps[dict[int, Piece]]:
-        """What tokens are, as far as the server tells: their bytes, else UTF-8 of their text; special or not."""
+        """The pieces of tokens, as far as the server gives them: their bytes, else UTF-8 of their text."""
 
     def identity(self) -> Steps[str]:
-        """`Served.identity` as it is now. To be asked whenever the connection is a new one."""
+        """The current `Served.identity`, to be checked after each new connection."""
 
     def stays_cached(self) -> Steps[bool]:
-        """Whether calls `aside` leave what the server has cached for the others, found out by trying it."""
+        """Whether calls `aside` leave the cache of other calls unchanged, found out by trying."""
 
     def after(
         self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, aside: bool = False
     ) -> Steps[list[ServerAnswer]]:
-        """What follows each of some paths, which have all but their last token in common.
+        """The answers after some paths, which differ only in their last token.
 
-        `asked`: for each path, a token whose probability is wanted too. `aside`: whether this is for a path apart from
-        the one that is played, such as a walk over a prompt's positions.
+        `asked`: for each path, a token whose probability is requested as well. `aside`: whether the paths are not the
+        played one, as in a walk over a prompt's positions.
         """
 
     def along(self, path: Sequence[int], start: int, top: int) -> Steps[list[ServerAnswer]]:
-        """What follows each position from `start` to the end of a path; `asked` is the token that comes there."""
+        """The answers at positions `start` to the end of a path; `ServerAnswer.asked` is for the path's next token."""
 
     def vocabulary(self, path: Sequence[int]) -> Steps[tuple[ServerAnswer, dict[int, Piece]]]:
-        """All of the distribution after a path, and the pieces of all tokens. Costs megabytes."""
+        """The whole distribution after a path, and the pieces of all tokens: megabytes."""

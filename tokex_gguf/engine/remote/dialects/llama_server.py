@@ -1,9 +1,9 @@
-"""llama-server: whole distributions as long as wished, with bytes; nothing about a prompt's positions.
+"""llama-server: any number of candidates, with bytes; no positions of a prompt.
 
-- Each call generates one token: with speculative decoding, those after it have no probabilities.
-- It is told which token to generate, which changes no probability. One whose text is half a character
-  would leave the answer without any, so where none is asked for it is a letter.
-- Every call names its slot: others keep what they have cached.
+- Each call generates one token: with speculative decoding, later tokens have no probabilities.
+- A bias forces that token, which changes no probability. A token with a part of a character would leave the
+  answer without probabilities, so a letter is forced unless a token is requested.
+- Every call names its slot, so that other slots keep their cache.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,13 @@ from tokex_gguf.engine.remote.dialects.dialect import Call, Changed, Nonsense, S
 from tokex_gguf.values.tokens import Piece
 
 ALL = 10_000_000
-"""Candidates to ask for where all are wanted: more than any vocabulary has. The server gives as many as there are."""
+"""The number of candidates to ask for all of them: more than any vocabulary has."""
 FLOOR = -104.0
-"""Log-probability of what is 0 in float32. It is that or less."""
+"""An upper bound of the log-probability where the probability is 0 in float32."""
 FORCE = 1e6
-"""Added to the logit of the token that is to be generated. What is told of it are numbers from before that."""
+"""Added to the logit of the token to generate. The answer's numbers are without it."""
 TRIES = 5
-"""How often a server with several models is asked about one that others want it to unload."""
+"""The most tries to reach a model that a server with several models keeps unloading."""
 REMEMBERED = 500_000
 """Tokens whose bytes are kept: more than a vocabulary has."""
 
@@ -32,9 +32,9 @@ class LlamaServer:
     def __init__(
         self, served: Served, name: str, model: str, ends: frozenset[int], harmless: int, slots: tuple[int, int]
     ) -> None:
-        """`name`: what answers say who gave them; `model`: which to ask for, where the player named one.
+        """`name`: the model's name in answers; `model`: the one to ask for, if the player named one.
 
-        `harmless`: a token of plain ASCII. `slots`: for the path that is played, and for others.
+        `harmless`: a token of plain ASCII. `slots`: for the played path, and for others.
         """
         self._served = served
         self._name = name
@@ -47,11 +47,11 @@ class LlamaServer:
 
     @property
     def served(self) -> Served:
-        """What the server is."""
+        """The server's properties."""
         return self._served
 
     def identity(self) -> Steps[str]:
-        """`Served.identity` as it is now."""
+        """The current `Served.identity`."""
         _, props, listed = yield from _described(self._model.get("model", ""))
         return (yield from _identity(self._model, props, listed))
 
@@ -59,7 +59,7 @@ class LlamaServer:
         """The ids of a text."""
         if not (continues and self._served.space_prefix):
             return (yield from self._tokens(text, special=special, first=not continues))
-        # Behind a line break, no space is put before the text.
+        # After a line break, no space is put before the text.
         before = yield from self._tokens("\n", special=False, first=False)
         whole = yield from self._tokens("\n" + text, special=special, first=False)
         if whole[: len(before)] == before:
@@ -75,24 +75,24 @@ class LlamaServer:
         return (yield from self._tokens(prompt, special=True, first=True))
 
     def pieces(self, tokens: Sequence[int]) -> Steps[dict[int, Piece]]:
-        """What tokens are. Answers have told most of them already."""
+        """The pieces of tokens. Most are known from earlier answers."""
         wanted = list(dict.fromkeys(checks.token(one, self._served.vocab_size) for one in tokens))
         unknown = [one for one in wanted if one not in self._data]
         if unknown:
             yield from self._read(unknown)
-        told = {}
+        pieces = {}
         for one in wanted:
             data = self._data.get(one, b"")
             if one not in self._control:
                 self._control[one] = _may_be_special(data) and (yield from self._is_special(one, data))
-            told[one] = Piece(data, self._control[one], one in self._ends)
-        return told
+            pieces[one] = Piece(data, self._control[one], one in self._ends)
+        return pieces
 
     def stays_cached(self) -> Steps[bool]:
-        """Whether a call in one slot leaves what another one has.
+        """Whether a call in one slot leaves the cache of another.
 
-        By default, with slots that share their cells, it does not: an idle slot is emptied by the next call in
-        another one, and nothing is brought back to a slot that is named.
+        By default, with slots that share their cells, it does not: a call clears idle slots, and a call that names its
+        slot restores nothing.
         """
         if not self._served.apart:
             return False
@@ -106,7 +106,7 @@ class LlamaServer:
     def after(
         self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, aside: bool = False
     ) -> Steps[list[ServerAnswer]]:
-        """What follows each of some paths. Those for which the same is asked go in one call."""
+        """The answers after some paths. Paths with the same requested token share a call."""
         slot = self._slots[aside]
         results: dict[int, ServerAnswer] = {}
         for one in dict.fromkeys(asked):
@@ -116,7 +116,7 @@ class LlamaServer:
         return [results[place] for place in range(len(paths))]
 
     def along(self, path: Sequence[int], start: int, top: int) -> Steps[list[ServerAnswer]]:
-        """What follows each position: a call for each, and each leaves the next one a token to read."""
+        """The answers at positions: one call for each, which decodes one more token."""
         answers = []
         for place in range(start, len(path)):
             asked = path[place + 1] if place + 1 < len(path) else None
@@ -124,24 +124,24 @@ class LlamaServer:
         return answers
 
     def vocabulary(self, path: Sequence[int]) -> Steps[tuple[ServerAnswer, dict[int, Piece]]]:
-        """All of the distribution after a path, and the pieces of all tokens."""
+        """The whole distribution after a path, and the pieces of all tokens."""
         (answer,) = yield from self._generate([path], None, ALL, self._slots[0])
         return answer, (yield from self.pieces(answer.ids))
 
     def _tokens(self, text: str, *, special: bool, first: bool) -> Steps[list[int]]:
         body = {**self._model, "content": text, "add_special": first, "parse_special": special, "with_pieces": True}
-        most = len(text.encode()) + 8  # a token has at least a byte; and some are put before it and behind
+        most = len(text.encode()) + 8  # a token has at least one byte, and the server may add some
         answer = yield Call("/tokenize", body, 64 * most + (1 << 16))
-        return self._told(dig(answer, "tokens"), most)
+        return self._checked_tokens(dig(answer, "tokens"), most)
 
     def _read(self, tokens: Sequence[int]) -> Steps[None]:
-        """Gets to know the bytes of tokens. What is a number in a text is taken for a token by the server."""
+        """Reads the bytes of tokens. The server takes numbers in a list of contents as token ids."""
         body = {**self._model, "content": list(tokens), "add_special": False, "with_pieces": True}
         answer = yield Call("/tokenize", body, 256 * len(tokens) + (1 << 16))
-        if self._told(dig(answer, "tokens"), len(tokens)) != list(tokens):
+        if self._checked_tokens(dig(answer, "tokens"), len(tokens)) != list(tokens):
             raise Nonsense("other tokens than were asked about")
 
-    def _told(self, rows: object, most: int) -> list[int]:
+    def _checked_tokens(self, rows: object, most: int) -> list[int]:
         if not isinstance(rows, list) or len(rows) > most:
             raise Nonsense("tokens that cannot be of the text")
         ids = []
@@ -158,7 +158,7 @@ class LlamaServer:
         self._data[token] = data
 
     def _is_special(self, token: int, data: bytes) -> Steps[bool]:
-        """Whether a token is only meant by its name where names of special tokens are."""
+        """Whether a token's name becomes the token only with `parse_special`."""
         text = data.decode()
         body = {**self._model, "content": text, "add_special": False, "with_pieces": False}
         read = []
@@ -175,7 +175,7 @@ class LlamaServer:
             answers = yield from self._call(paths, asked, top, slot)
             if None not in answers:
                 return [answer for answer in answers if answer is not None]
-        # Half a character: its probability is only told among the likeliest.
+        # A part of a character: its probability is only given among the candidates.
         results = []
         for path in paths:
             answer = None
@@ -207,7 +207,7 @@ class LlamaServer:
         return [self._answer(one, asked, forced, top) for one in answers]
 
     def _answer(self, answer: object, asked: int | None, forced: int, top: int) -> ServerAnswer | None:
-        """None where the forced token is half a character."""
+        """None where the forced token is a part of a character."""
         if checks.name(found(answer, "model")) != self._name:
             raise Changed("another model than before")
         if isinstance(answer, dict) and "completion_probabilities" not in answer:
@@ -221,11 +221,11 @@ class LlamaServer:
         columns = checks.columns(rows, "id", "logprob", "bytes")
         pairs = [(each, value) for each, value, _ in columns]
         checks.descending([value for _, value in pairs])
-        told = None if asked is None else checks.logprob(dig(place, "logprob"), FLOOR)
-        result = checks.distribution(pairs, self._served.vocab_size, top, FLOOR, asked, told)
+        asked_logprob = None if asked is None else checks.logprob(dig(place, "logprob"), FLOOR)
+        result = checks.distribution(pairs, self._served.vocab_size, top, FLOOR, asked, asked_logprob)
         for each, _, data in columns:
             if each not in self._data:
-                # Special tokens have none here, unless the server was told to show them.
+                # Special tokens have no bytes here, unless the server was started to show them.
                 if known := checks.data_of(data):
                     self._remember(each, known)
                 else:
@@ -234,7 +234,7 @@ class LlamaServer:
 
 
 def _cut(answer: ServerAnswer, asked: int | None, top: int) -> ServerAnswer:
-    """The likeliest of an answer that has more, with what was asked for."""
+    """The answer with at most `top` candidates, and the numbers of the requested token."""
     ids, logprobs = answer.ids[:top], answer.logprobs[:top]
     if asked is None:
         return ServerAnswer(ids, logprobs)
@@ -245,7 +245,7 @@ def _cut(answer: ServerAnswer, asked: int | None, top: int) -> ServerAnswer:
 
 
 def connect(model: str) -> Steps[LlamaServer]:
-    """Finds out what a llama-server has. `model`: which of its models; empty: its only one, or its first."""
+    """Finds out a llama-server's properties. `model`: which of its models; empty: its only one, or its first."""
     model, props, listed = yield from _described(model)
     named: Mapping[str, object] = {"model": model} if model else {}
     vocab_size = checks.count(found(listed, "meta", "n_vocab"))
@@ -256,9 +256,9 @@ def connect(model: str) -> Steps[LlamaServer]:
     def tokens(text: str, *, first: bool) -> Steps[list[tuple[int, bytes]]]:
         body = {**named, "content": text, "add_special": first, "parse_special": True, "with_pieces": True}
         rows = dig((yield Call("/tokenize", body)), "tokens")
-        told = checks.columns(rows, "id", "piece")
-        ids = checks.tokens([one for one, _ in told], vocab_size, len(text) + 8)
-        return list(zip(ids, [checks.data_of(piece) for _, piece in told], strict=True))
+        pairs = checks.columns(rows, "id", "piece")
+        ids = checks.tokens([one for one, _ in pairs], vocab_size, len(text) + 8)
+        return list(zip(ids, [checks.data_of(piece) for _, piece in pairs], strict=True))
 
     letter = yield from tokens("a", first=False)
     begun = yield from tokens("a", first=True)
@@ -266,7 +266,7 @@ def connect(model: str) -> Steps[LlamaServer]:
         raise Nonsense("a letter without a token")
     harmless = letter[-1][0]
     identity = yield from _identity(named, props, listed)
-    # Tokens with which generation ends are what it is told to leave out: it says which these are.
+    # With `ignore_eos`, the server bans the tokens that end generation, and its answer lists these biases.
     body = {**named, **request([harmless], harmless, 2, 0), "ignore_eos": True}
     fields = ["completion_probabilities", "model", "generation_settings/logit_bias"]
     answer = yield Call("/completion", {**body, "response_fields": fields})
@@ -276,7 +276,7 @@ def connect(model: str) -> Steps[LlamaServer]:
     biased = [found(bias, "token") for bias in biases[:1000]] if isinstance(biases, list) else []
     ends = frozenset(checks.token(one, vocab_size) for one in biased) - {harmless}
     build = checks.name(found(props, "build_info")).partition("-")[0]
-    build = "" if build == "b0" else build  # built from sources that do not know their number
+    build = "" if build == "b0" else build  # built from sources without a number
     slots = checks.count(found(props, "total_slots"))
     path = checks.name(found(props, "model_path")) or checks.name(found(listed, "id"))
     served = Served(
@@ -299,10 +299,10 @@ def connect(model: str) -> Steps[LlamaServer]:
 
 
 def _described(model: str) -> Steps[tuple[str, object, object]]:
-    """A model's name where it is one of several, what the server says of itself with it, and of the model.
+    """The model's name, if it is one of several; the server's properties with it; and its entry in the list of models.
 
-    One that has several loads the one that it is asked about, and may then unload it for somebody else. Of one that is
-    not loaded it says little: then it is asked again.
+    A server with several models loads the requested one, and may unload it for another client. Its entry for a model
+    that is not loaded is incomplete: then it is asked again.
     """
     for _ in range(TRIES):
         props = yield Call("/props" + (f"?model={quote(model, safe='')}" if model else ""))
@@ -332,7 +332,7 @@ def _identity(named: Mapping[str, object], props: object, listed: object) -> Ste
 
 
 def request(prompt: object, forced: int, top: int, slot: int) -> dict[str, object]:
-    """A body of `/completion` that leaves nothing to the server's own settings."""
+    """A body of `/completion` that overrides the server's own settings."""
     return {
         "prompt": prompt,
         "n_predict": 1,
@@ -360,5 +360,5 @@ def _is_text(data: bytes) -> bool:
 
 
 def _may_be_special(data: bytes) -> bool:
-    """Whether a token is named as special ones are: <s>, <|im_end|>, [INST]."""
+    """Whether a token's text looks like the name of a special token: <s>, <|im_end|>, [INST]."""
     return len(data) > 2 and data[:1] in b"<[" and data[-1:] in b">]" and _is_text(data)

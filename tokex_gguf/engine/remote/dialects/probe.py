@@ -1,4 +1,4 @@
-"""Which kind of server is there, and whether it can be played on."""
+"""Finds out which kind of server answers, and whether it can be used."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,9 +14,9 @@ SUITED = "llama-server, vLLM or SGLang"
 
 
 def probe(model: str) -> Steps[Dialect]:
-    """Finds out how to talk to a server. `model`: which of its models; empty: its only one, or its first.
+    """Finds the dialect of a server. `model`: which of its models; empty: its only one, or its first.
 
-    Raises Unsuited where it is none that takes and gives the ids of tokens.
+    Raises Unsuited for a server that does not work with token ids.
     """
     try:
         rows = dig((yield Call("/v1/models")), "data")
@@ -29,7 +29,7 @@ def probe(model: str) -> Steps[Dialect]:
         if owner == "vllm" or found(rows, 0, "max_model_len"):
             row: Mapping[str, Any] = yield from listed(model)
             identifier = name(row.get("id"))
-            # A server that was put behind another one says little of itself.
+            # Behind a proxy, a server may not give its name.
             if owner == "sglang" or (owner != "vllm" and (yield from _is_there("/model_info"))):
                 return (yield from SGLang(identifier).connect(row))
             if owner == "vllm" or (yield from _is_there("/version")):

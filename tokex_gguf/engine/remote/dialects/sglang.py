@@ -1,6 +1,6 @@
-"""SGLang: all positions of a prompt in one call, as many candidates as wished, no ranks.
+"""SGLang: all positions of a prompt in one call, any number of candidates, no ranks.
 
-Its log-probabilities are divided by the temperature, but for temperature 0.
+Its log-probabilities are divided by the temperature, unless that is 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,19 +22,19 @@ from tokex_gguf.engine.remote.dialects.dialect import (
 from tokex_gguf.values.tokens import Piece
 
 MOST_CANDIDATES = 1000
-"""Candidates that are asked for at the most."""
+"""The most candidates that a call asks for."""
 ROOM = 48 << 20
-"""Bytes of an answer about a prompt's positions."""
+"""The most bytes of an answer about a prompt's positions."""
 ROW = 80
-"""Bytes of a candidate in it, at the most."""
+"""The most bytes of a candidate in it."""
 FORCE = 1000.0
-"""Added to the logit of a token that is to be generated."""
+"""Added to the logit of the token to generate."""
 PLAIN = {"temperature": 0, "max_new_tokens": 1, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0}
-"""Sampling that leaves nothing to the model's own settings."""
+"""Sampling settings that override the model's own."""
 
 
 class SGLang(TextVocabulary):
-    """One SGLang."""
+    """One SGLang server."""
 
     def __init__(self, model: str) -> None:
         """Knows nothing of the server before `connect`."""
@@ -44,25 +44,25 @@ class SGLang(TextVocabulary):
 
     @property
     def served(self) -> Served:
-        """What the server is."""
+        """The server's properties."""
         assert self._served is not None
         return self._served
 
     def connect(self, row: Mapping[str, Any]) -> Steps["SGLang"]:
-        """Finds out what the server has. `row`: what it says of the model in its list."""
+        """Finds out the server's properties. `row`: the model's entry in its list."""
         if base := checks.name(row.get("parent")):
-            # A path of ids is computed by the model itself, whatever the name.
+            # For a path of ids, it uses the base model, whatever the name.
             raise Unsuited(f"adapters of an SGLang cannot be played: its model is {base}")
         context = checks.count(row.get("max_model_len"))
         if not context:
             raise Nonsense("a context that is none")
-        told = yield from _first(["/server_info", "/get_server_info"])
-        self._vocab_size = checks.count(found(told, "vocab_size"))
+        info = yield from _first(["/server_info", "/get_server_info"])
+        self._vocab_size = checks.count(found(info, "vocab_size"))
         bos, _ = yield from self._begin()
         identity = yield from self.identity()
         name = checks.name(row.get("id"))
         self._served = Served(
-            software=f"SGLang {checks.name(found(told, 'version'))}".rstrip(),
+            software=f"SGLang {checks.name(found(info, 'version'))}".rstrip(),
             model=name.rstrip("/").rpartition("/")[2] or name,
             identity=identity,
             context=context - 1,
@@ -75,16 +75,16 @@ class SGLang(TextVocabulary):
             bos=bos,
             space_prefix=self._space_prefix,
         )
-        # Whatever cannot be used is noticed now.
+        # Detects an unusable server now.
         answer = (yield from self._generate([self._separator], None, 2))[0]
         if len(answer.ids) < 2:
             raise Nonsense("a distribution of one token")
         return self
 
     def identity(self) -> Steps[str]:
-        """`Served.identity` as it is now."""
-        told = yield from _first(["/model_info", "/get_model_info"])
-        names = [checks.name(found(told, key)) for key in ("model_path", "weight_version")]
+        """The current `Served.identity`."""
+        info = yield from _first(["/model_info", "/get_model_info"])
+        names = [checks.name(found(info, key)) for key in ("model_path", "weight_version")]
         ids = yield from self._ids(checks.FINGERPRINTED, first=True)
         return checks.digest("SGLang", names, ids)
 
@@ -95,25 +95,25 @@ class SGLang(TextVocabulary):
         return checks.tokens(dig(answer, "tokens"), self._vocab_size, 1 << 22)
 
     def along(self, path: Sequence[int], start: int, top: int) -> Steps[list[ServerAnswer]]:
-        """What follows each position: one call. What is before `start` is read from the cache."""
+        """The answers at positions: one call. Tokens before `start` are read from the cache."""
         count = len(path) - start
         top = max(min(top, MOST_CANDIDATES, ROOM // (ROW * count)), 1)
         answer = yield Call(
             "/generate", self._body(list(path), top, logprob_start_len=start), ROW * (top + 2) * count + (1 << 20)
         )
         meta = self._meta(answer)
-        said, likely = dig(meta, "input_token_logprobs"), dig(meta, "input_top_logprobs")
-        # The first of each says nothing: what is before it was not asked about.
-        if not (isinstance(said, list) and isinstance(likely, list) and len(said) == len(likely) == count):
+        own, likely = dig(meta, "input_token_logprobs"), dig(meta, "input_top_logprobs")
+        # The first row of each is empty: the position before it was not requested.
+        if not (isinstance(own, list) and isinstance(likely, list) and len(own) == len(likely) == count):
             raise Nonsense("not as many positions as were asked about")
         answers = [
-            self._distribution(likely[place], top, path[start + place], checks.logprob(dig(said, place, 0), FLOOR))
+            self._distribution(likely[place], top, path[start + place], checks.logprob(dig(own, place, 0), FLOOR))
             for place in range(1, count)
         ]
         return [*answers, self._distribution(dig(meta, "output_top_logprobs", 0), top, None, None)]
 
     def vocabulary(self, path: Sequence[int]) -> Steps[tuple[ServerAnswer, dict[int, Piece]]]:
-        """All of the distribution after a path, as far as it is given, and the pieces."""
+        """The distribution after a path, as far as the server gives it, and the pieces."""
         return (yield from self._all_of(path))
 
     # --- calls
@@ -149,13 +149,13 @@ class SGLang(TextVocabulary):
         results = []
         for one in answers:
             meta = self._meta(one)
-            told = None
+            asked_logprob = None
             if asked is not None:
                 row = dig(meta, "output_token_ids_logprobs", 0, 0)
                 if dig(row, 1) != asked:
                     raise Nonsense("another token than was asked about")
-                told = checks.logprob(dig(row, 0), FLOOR)
-            results.append(self._distribution(dig(meta, "output_top_logprobs", 0), top, asked, told))
+                asked_logprob = checks.logprob(dig(row, 0), FLOOR)
+            results.append(self._distribution(dig(meta, "output_top_logprobs", 0), top, asked, asked_logprob))
         return results
 
     def _body(self, paths: object, top: int, **more: object) -> dict[str, object]:
@@ -163,7 +163,7 @@ class SGLang(TextVocabulary):
         return {**body, "stream": False, **more}
 
     def _meta(self, answer: object) -> object:
-        """What an answer says beside its text."""
+        """The `meta_info` of an answer. Raises Changed where the model is another one."""
         meta = dig(answer, "meta_info")
         version = found(meta, "weight_version")
         if self._version is None:
@@ -172,16 +172,16 @@ class SGLang(TextVocabulary):
             raise Changed("another model than before")
         return meta
 
-    def _distribution(self, rows: object, top: int, asked: int | None, told: float | None) -> ServerAnswer:
+    def _distribution(self, rows: object, top: int, asked: int | None, asked_logprob: float | None) -> ServerAnswer:
         if not isinstance(rows, list) or len(rows) > top:
             raise Nonsense("more tokens than were asked for")
         pairs: list[tuple[Any, Any]] = [(one, value) for value, one in checks.columns(rows, 0, 1)]
         checks.descending([value for _, value in pairs])
-        return checks.distribution(pairs, self._vocab_size, top, FLOOR, asked, told)
+        return checks.distribution(pairs, self._vocab_size, top, FLOOR, asked, asked_logprob)
 
 
 def _first(paths: Sequence[str]) -> Steps[object]:
-    """What the first of some paths says that is there: they had other names in earlier versions."""
+    """The answer of the first path that exists: earlier versions had other names."""
     for path in paths:
         try:
             return (yield Call(path, None, 4 << 20))

@@ -1,7 +1,7 @@
 """vLLM: all positions of a prompt in one call, with exact ranks; 20 candidates, unless it was started with more.
 
-- It takes settings of the model's own file where none are sent, so all are.
-- What is asked of a prompt's positions is never read from its cache; what follows a path is.
+- For settings that are not sent, it uses those of the model's own file. So all are sent.
+- Positions of a prompt are never read from its cache; the distribution after a path is.
 """
 
 import re
@@ -24,15 +24,15 @@ from tokex_gguf.engine.remote.dialects.dialect import (
 from tokex_gguf.values.tokens import Piece
 
 SAYS_SIZE = (0, 11)
-"""From this version on, a bias of a token that is not there is surely refused, and not added to something else."""
+"""The first version that certainly refuses a bias of a token outside the vocabulary."""
 PROBED = 1000
-"""Candidates that are asked for when connecting, to be told how many there can be."""
+"""Candidates requested while connecting, to find the limit from the refusal."""
 RANKED = 4096
-"""Tokens of a path that are read once more for a rank."""
+"""The most tokens of a path that are read again for a rank."""
 ROOM = 48 << 20
-"""Bytes of an answer about a prompt's positions."""
+"""The most bytes of an answer about a prompt's positions."""
 ROW = 160
-"""Bytes of a candidate in it, at the most, but for rare ones."""
+"""The most bytes of a candidate in it, except for rare ones."""
 PLAIN = {
     "temperature": 0,
     "top_p": 1,
@@ -44,11 +44,11 @@ PLAIN = {
     "stream": False,
     "return_tokens_as_token_ids": True,
 }
-"""What all calls have in common: nothing is left to the model's own settings."""
+"""Settings for all calls, which override the model's own."""
 
 
 class VLLM(TextVocabulary):
-    """One model of one vLLM."""
+    """One model of a vLLM server."""
 
     def __init__(self, model: str) -> None:
         """Knows nothing of the server before `connect`."""
@@ -59,12 +59,12 @@ class VLLM(TextVocabulary):
 
     @property
     def served(self) -> Served:
-        """What the server is."""
+        """The server's properties."""
         assert self._served is not None
         return self._served
 
     def connect(self, row: Mapping[str, Any]) -> Steps["VLLM"]:
-        """Finds out what the server has. `row`: what it says of the model in its list."""
+        """Finds out the server's properties. `row`: the model's entry in its list."""
         context = checks.count(row.get("max_model_len"))
         if not context:
             raise Nonsense("a context that is none")
@@ -72,8 +72,8 @@ class VLLM(TextVocabulary):
         letter = yield from self._ids("a", first=False)
         self._vocab_size = (yield from self._size(letter)) if _at_least(version, SAYS_SIZE) else 0
         bos, ids = yield from self._begin()
-        self._candidates = yield from self._most(letter)
-        # A token that is forced: the others' probabilities are only raw ones if they are left as they are.
+        self._candidates = yield from self._most_candidates(letter)
+        # With a forced token, the other tokens keep their probabilities only if these are raw.
         answer = yield Call(
             "/v1/completions", self._body([letter], min(self._candidates, 5), allowed_token_ids=letter[:1])
         )
@@ -100,7 +100,7 @@ class VLLM(TextVocabulary):
         return self
 
     def identity(self) -> Steps[str]:
-        """`Served.identity` as it is now."""
+        """The current `Served.identity`."""
         row = yield from listed(self._model)
         ids = yield from self._ids(checks.FINGERPRINTED, first=True)
         name, root = checks.name(row.get("id")), checks.name(row.get("root"))
@@ -113,11 +113,11 @@ class VLLM(TextVocabulary):
         return checks.tokens(dig(answer, "tokens"), self._vocab_size, 1 << 22)
 
     def along(self, path: Sequence[int], start: int, top: int) -> Steps[list[ServerAnswer]]:
-        """What follows each position: one call, which says something of all positions before, too."""
+        """The answers at positions: one call, whose answer also has all earlier positions."""
         top = max(min(top, self._candidates, ROOM // (ROW * len(path))), 1)
         most = ROW * (top + 2) * (len(path) + 1) + (1 << 20)
         answer = yield Call("/v1/completions", self._body([path], top, prompt_logprobs=top), most)
-        places = self._told(answer, 1)[0].get("prompt_logprobs")
+        places = self._choices(answer, 1)[0].get("prompt_logprobs")
         if not isinstance(places, list) or len(places) != len(path):
             raise Nonsense("not as many positions as the prompt has")
         answers = []
@@ -126,13 +126,13 @@ class VLLM(TextVocabulary):
             if not isinstance(rows, dict) or str(path[place]) not in rows:
                 raise Nonsense("a position without the token that is there")
             pairs = [(_id(key), dig(row, "logprob")) for key, row in rows.items()]
-            told = checks.logprob(dig(rows[str(path[place])], "logprob"), FLOOR)
-            one = self._distribution(pairs, top, path[place], told)
+            asked_logprob = checks.logprob(dig(rows[str(path[place])], "logprob"), FLOOR)
+            one = self._distribution(pairs, top, path[place], asked_logprob)
             answers.append(_ranked(one, found(rows[str(path[place])], "rank")))
-        return [*answers, self._next(self._told(answer, 1)[0], None, top)]
+        return [*answers, self._next(self._choices(answer, 1)[0], None, top)]
 
     def vocabulary(self, path: Sequence[int]) -> Steps[tuple[ServerAnswer, dict[int, Piece]]]:
-        """All of the distribution after a path, and the pieces of all tokens."""
+        """The whole distribution after a path, and the pieces of all tokens."""
         return (yield from self._all_of(path))
 
     # --- calls
@@ -152,7 +152,7 @@ class VLLM(TextVocabulary):
 
     def _forced(self, token: int) -> Steps[tuple[bool, bool]]:
         answer = yield Call("/v1/completions", self._body([self._separator], 1, allowed_token_ids=[token]))
-        choice = self._told(answer, 1)[0]
+        choice = self._choices(answer, 1)[0]
         return choice.get("finish_reason") == "stop", choice.get("text") == ""
 
     def _generate(self, paths: Sequence[Sequence[int]], asked: int | None, top: int) -> Steps[list[ServerAnswer]]:
@@ -161,24 +161,24 @@ class VLLM(TextVocabulary):
         answer = yield Call(
             "/v1/completions", self._body(paths, top, **more), len(paths) * (ROW * (top + 2) + (1 << 16))
         )
-        answers = [self._next(choice, asked, top) for choice in self._told(answer, len(paths))]
+        answers = [self._next(choice, asked, top) for choice in self._choices(answer, len(paths))]
         for place, (path, one) in enumerate(zip(paths, answers, strict=True)):
             if asked is not None and one.rank is None and len(path) <= RANKED:
                 answers[place] = _ranked(one, (yield from self._rank(path, asked)))
         return answers
 
     def _rank(self, path: Sequence[int], token: int) -> Steps[object]:
-        """The rank of a token after a path, as of the last position of a prompt."""
+        """The rank of a token after a path, read as the last position of a prompt."""
         answer = yield Call(
             "/v1/completions", self._body([[*path, token]], 1, prompt_logprobs=0), ROW * len(path) + (1 << 20)
         )
-        return found(self._told(answer, 1)[0], "prompt_logprobs", -1, str(token), "rank")
+        return found(self._choices(answer, 1)[0], "prompt_logprobs", -1, str(token), "rank")
 
     def _body(self, paths: Sequence[Sequence[int]], top: int, **more: object) -> dict[str, object]:
         return {"model": self._model, "prompt": [list(path) for path in paths], "logprobs": top, **PLAIN, **more}
 
-    def _told(self, answer: object, count: int) -> list[dict[str, Any]]:
-        """The answer's choices, in the order of what was asked."""
+    def _choices(self, answer: object, count: int) -> list[dict[str, Any]]:
+        """The choices of an answer, in the order of the questions."""
         if self._fingerprint is not None and found(answer, "system_fingerprint") != self._fingerprint:
             raise Changed("another model than before")
         choices = dig(answer, "choices")
@@ -194,39 +194,39 @@ class VLLM(TextVocabulary):
         if not isinstance(rows, dict) or len(rows) > top + 1:
             raise Nonsense("more tokens than were asked for")
         pairs = [(_id(key), value) for key, value in rows.items()]
-        told = None
+        asked_logprob = None
         if asked is not None:
             if dig(choice, "logprobs", "tokens", 0) != f"token_id:{asked}":
                 raise Nonsense("another token than it was told to generate")
-            told = checks.logprob(dig(choice, "logprobs", "token_logprobs", 0), FLOOR)
-        return self._distribution(pairs, top, asked, told)
+            asked_logprob = checks.logprob(dig(choice, "logprobs", "token_logprobs", 0), FLOOR)
+        return self._distribution(pairs, top, asked, asked_logprob)
 
     def _distribution(
-        self, pairs: list[tuple[int, object]], top: int, asked: int | None, told: float | None
+        self, pairs: list[tuple[int, object]], top: int, asked: int | None, asked_logprob: float | None
     ) -> ServerAnswer:
-        """The token that is there stands among the likeliest, or is one more than these."""
+        """An answer from the rows at a position: the likeliest tokens, and perhaps the token there as one more."""
         if len(pairs) == top + 1:
             last = asked if asked is not None else min(pairs, key=lambda pair: checks.logprob(pair[1], FLOOR))[0]
             pairs = [pair for pair in pairs if pair[0] != last]
-        return checks.distribution(pairs, self._vocab_size, top, FLOOR, asked, told)
+        return checks.distribution(pairs, self._vocab_size, top, FLOOR, asked, asked_logprob)
 
     def _size(self, letter: list[int]) -> Steps[int]:
-        """How many tokens there are: the server says so where it is asked about one that is not there."""
+        """The vocabulary's size, which the server gives when it refuses a token outside it; 0: not known."""
         try:
             yield Call("/v1/completions", self._body([letter], 1, logit_bias={str(checks.LARGEST_ID): 1}))
         except CallRefused as refused:
-            told = re.search(r"vocab(?:ulary)?[ _]size:? *(\d{1,9})", str(refused), re.IGNORECASE)
-            return int(told[1]) if told else 0
+            match = re.search(r"vocab(?:ulary)?[ _]size:? *(\d{1,9})", str(refused), re.IGNORECASE)
+            return int(match[1]) if match else 0
         return 0
 
-    def _most(self, letter: list[int]) -> Steps[int]:
-        """How many candidates there can be."""
+    def _most_candidates(self, letter: list[int]) -> Steps[int]:
+        """The most candidates of a distribution."""
         try:
             yield Call("/v1/completions", self._body([letter], PROBED))
         except CallRefused as refused:
-            told = re.search(r"max(?:imum)? allowed: *(\d{1,9})", str(refused), re.IGNORECASE)
-            if told and int(told[1]) > 0:
-                return int(told[1])
+            match = re.search(r"max(?:imum)? allowed: *(\d{1,9})", str(refused), re.IGNORECASE)
+            if match and int(match[1]) > 0:
+                return int(match[1])
             if refused.status == 400:
                 raise Unsuited("this vLLM gives no log-probabilities: start it with --max-logprobs 100") from None
             raise
@@ -234,19 +234,19 @@ class VLLM(TextVocabulary):
 
 
 def _id(key: object) -> int:
-    told = re.fullmatch(r"(?:token_id:)?([0-9]{1,10})", key) if isinstance(key, str) else None
-    if told is None:
+    match = re.fullmatch(r"(?:token_id:)?([0-9]{1,10})", key) if isinstance(key, str) else None
+    if match is None:
         raise Nonsense("a token without its id")
-    return int(told[1])
+    return int(match[1])
 
 
 def _at_least(version: str, wanted: tuple[int, int]) -> bool:
-    told = re.match(r"(\d{1,6})\.(\d{1,6})", version)
-    return told is not None and (int(told[1]), int(told[2])) >= wanted
+    match = re.match(r"(\d{1,6})\.(\d{1,6})", version)
+    return match is not None and (int(match[1]), int(match[2])) >= wanted
 
 
 def _ranked(answer: ServerAnswer, rank: object) -> ServerAnswer:
-    """With the rank of a token that is not among the likeliest."""
+    """The answer with the rank of a requested token that is not a candidate."""
     if answer.rank is not None:
         return answer
     if type(rank) is not int or not 1 <= rank <= checks.LARGEST_ID:
