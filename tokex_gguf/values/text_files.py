@@ -31,9 +31,9 @@ def decode(data: bytes) -> DecodedText:
     r"""The text of a file. UTF-16 and UTF-32 are read where a byte order mark says so. Raises NotText.
 
     >>> decode(b"\xef\xbb\xbfhi")
-    Decoded(text='hi', encoding='UTF-8')
+    DecodedText(text='hi', encoding='UTF-8')
     >>> decode(b"\xff\xfeh\0i\0")
-    Decoded(text='hi', encoding='UTF-16')
+    DecodedText(text='hi', encoding='UTF-16')
     """
     mark, encoding = next(((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", "UTF-8"))
     rest, name = data[len(mark) :], encoding[:6].rstrip("-")
