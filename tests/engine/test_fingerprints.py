@@ -24,7 +24,7 @@ from tokex_gguf.system import stamps
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[list[Path]]:
     """The files that were really read. Those that were just written count as settled."""
-    monkeypatch.setattr(stamps, "YOUNG", -(10**18))
+    monkeypatch.setattr(stamps, "TIME_RESOLUTION", -(10**18))
     made: list[list[Path]] = []
     real = fingerprints.content
 

@@ -17,7 +17,7 @@ from tokex_gguf.system import stamps
 @pytest.fixture(autouse=True)
 def old_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that were just written count as settled."""
-    monkeypatch.setattr(stamps, "YOUNG", -(10**18))
+    monkeypatch.setattr(stamps, "TIME_RESOLUTION", -(10**18))
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_file_that_was_written_a_moment_ago_is_not_remembered(
     tmp_path: Path, tiny: dict[str, Path], reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It can change once more within the same tick of the file system's clock."""
-    monkeypatch.setattr(stamps, "YOUNG", 2 * 10**9)
+    monkeypatch.setattr(stamps, "TIME_RESOLUTION", 2 * 10**9)
     path = tmp_path / "model.gguf"
     path.write_bytes(tiny["qwen2"].read_bytes())
     changed = path.stat().st_ctime_ns

@@ -22,7 +22,7 @@ FIRST = (
 
 @pytest.fixture(autouse=True)
 def no_own_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits_module, "_own", Limits)
+    monkeypatch.setattr(limits_module, "_process_limits", Limits)
 
 
 def system(root: Path, mounts: str, groups: str, files: dict[str, str]) -> Path:
@@ -127,7 +127,7 @@ def test_the_limit_of_the_address_space_counts() -> None:
         "from tokex_gguf.system.limits import limits; print(limits().memory)"
     )
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert 0 < int(told) <= (4 << 30) - limits_module.LIBRARIES
+    assert 0 < int(told) <= (4 << 30) - limits_module.ENGINE_BASE_BYTES
 
 
 @pytest.mark.skipif("sys.platform == 'win32'", reason="POSIX has limits of a process's own")

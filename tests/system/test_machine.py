@@ -65,30 +65,30 @@ def test_linux_tells_how_long_processors_were_used() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells it")
 def test_what_others_leave_is_the_mean_since_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    used: list[machine._Use | None] = [machine._Use(100.0, 4, 50.0, 1)]
+    used: list[machine._ProcessorUse | None] = [machine._ProcessorUse(100.0, 4, 50.0, 1)]
     monkeypatch.setattr(machine.OtherPrograms, "_now", staticmethod(lambda: used[0]))
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     others = machine.OtherPrograms()
     now[0] = 100.1
     assert others.left() is None, "too short"
-    now[0], used[0] = 101.0, machine._Use(101.0, 4, 51.5, 9)
+    now[0], used[0] = 101.0, machine._ProcessorUse(101.0, 4, 51.5, 9)
     assert others.left() == 2.5
-    now[0], used[0] = 101.1, machine._Use(101.1, 4, 60.0, 9)
+    now[0], used[0] = 101.1, machine._ProcessorUse(101.1, 4, 60.0, 9)
     assert others.left() == 2.5
-    now[0], used[0] = 101.5, machine._Use(101.5, 4, 51.4, 9)
+    now[0], used[0] = 101.5, machine._ProcessorUse(101.5, 4, 51.4, 9)
     assert others.left() == 4.0, "counters of ticks and of nanoseconds are a little apart"
-    now[0], used[0] = 161.5, machine._Use(161.5, 4, 291.4, 3)
+    now[0], used[0] = 161.5, machine._ProcessorUse(161.5, 4, 291.4, 3)
     assert others.left() == 4.0, "they were there all the time, and are gone"
-    now[0], used[0] = 221.5, machine._Use(221.5, 4, 291.4, 6)
+    now[0], used[0] = 221.5, machine._ProcessorUse(221.5, 4, 291.4, 6)
     assert others.left() == 1.0, "they have just come"
-    now[0], used[0] = 281.5, machine._Use(281.5, 4, 411.4, None)
+    now[0], used[0] = 281.5, machine._ProcessorUse(281.5, 4, 411.4, None)
     assert others.left() == 2.0, "who may use some processors alone goes by the mean"
     now[0], used[0] = 282.0, None
     assert others.left() is None and others.left() is None, "it is not known any more"
 
 
 def test_where_it_is_not_known_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "LATELY", 0.0)
+    monkeypatch.setattr(machine, "SHORTEST_MEAN", 0.0)
     monkeypatch.setattr(sys, "platform", "darwin")
     others = machine.OtherPrograms()
     assert others.left() is None and others.left() is None and not others.known
@@ -96,7 +96,7 @@ def test_where_it_is_not_known_nothing_is_said(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells it")
 def test_what_this_machine_leaves_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "LATELY", 0.0)
+    monkeypatch.setattr(machine, "SHORTEST_MEAN", 0.0)
     others = machine.OtherPrograms()
     left = others.left()
     assert left is not None and left <= len(os.sched_getaffinity(0))

@@ -8,7 +8,7 @@ from tokex_gguf.models.gguf.cache import Headers
 from tokex_gguf.models.gguf.metadata import BadHeader
 from tokex_gguf.models.memory import Fit, TooLarge, fit, needed
 from tokex_gguf.system import machine
-from tokex_gguf.system.limits import LIBRARIES, address_space
+from tokex_gguf.system.limits import ENGINE_BASE_BYTES, address_space
 from tokex_gguf.values.formatting import size_of, system_reason
 
 
@@ -61,6 +61,6 @@ def together(paths: Iterable[Path], *, kv: str, free: int) -> bool:
 def _cause(total: int) -> str:
     """What to do where it is the limit of address space that leaves `total` bytes; else nothing."""
     space = address_space()
-    if not space or total != max(1, space - LIBRARIES):
+    if not space or total != max(1, space - ENGINE_BASE_BYTES):
         return ""
     return f"the limit of address space, {size_of(space)}, is too low for it: raise it with ulimit -v"

@@ -1,1 +1,1 @@
-"""What the operating system is asked for: files, locks, signals, memory, the console. One module for each."""
+"""Interfaces to the operating system: files, locks, signals, memory, the console. One module for each."""

@@ -1,7 +1,7 @@
-"""How the program ends, and where what it prints goes out: its exit codes, lines, JSON, and the log.
+"""Exit codes, and all output but the screen: lines, JSON, and the log.
 
-No string goes to a terminal or a log but through here, the screen, or `tokens.visible`: models, sessions
-and the file system name things as they like.
+Strings reach a terminal or a log only through this module, the screen, or `tokens.visible`: names of models, sessions
+and files may hold control characters.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from tokex_gguf.values.tokens import visible
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
-"""Something failed at run time; wrong input, configuration or arguments; interrupted."""
+"""Exit codes: a failure at run time; wrong input, configuration or arguments; interrupted."""
 
 
 class Exit(Exception):
@@ -28,14 +28,14 @@ class Exit(Exception):
 
 
 def place_of(error: BaseException) -> str:
-    """An error's kind and the lines that it came by, for the log. Its words may hold a prompt's text."""
+    """An error's class and stack, for the log; not its message, which may hold a prompt's text."""
     import traceback  # not on the way to the first frame
 
     return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
 def say(line: str) -> None:
-    """One line on standard error, with nothing in it that a terminal would obey, and no longer than can be read."""
+    """Prints a line to standard error, with control characters made visible; a long line is shortened."""
     if len(line) > 800:
         line = f"{line[:500]}…{line[-250:]}"
     if sys.stderr is None:  # closed; `print` would take standard output
@@ -47,26 +47,26 @@ def say(line: str) -> None:
 
 
 def dumps(value: object, *, ascii_only: bool, indent: int | None = 1) -> str:
-    """JSON in which nothing is raw that a terminal would obey, or that cannot be encoded; one line without `indent`."""
+    """JSON with control characters and surrogates escaped; on one line if `indent` is None."""
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
     return _UNSAFE.sub(lambda char: f"\\u{ord(char[0]):04x}", text)
 
 
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters that JSON allows as they are, and those that turn the writing direction."""
+"""Control characters that JSON allows unescaped, those that change the writing direction, and surrogates."""
 
 
 def show(text: str) -> None:
-    """Prints a line: for a terminal with nothing in it that one would obey, else as it is, for programs.
+    """Prints a line: to a terminal with control characters made visible, else unchanged, for programs.
 
-    Raises OSError where nobody reads it.
+    Raises OSError if its reader has gone.
     """
     terminal = sys.stdout is not None and sys.stdout.isatty()
     print(visible(text) if terminal else text)
 
 
 class LogFormatter(logging.Formatter):
-    """Entries of one line each, a traceback's lines apart, with nothing in them that a terminal would obey."""
+    """Formats an entry as one line, and a traceback's lines, with control characters made visible."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
@@ -81,7 +81,7 @@ class LogFormatter(logging.Formatter):
 
 
 class Once(argparse.Action):
-    """Stores an option's value. A second one is refused: the first would be forgotten."""
+    """Stores an option's value. A second value is refused, as it would replace the first."""
 
     def __call__(
         self,
@@ -115,7 +115,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Ends with one line instead of the whole usage. Options are not abbreviated."""
+    """Reports an error in one line, without the usage. Options cannot be abbreviated."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"allow_abbrev": False, "formatter_class": _HelpFormatter, **options})

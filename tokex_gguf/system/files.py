@@ -1,6 +1,6 @@
-"""Files that are written whole or not at all: prompts saved as text, generations of a session.
+"""Files that are written completely or not at all: prompts saved as text, generations of a session.
 
-All of them, and the folders made for them, are for their owner alone, whatever the umask.
+Only their owner can read them and their folders, whatever the umask.
 """
 
 import os
@@ -11,25 +11,25 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 TEMPORARY = ".saving-"
-"""How the names of files begin that are not finished."""
+"""Prefix of the names of unfinished files."""
 
 
 REGULAR_ONLY = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
-"""Flags to open a file by where a pipe must not hold this process up, nor a link lead elsewhere. Some systems lack some
-of them, so whoever uses them checks that the file is regular."""
+"""Flags to open a file so that a pipe does not block and a link is not followed. Some systems lack some of them, so
+callers check that the file is regular."""
 
 
 Data: TypeAlias = bytes | list[bytes]
-"""What is written: whole, or in parts, one after the other. To put large ones together takes memory, and time in which
-no other thread has its turn."""
+"""Content to write, as a whole or in parts. Joining large parts would take memory, and time in which no other thread
+runs."""
 
 
 class Abandoned(Exception):
-    """What was written is not wanted any more; nothing has changed."""
+    """The file is not wanted any more; nothing was changed."""
 
 
 def private_folder(folder: Path) -> None:
-    """Makes a folder, and those above it that lack, with mode 700. One that exists is left as it is.
+    """Makes a folder and its missing parents with mode 700. An existing one keeps its mode.
 
     Raises OSError.
     """
@@ -48,38 +48,38 @@ def private_folder(folder: Path) -> None:
 
 
 def create_private(path: Path) -> BinaryIO:
-    """A new file with mode 600, open for writing. Raises OSError, where there is one already FileExistsError."""
+    """A new file with mode 600, open for writing. Raises OSError; FileExistsError if it exists."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     descriptor = os.open(path, flags, 0o600)
-    if hasattr(os, "fchmod"):  # not by the path, which may be another file's by now
+    if hasattr(os, "fchmod"):  # not by the path, which may name another file by now
         with suppress(OSError):
             os.fchmod(descriptor, 0o600)
     return os.fdopen(descriptor, "wb")
 
 
 def owners_alone(path: Path, mode: int) -> None:
-    """Gives a file or folder a mode, where its file system has modes: some refuse, as a disk of Windows under WSL."""
+    """Sets the mode of a file or folder, if its file system has modes: a Windows disk under WSL, for one, refuses."""
     with suppress(OSError):
         path.chmod(mode)
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Whether two paths are of one file. Raises OSError where one is of none.
+    """Whether two paths name one file. Raises OSError if one does not exist.
 
-    Some file systems, as network folders, number no file: there the paths must be the same.
+    Some file systems, such as network folders, have no file numbers: there the resolved paths must be equal.
     """
-    about, others = one.stat(), other.stat()
-    return os.path.samestat(about, others) if about.st_ino else one.resolve() == other.resolve()
+    status, other_status = one.stat(), other.stat()
+    return os.path.samestat(status, other_status) if status.st_ino else one.resolve() == other.resolve()
 
 
 def save_prompt(folder: Path, text: bytes, now: datetime, name: str = "prompt") -> Path:
     """Writes `text` and a final line break to a new file in `folder`; returns its path.
 
-    The line break is the one that reading a prompt drops. A name carries the time,
-    and a number where the time alone is taken; no file is ever overwritten, and none
-    is seen half written. Raises OSError.
+    Reading a prompt drops that line break. The name has the time, and a number if
+    the time is taken. No file is overwritten, or visible before it is complete.
+    Raises OSError.
     """
-    with _written(folder, text + b"\n") as temporary:
+    with _temporary_file(folder, text + b"\n") as temporary:
         stem = now.strftime(f"{name}-%Y%m%d-%H%M%S")
         number = 1
         while True:
@@ -99,22 +99,22 @@ def save_generation(
     flush: bool = True,
     wanted: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Puts a file with `data` in the place of `path`; what was there becomes `previous`, if given.
+    """Replaces `path` by a file with `data`; the old file becomes `previous`, if given.
 
-    At every moment one of the two is whole. Raises OSError: then what was there last is still
-    there, as `path` or as `previous`. Without `flush` the bytes reach the disk when the system
-    writes them. `wanted` is asked once they are written; Abandoned is raised where it says no.
+    One of the two is complete at any moment. Raises OSError: then the old file is still there,
+    as `path` or as `previous`. Without `flush` the system decides when bytes reach the disk.
+    `wanted` is called when they are written; raises Abandoned if it returns False.
     """
-    with _written(path.parent, data, flush=flush) as temporary:
+    with _temporary_file(path.parent, data, flush=flush) as temporary:
         if not wanted():
             raise Abandoned
         if previous and path.exists():
-            _step_back(path, previous)
+            _keep_as_previous(path, previous)
         temporary.replace(path)
 
 
-def _step_back(path: Path, previous: Path) -> None:
-    """Gives a file a second name, in the place of what had it. Without hard links the first name goes."""
+def _keep_as_previous(path: Path, previous: Path) -> None:
+    """Gives a file the second name `previous`, replacing that file. Without hard links, the file is renamed."""
     twin = path.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
     try:
         os.link(path, twin)
@@ -124,13 +124,13 @@ def _step_back(path: Path, previous: Path) -> None:
     try:
         twin.replace(previous)
     finally:
-        # It is there still where both were the same file before.
+        # `replace` leaves the link if both names were the same file before.
         twin.unlink(missing_ok=True)
 
 
 @contextmanager
-def _written(folder: Path, data: Data, *, flush: bool = True) -> Iterator[Path]:
-    """A file that is written to the end, with a name that nobody looks for; gone afterwards if it still has it."""
+def _temporary_file(folder: Path, data: Data, *, flush: bool = True) -> Iterator[Path]:
+    """A complete file under a temporary name; removed afterwards if it still has that name."""
     private_folder(folder)
     temporary = folder / f"{TEMPORARY}{os.urandom(8).hex()}"
     try:
@@ -145,22 +145,22 @@ def _written(folder: Path, data: Data, *, flush: bool = True) -> Iterator[Path]:
 
 
 def write(file: BinaryIO, data: Data) -> None:
-    """Writes all of it. Raises OSError."""
+    """Writes all parts. Raises OSError."""
     for part in [data] if isinstance(data, bytes) else data:
         file.write(part)
 
 
 def place(temporary: Path, path: Path) -> None:
-    """Gives a finished file its name; whether it keeps its first one depends on the file system.
+    """Gives a finished file its name. Whether the temporary name stays depends on the file system.
 
-    Raises OSError, where the name is taken FileExistsError.
+    Raises OSError; FileExistsError if the name is taken.
     """
     try:
         os.link(temporary, path)
     except (FileExistsError, FileNotFoundError):
         raise
     except OSError:
-        # No hard links on this file system: take the name first, then put the file in its place.
+        # Without hard links: reserve the name first, then replace it.
         with path.open("xb"):
             pass
         try:

@@ -1,4 +1,4 @@
-"""Where programs keep what is a user's own, on this system: the only importer of platformdirs."""
+"""Folders of this system for a user's own files: the only importer of platformdirs."""
 
 from pathlib import Path
 
@@ -6,15 +6,15 @@ import platformdirs
 
 
 def state(program: str) -> Path:
-    """What a program keeps between its starts: logs, what was done."""
+    """The folder for a program's state between its runs, such as logs."""
     return Path(platformdirs.user_state_dir(program, appauthor=False))
 
 
 def cache(program: str, *, opinion: bool = True) -> Path:
-    """What a program can make again. On Windows that is a folder `Cache` of the program's, unless without `opinion`."""
+    """The folder for a program's cache. On Windows it is the program's `Cache` folder, unless `opinion` is False."""
     return Path(platformdirs.user_cache_dir(program, appauthor=False, opinion=opinion))
 
 
 def configuration(program: str) -> Path:
-    """What the user configures a program by."""
+    """The folder for a program's configuration."""
     return Path(platformdirs.user_config_dir(program, appauthor=False))

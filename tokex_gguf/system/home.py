@@ -1,4 +1,4 @@
-"""A home folder for a user that has none, as in containers: log, sessions and downloads need a place."""
+"""A home folder for a user without one, as in containers: log, sessions and downloads need a place."""
 
 import os
 import stat
@@ -9,20 +9,20 @@ _notice = ""
 
 
 def ensure() -> str:
-    """Sets the environment so that there is a home folder; returns what the player should know of it, else "".
+    """Sets the environment so that there is a home folder; returns a notice for the player, or "".
 
-    Without a home, everything goes below a temporary folder; with one that cannot be written, log and sessions do.
+    Without a home, everything goes to a temporary folder; with one that cannot be written, log and sessions do.
     """
     global _notice
     home = _home()
     if home is None:
-        place = _temporary()
-        os.environ["USERPROFILE" if sys.platform == "win32" else "HOME"] = str(place)
-        _notice = f"this user has no home folder: log, sessions and downloads go to {place}"
+        temporary = _temporary()
+        os.environ["USERPROFILE" if sys.platform == "win32" else "HOME"] = str(temporary)
+        _notice = f"this user has no home folder: log, sessions and downloads go to {temporary}"
     elif sys.platform == "linux" and not os.environ.get("XDG_STATE_HOME") and not _writable(home / ".local" / "state"):
-        place = _temporary()
-        os.environ["XDG_STATE_HOME"] = str(place)
-        _notice = f"{home} cannot be written: log and sessions go to {place}"
+        temporary = _temporary()
+        os.environ["XDG_STATE_HOME"] = str(temporary)
+        _notice = f"{home} cannot be written: log and sessions go to {temporary}"
     return _notice
 
 
@@ -35,27 +35,27 @@ def _home() -> Path | None:
 
 
 def _writable(folder: Path) -> bool:
-    """Whether a folder is there, or can be made, to write into."""
+    """Whether a folder can be written, or made."""
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
     return os.access(folder, os.W_OK | os.X_OK)
 
 
 def _temporary() -> Path:
-    """A folder for this user alone, the same at the next start where that can be."""
-    import tempfile  # hardly ever needed
+    """A private folder for this user, the same one at the next start if possible."""
+    import tempfile  # rarely needed
 
     try:
         root = Path(tempfile.gettempdir())
     except OSError:
-        return Path(os.sep, "nonexistent")  # nothing can be written at all: no log, and nothing is kept
+        return Path(os.sep, "nonexistent")  # nothing can be written: no log, no sessions
     user = os.getuid() if sys.platform != "win32" else None
     folder = root / ("tokex-gguf" if user is None else f"tokex-gguf-{user}")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         about = folder.lstat()
         ours = stat.S_ISDIR(about.st_mode) and (user is None or (about.st_uid, about.st_mode & 0o077) == (user, 0))
-        # Somebody else may have made one of this name, to read what is written there.
+        # Another user may have made a folder of this name, to read what is written there.
         return folder if ours else Path(tempfile.mkdtemp(prefix="tokex-gguf-"))
     except OSError:
         return Path(os.sep, "nonexistent")

@@ -1,4 +1,4 @@
-"""Locks between programs: held by one process, and released by the system when it ends, however it ends."""
+"""Locks between programs: held by one process, and released by the system when the process ends in any way."""
 
 import logging
 import os
@@ -16,66 +16,66 @@ else:
 log = logging.getLogger(__name__)
 
 _TRIES, _PAUSE = 5, 0.02
-"""How often a lock is asked for, and seconds between: whoever asks `is_held` has it for a moment."""
+"""Tries to take a lock, and seconds between them: a call of `is_held` elsewhere holds it for a moment."""
 
-_told: list[str] = []
+_warned: list[str] = []
 
 
 class Lock:
     """A lock that this process holds until `release`."""
 
     def __init__(self, path: Path, file: int) -> None:
-        """`file` is the descriptor of the locked file at `path`."""
+        """`file`: the descriptor of the locked file at `path`."""
         self._path, self._file = path, file
 
     def release(self) -> None:
-        """Gives the lock up and removes its file."""
-        # Removed while it is held: whoever has opened the same file sees that it is no more the one at this path.
+        """Releases the lock and removes its file."""
+        # Removed while locked, so that other programs with the file open see that it is not at this path any more.
         with suppress(OSError):
             self._path.unlink()
         _close(self._file)
         with suppress(OSError):
-            if sys.platform == "win32":  # no open file can be removed there
+            if sys.platform == "win32":  # where no open file can be removed
                 self._path.unlink()
 
 
 def acquire(path: Path) -> Lock | None:
     """The lock whose file is `path`, created for its owner alone; None while another process holds it.
 
-    Where the file system has no locks, everyone gets one, and the log says so once.
-    Raises OSError where the file cannot be created.
+    If the file system has no locks, every process gets one, with one warning in the log.
+    Raises OSError if the file cannot be created.
     """
     for attempt in range(_TRIES):
         file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
-            got = _try(file, shared=False)
+            locked = _try(file, shared=False)
         except OSError as error:
-            _tell(path, error)
+            _warn(path, error)
             return Lock(path, file)
-        if got and _is_at(file, path):
+        if locked and _is_at(file, path):
             return Lock(path, file)
         _close(file)
-        if not got and attempt + 1 < _TRIES:
+        if not locked and attempt + 1 < _TRIES:
             time.sleep(_PAUSE)
     return None
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process, this one included, holds the lock whose file is `path`. Without locks, none does."""
+    """Whether a process, this one included, holds the lock whose file is `path`. False without locks."""
     return state(path) is LockState.HELD
 
 
 class LockState(Enum):
-    """What is known of a lock."""
+    """The state of a lock."""
 
     FREE = auto()
     HELD = auto()
     UNKNOWN = auto()
-    """The file system has no locks, or does not tell."""
+    """The file system has no locks, or the file cannot be opened."""
 
 
 def state(path: Path) -> LockState:
-    """What is known of the lock whose file is `path`."""
+    """The state of the lock whose file is `path`."""
     try:
         file = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -91,7 +91,7 @@ def state(path: Path) -> LockState:
 
 
 def _try(file: int, *, shared: bool) -> bool:
-    """Locks an open file; returns whether it could. Raises OSError where there are no locks."""
+    """Tries to lock an open file; returns whether it did. Raises OSError if the file system has no locks."""
     try:
         if sys.platform == "win32":
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
@@ -120,7 +120,7 @@ def _close(file: int) -> None:
         os.close(file)
 
 
-def _tell(path: Path, error: OSError) -> None:
-    if str(path.parent) not in _told:
-        _told.append(str(path.parent))
+def _warn(path: Path, error: OSError) -> None:
+    if str(path.parent) not in _warned:
+        _warned.append(str(path.parent))
         log.warning("%s: no locks here (%s): two programs can save the same session", path.parent, error.strerror)

@@ -1,4 +1,4 @@
-"""What this machine has, by whatever way its system tells. Where it does not, zero or nothing."""
+"""Memory and processors of this machine. Zero or None where the system does not report them."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from tokex_gguf.system.limits import limits
 
 
 def memory() -> tuple[int, int]:
-    """Bytes of memory that this program can have without swapping, and at all; zeros where unknown."""
+    """Bytes of memory available to this program without swapping, and in total; zeros if unknown."""
     free, total = _physical()
     allowed = limits()
     if not allowed.memory or (total and allowed.memory >= total):
@@ -20,7 +20,7 @@ def memory() -> tuple[int, int]:
 
 
 def _physical() -> tuple[int, int]:
-    """Bytes available on the whole machine, and built into it; zeros where unknown."""
+    """Bytes available on the machine, and installed; zeros if unknown."""
     try:
         if sys.platform == "win32":
             return _windows()
@@ -40,14 +40,14 @@ def _macos() -> tuple[int, int]:
     import subprocess
 
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    told = subprocess.run(["vm_stat"], capture_output=True, text=True, check=False).stdout
-    return _vm_stat(told), total
+    output = subprocess.run(["vm_stat"], capture_output=True, text=True, check=False).stdout
+    return _vm_stat(output), total
 
 
-def _vm_stat(told: str) -> int:
-    """Bytes available, from what macOS's vm_stat prints."""
-    size = re.search(r"page size of (\d+) bytes", told)
-    pages = dict(re.findall(r"^Pages ([\w ]+):\s+(\d+)\.", told, re.MULTILINE))
+def _vm_stat(output: str) -> int:
+    """Bytes available, from the output of macOS's vm_stat."""
+    size = re.search(r"page size of (\d+) bytes", output)
+    pages = dict(re.findall(r"^Pages ([\w ]+):\s+(\d+)\.", output, re.MULTILINE))
     kinds = ("free", "inactive", "speculative", "purgeable")
     return (int(size[1]) if size else 4096) * sum(int(pages.get(kind, 0)) for kind in kinds)
 
@@ -68,36 +68,36 @@ def _windows() -> tuple[int, int]:
     return int(status.free), int(status.total)
 
 
-LONG_AGO = 1.0
-"""Seconds for which a mean says nothing of now."""
-FOR_A_KEY = 2
-"""Threads that run for a moment where a key is answered: the screen's, and the terminal's."""
-LATELY = 0.2
-"""Seconds over which it is judged how busy the processors are, at the least: Linux counts in hundredths."""
+LONGEST_MEAN = 1.0
+"""Seconds over which a mean is meaningful, at the most."""
+KEY_THREADS = 2
+"""Threads that run for a moment when a key is answered: the screen's, and the terminal's."""
+SHORTEST_MEAN = 0.2
+"""Seconds over which the use of processors is measured, at the least: Linux counts in hundredths."""
 
 
 def load() -> float:
-    """Programs that wanted a processor in the last minute, for each processor; 0 where unknown, as on Windows."""
+    """The load average of the last minute per processor; 0 if unknown, as on Windows."""
     try:
         return os.getloadavg()[0] / (os.cpu_count() or 1)
     except (OSError, AttributeError):
         return 0.0
 
 
-class _Use(NamedTuple):
-    """What Linux tells at some time."""
+class _ProcessorUse(NamedTuple):
+    """Linux's counters at some time."""
 
     time: float
     processors: int
-    """Those that this program may use."""
+    """Processors that this program may use."""
     used: float
-    """Seconds for which other programs have used them by then."""
+    """Seconds of these processors that other programs have used so far."""
     running: int | None
-    """Threads that run or want to, this one among them; None where they may be on other processors."""
+    """Runnable threads, this one included; None if they may be on other processors."""
 
 
 class OtherPrograms:
-    """What other programs leave of the processors. On Linux; elsewhere that is not known."""
+    """The processor time that other programs leave unused. Known on Linux only."""
 
     def __init__(self) -> None:
         self._left: float | None = None
@@ -105,46 +105,46 @@ class OtherPrograms:
 
     @property
     def known(self) -> bool:
-        """Whether the system tells it."""
+        """Whether the system reports it."""
         return self._before is not None
 
     def left(self) -> float | None:
-        """Processors that they did not use, of those that this program may use; None where unknown.
+        """Processors that other programs leave unused, of those that this program may use; None if unknown.
 
-        On the average since this was asked for last, LATELY seconds ago or more; if that was long ago, at this moment.
-        What runs at a lower priority counts: Linux groups programs by their terminals, and a priority says nothing
-        between groups.
+        The mean since the last call, SHORTEST_MEAN seconds ago or more; if that was long ago, the present number.
+        Programs of lower priority count: Linux groups programs by their terminals, and priorities mean nothing between
+        groups.
         """
         then = self._before
-        if then is None or time.monotonic() - then.time < LATELY:
+        if then is None or time.monotonic() - then.time < SHORTEST_MEAN:
             return self._left
         self._before = now = self._now()
         if now is None:
             self._left = None
-        elif now.time - then.time > LONG_AGO and now.running is not None:
-            self._left = now.processors - max(0.0, now.running - 1.0 - FOR_A_KEY)
+        elif now.time - then.time > LONGEST_MEAN and now.running is not None:
+            self._left = now.processors - max(0.0, now.running - 1.0 - KEY_THREADS)
         else:
             self._left = now.processors - max(0.0, (now.used - then.used) / (now.time - then.time))
         return self._left
 
     @staticmethod
-    def _now() -> "_Use | None":
+    def _now() -> "_ProcessorUse | None":
         if sys.platform != "linux":
             return None
         try:
-            told, own = Path("/proc/stat").read_text(), os.sched_getaffinity(0)
-            used = busy(told, own) / os.sysconf("SC_CLK_TCK")
+            stat, processors = Path("/proc/stat").read_text(), os.sched_getaffinity(0)
+            used = busy(stat, processors) / os.sysconf("SC_CLK_TCK")
         except (OSError, ValueError):
             return None
-        found = re.search(r"^procs_running (\d+)", told, re.MULTILINE)
-        running = int(found[1]) if found and len(own) == os.cpu_count() else None
-        return _Use(time.monotonic(), len(own), used - time.process_time(), running)
+        match = re.search(r"^procs_running (\d+)", stat, re.MULTILINE)
+        running = int(match[1]) if match and len(processors) == os.cpu_count() else None
+        return _ProcessorUse(time.monotonic(), len(processors), used - time.process_time(), running)
 
 
-def busy(told: str, processors: set[int]) -> int:
-    """Ticks for which some processors were in use, from what Linux tells in /proc/stat. Raises ValueError."""
+def busy(stat: str, processors: set[int]) -> int:
+    """Ticks for which some processors were in use, from Linux's /proc/stat. Raises ValueError."""
     ticks = 0
-    for number, line in re.findall(r"^cpu(\d+) (.*)", told, re.MULTILINE):
+    for number, line in re.findall(r"^cpu(\d+) (.*)", stat, re.MULTILINE):
         if int(number) in processors:
             user, niced, system, _idle, _waiting, interrupts, soft, stolen, *_ = map(int, line.split())
             ticks += user + niced + system + interrupts + soft + stolen
@@ -154,11 +154,11 @@ def busy(told: str, processors: set[int]) -> int:
 def processor() -> str:
     """The processor's name."""
     try:
-        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+        match = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     except OSError:
-        found = None
-    if found:
-        return found[1]
+        match = None
+    if match:
+        return match[1]
     import platform  # not on the way to the first frame
 
     return platform.processor() or platform.machine()

@@ -1,8 +1,8 @@
-"""Signals: what ends the program from outside, stops it for a while, and lets it go on.
+"""Signals that end, stop and continue the program.
 
-Until someone listens, a signal that ends the program is an exception, as ctrl+c is for Python.
-From then on nothing is cut off in the middle, least of all the terminal's restoration: the
-listener is told, and acts when it can.
+Without a listener, a signal that ends the program raises an exception, as ctrl+c does in Python.
+With one, nothing is interrupted, least of all the terminal's restoration: the listener is called,
+and acts when it can.
 """
 
 import os
@@ -15,9 +15,9 @@ from collections.abc import Callable
 from types import FrameType
 
 _HARMLESS = ("CHLD", "CONT", "TSTP", "TTIN", "TTOU", "URG", "WINCH", "INFO", "KILL", "STOP")
-"""Signals that by default end nothing, or cannot be caught."""
+"""Signals that do not end a program by default, or cannot be caught."""
 _FAULTS = ("SEGV", "BUS", "FPE", "ILL")
-"""Signals that the processor causes, too. A handler that returns to such a fault would meet it again for ever."""
+"""Signals that the processor also causes. After a handler returns, such a fault happens again, endlessly."""
 
 
 def _numbers(names: tuple[str, ...]) -> set[int]:
@@ -27,12 +27,12 @@ def _numbers(names: tuple[str, ...]) -> set[int]:
 def _ending() -> tuple[int, ...]:
     if sys.platform == "win32":
         return tuple(sorted(_numbers(("INT", "TERM", "BREAK"))))
-    others = ("IO",) if sys.platform == "darwin" else ()  # ignored there
+    others = ("IO",) if sys.platform == "darwin" else ()  # ignored on macOS
     return tuple(sorted(set(map(int, signal.valid_signals())) - _numbers(_HARMLESS + _FAULTS + others)))
 
 
 ENDING = _ending()
-"""Every signal that by default ends a program and can be caught, with the real-time ones, but for faults."""
+"""All signals that end a program by default and can be caught, real-time ones included, without faults."""
 STOP: int | None = getattr(signal, "SIGTSTP", None)
 CONTINUE: int | None = getattr(signal, "SIGCONT", None)
 
@@ -48,27 +48,27 @@ class Ended(KeyboardInterrupt):
 
 
 def catch() -> None:
-    """From now on signals that end the program let it tidy up. What is ignored (nohup) stays ignored."""
+    """Lets signals that end the program raise `Ended`. Ignored signals (nohup) stay ignored."""
     for number in ENDING:
         _handle(number)
 
 
 def listen(listener: Callable[[int], None]) -> None:
-    """From now on `listener` is told of signals, in the main thread, between any two instructions."""
+    """Calls `listener` for signals from now on, in the main thread, between any two instructions."""
     global _listener
     _listener = listener
     for number in (*ENDING, STOP, CONTINUE):
         if number is not None:
             _handle(number)
     if sys.platform != "win32" and CONTINUE is not None:
-        signal.siginterrupt(CONTINUE, False)  # who waits to be in the foreground again goes on waiting
+        signal.siginterrupt(CONTINUE, False)  # does not interrupt a wait for the foreground
 
 
 def catch_faults() -> None:
-    """From now on, a fault's signal that comes from outside (`kill -SEGV`) lets the program tidy up.
+    """Handles fault signals that come from outside (`kill -SEGV`) as signals that end the program.
 
-    A real fault ends it as before: the handler is for one time only, and when it returns, the fault happens again.
-    Does nothing where the system's library has no such handlers. Takes some milliseconds.
+    A real fault still ends the program: the handler runs once, and when it returns, the fault happens again.
+    Does nothing if the C library has no such handlers. Takes some milliseconds.
     """
     if sys.platform == "win32":
         return
@@ -81,33 +81,33 @@ def catch_faults() -> None:
     for number in _numbers(_FAULTS):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _arrived)
-            install(number, install(number, None))  # Python's own handler, now for one time
+            install(number, install(number, None))  # Python's own handler, now for one call only
 
 
 class Watchdog:
-    """Ends the program where it does not end by itself soon after a signal, whatever its main thread does."""
+    """Kills the program if it does not end soon after a signal, whatever its main thread does."""
 
     def __init__(self, patience: float, restore: Callable[[], None]) -> None:
-        """`restore` is called in a thread of its own, `patience` seconds after `warn`; then the process is over."""
+        """`restore` is called in a thread of its own, `patience` seconds after `warn`; then the process exits."""
         self._patience, self._restore = patience, restore
-        self._told: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # may be used within a signal's handler
+        self._signals: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # may be used within a signal's handler
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def warn(self, number: int) -> None:
-        """A signal came that ends the program."""
-        self._told.put(number)
+        """A signal that ends the program has come."""
+        self._signals.put(number)
 
     def dismiss(self) -> None:
         """The program is ending by itself."""
-        self._told.put(None)
+        self._signals.put(None)
 
     def _watch(self) -> None:
-        number = self._told.get()
+        number = self._signals.get()
         end = time.monotonic() + self._patience
         following: int | None = number
-        while following is not None and (left := end - time.monotonic()) > 0:
+        while following is not None and (remaining := end - time.monotonic()) > 0:
             try:
-                following = self._told.get(timeout=left)
+                following = self._signals.get(timeout=remaining)
             except queue.Empty:
                 break
         if following is None or number is None:
@@ -119,17 +119,17 @@ class Watchdog:
 
 
 def hold() -> None:
-    """From now on they change nothing: the program is ending already."""
+    """Ignores further signals, as the program is ending already."""
     global _listener
     _listener = lambda _: None  # noqa: E731
 
 
 def why_not_stop() -> str:
-    """Why the program cannot be stopped for a while; empty where it can."""
+    """Why the program cannot be suspended; empty if it can."""
     if sys.platform == "win32" or STOP is None:
         return "this system cannot suspend a program"
     try:
-        parent = os.getppid()  # 0 where it is outside of this container; getsid(0) would be our own session
+        parent = os.getppid()  # 0 if the parent is outside of this container; getsid(0) would be our own session
         shell = parent > 0 and os.getsid(parent) == os.getsid(0)
     except OSError:
         shell = False
@@ -139,7 +139,7 @@ def why_not_stop() -> str:
 
 
 def stop(*, job: bool) -> None:
-    """Stops this process, or the whole job it belongs to; returns when it goes on."""
+    """Stops this process, or its whole job; returns when it continues."""
     if STOP is None:
         return
     handler = signal.signal(STOP, signal.SIG_DFL)
@@ -154,7 +154,7 @@ def _handle(number: int) -> None:
         try:
             signal.signal(number, _arrived)
         except (OSError, ValueError):
-            pass  # the system keeps it for itself
+            pass  # reserved by the system
 
 
 def _arrived(number: int, _frame: FrameType | None) -> None:

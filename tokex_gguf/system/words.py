@@ -1,4 +1,4 @@
-"""Words of commands that are told to the player, as the shell of this system takes them."""
+"""Quotes words of commands that the player is shown, for this system's shell."""
 
 import re
 import shlex
