@@ -35,7 +35,7 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.models.gguf.metadata import read, tensor_bytes
-from tokex_gguf.models.memory import BUFFERS, CELL_BYTES, PER_LOGIT, layers_on
+from tokex_gguf.models.memory import CELL_BYTES, WORKER_BUFFER_BYTES, WORKER_BYTES_PER_LOGIT, layers_on
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.workers import MOST_WORKERS
 
@@ -158,7 +158,7 @@ def test_each_worker_gets_the_layers_that_were_expected(model_path: Path, worker
         weights = sum(layers[own.start : own.stop])
         cells = 4096 * about.kv_bytes_per_token(CELL_BYTES["f16"]) * len(range(own.start, min(own.stop, 30))) // 30
         # Cells take memory where they were written.
-        assert weights < bytes_ < weights + cells + BUFFERS + PER_LOGIT * about.vocab_size
+        assert weights < bytes_ < weights + cells + WORKER_BUFFER_BYTES + WORKER_BYTES_PER_LOGIT * about.vocab_size
 
 
 # --- workers that fail

@@ -10,13 +10,13 @@ import pytest
 from tests.sampling import few
 from tokex_gguf.models.gguf import metadata
 from tokex_gguf.models.memory import (
-    BUFFERS,
+    BYTES_PER_VOCABULARY_TOKEN,
     CELL_BYTES,
     OVERHEAD,
-    PER_LOGIT,
-    PER_TOKEN,
-    SMALLEST,
-    STATES,
+    RECURRENT_SEQUENCES,
+    SMALLEST_CONTEXT,
+    WORKER_BUFFER_BYTES,
+    WORKER_BYTES_PER_LOGIT,
     Fit,
     TooLarge,
     WorkerMemory,
@@ -46,7 +46,7 @@ class Model:
 
 
 MODEL = Model()
-BESIDE = OVERHEAD + PER_TOKEN * MODEL.vocab_size
+BESIDE = OVERHEAD + BYTES_PER_VOCABULARY_TOKEN * MODEL.vocab_size
 
 
 def test_with_room_enough_nothing_is_said_and_the_context_may_grow_into_it() -> None:
@@ -105,7 +105,7 @@ def test_models_with_a_table_of_positions_never_have_more_of_them() -> None:
 def test_what_fits_only_by_swapping_is_told() -> None:
     made = fit(MODEL, context=0, kv="f16", free=3 * GB, total=16 * GB)
     assert made.notice == "4.2 GB of memory are needed and 3.0 GB available: this will be slow"
-    assert made.most == SMALLEST
+    assert made.most == SMALLEST_CONTEXT
 
 
 def test_what_cannot_fit_is_refused_with_the_numbers() -> None:
@@ -118,7 +118,10 @@ def test_what_a_model_takes_is_what_it_is_refused_by() -> None:
     assert not fit(MODEL, context=0, kv="f16", free=least, total=least).notice
     with pytest.raises(TooLarge):
         fit(MODEL, context=0, kv="f16", free=least, total=least - 1)
-    assert needed(MODEL, cells=1000, kv="f16") - needed(MODEL, cells=SMALLEST, kv="f16") == (1000 - SMALLEST) * 100_000
+    assert (
+        needed(MODEL, cells=1000, kv="f16") - needed(MODEL, cells=SMALLEST_CONTEXT, kv="f16")
+        == (1000 - SMALLEST_CONTEXT) * 100_000
+    )
     assert needed(MODEL, cells=0, kv="f16", weights=9 * GB) - least == 5 * GB
 
 
@@ -166,7 +169,7 @@ def test_the_engine_takes_what_was_looked_ahead_to(
         [sys.executable, "-c", MEASURE, path, str(cells), kv], capture_output=True, text=True, check=True
     ).stdout
     about = metadata.read(path)
-    model = about.weight_bytes + PER_TOKEN * about.vocab_size + STATES * about.state_bytes
+    model = about.weight_bytes + BYTES_PER_VOCABULARY_TOKEN * about.vocab_size + RECURRENT_SEQUENCES * about.state_bytes
     lookaheads = model + cells * about.kv_bytes_per_token(CELL_BYTES[kv])
     beside = int(told) - lookaheads
     print(f"{name}: {int(told) / 1e6:.0f} MB, of which {beside / 1e6:.0f} MB are the process itself")
@@ -184,7 +187,7 @@ def test_weights_are_rearranged_where_that_makes_most_of_them_faster(share: floa
 
 LAYERS = [*[100_000_000] * 40, 200_000_000]
 """Bytes of each layer, and of the output."""
-BESIDE_ON_A_WORKER = BUFFERS + PER_LOGIT * MODEL.vocab_size
+BESIDE_ON_A_WORKER = WORKER_BUFFER_BYTES + WORKER_BYTES_PER_LOGIT * MODEL.vocab_size
 
 
 @pytest.mark.parametrize("free", [[1], [1, 1], [3, 1], [1, 0], [0, 1], [5, 1, 9, 1], [1] * 16, [0, 0, 1, 0]])

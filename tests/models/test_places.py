@@ -145,7 +145,7 @@ def test_what_cannot_be_looked_at_hides_nothing_else(home: Path, monkeypatch: py
     found = {place.name for place in on_disk() if place.source != "bundled"}
     assert found == {*expected, odd.name}
     assert find("maker/lost") is None
-    unusable = {entry.place.name for entry in catalogue() if isinstance(entry.about, str)}
+    unusable = {entry.file.name for entry in catalogue() if isinstance(entry.about, str)}
     assert unusable == found, "none of them is a real one"
 
 
@@ -154,7 +154,7 @@ def test_files_that_vanish_meanwhile_are_told(home: Path, monkeypatch: pytest.Mo
     seen = on_disk()
     path.unlink()
     monkeypatch.setattr(discovery, "on_disk", lambda: seen)
-    (entry,) = (entry for entry in catalogue() if entry.place.source == "models/")
+    (entry,) = (entry for entry in catalogue() if entry.file.source == "models/")
     assert (entry.size, entry.about) == (0, "part here.gguf is missing")
 
 
@@ -304,7 +304,7 @@ def test_models_that_were_opened_by_their_path_are_listed_once(home: Path, tmp_p
         gguf(path)
     again = tmp_path / "again.gguf"
     again.symlink_to(other)
-    found = [entry.place for entry in catalogue([known, other, again, tmp_path / "gone.gguf"])]
+    found = [entry.file for entry in catalogue([known, other, again, tmp_path / "gone.gguf"])]
     assert [(place.name, place.path) for place in found if place.source == "opened"] == [("again.gguf", again)]
     assert sum(place.path.resolve() == known.resolve() for place in found) == 1
 

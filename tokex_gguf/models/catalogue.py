@@ -1,4 +1,4 @@
-"""The models on this machine with what their headers say."""
+"""The models on this machine, with their headers."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,32 +15,32 @@ from tokex_gguf.values.tokens import visible
 
 
 class CatalogueEntry(NamedTuple):
-    """A model, and what its file says of itself or why it cannot be used."""
+    """A model, with its header or the reason why it cannot be used."""
 
-    place: ModelOnDisk
+    file: ModelOnDisk
     size: int
-    """Bytes of all its files."""
+    """Bytes of all files of the model."""
     about: Header | str
 
 
 def catalogue(opened: Iterable[Path] = ()) -> tuple[CatalogueEntry, ...]:
-    """All models found, and those that were opened by their path. Reads headers, no weights."""
+    """All models found, and those `opened` by path. Reads headers, no weights."""
     headers = Headers()
-    places = discovery.on_disk()
-    known = {place.path.resolve() for place in places}
-    others = {path.resolve(): ModelOnDisk(path.name, "opened", path) for path in opened}
-    places += [place for path, place in others.items() if path not in known and place.path.is_file()]
-    entries = tuple(CatalogueEntry(place, place.size, _about(place, headers)) for place in places)
+    files = discovery.on_disk()
+    paths = {file.path.resolve() for file in files}
+    opened_files = {path.resolve(): ModelOnDisk(path.name, "opened", path) for path in opened}
+    files += [file for path, file in opened_files.items() if path not in paths and file.path.is_file()]
+    entries = tuple(CatalogueEntry(file, file.size, _about(file, headers)) for file in files)
     headers.save()
     return entries
 
 
-def _about(place: ModelOnDisk, headers: Headers) -> Header | str:
-    if missing := place.missing:
+def _about(file: ModelOnDisk, headers: Headers) -> Header | str:
+    if missing := file.missing:
         return f"part {missing.name} is missing"
     try:
-        about = headers.glance(place.path)
-        others = sum(headers.glance(part).parameters for part in place.parts[1:])
+        about = headers.glance(file.path)
+        others = sum(headers.glance(part).parameters for part in file.parts[1:])
         return replace(about, parameters=about.parameters + others)
     except BadHeader as error:
         return str(error)
@@ -50,25 +50,25 @@ def _about(place: ModelOnDisk, headers: Headers) -> Header | str:
 
 def row(entry: CatalogueEntry) -> tuple[str, ...]:
     """Name, source, architecture, quantisation, parameters, size and training context, as text; "" if unknown."""
-    place, size, about = entry
-    name = visible(place.name)
+    file, size, about = entry
+    name = visible(file.name)
     if isinstance(about, str):
-        return name, place.source, "", "", "", size_of(size), ""
+        return name, file.source, "", "", "", size_of(size), ""
     context = f"{about.context_trained:,}" if about.context_trained else ""
     kind = (visible(about.architecture), visible(about.quantization))
-    return name, place.source, *kind, parameters(about.parameters), size_of(size), context
+    return name, file.source, *kind, parameters(about.parameters), size_of(size), context
 
 
 def listed(entry: CatalogueEntry) -> ModelEntry:
-    """The same for the list on the screen."""
-    place, size, about = entry
+    """An entry for the list on the screen."""
+    file, size, about = entry
     if isinstance(about, str):
-        return ModelEntry(str(place.path), place.name, "", size_of(size), about)
-    return ModelEntry(str(place.path), place.name, about.quantization or about.architecture, size_of(size))
+        return ModelEntry(str(file.path), file.name, "", size_of(size), about)
+    return ModelEntry(str(file.path), file.name, about.quantization or about.architecture, size_of(size))
 
 
 def parameters(count: int) -> str:
-    """A number of parameters for people.
+    """A number of parameters, rounded, with its unit.
 
     >>> parameters(494_032_768), parameters(7_615_616_512), parameters(210_000), parameters(0)
     ('494M', '7.6B', '210K', '')

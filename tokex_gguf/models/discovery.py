@@ -1,4 +1,4 @@
-"""Where GGUF files lie on this machine: our own folders, and those of other programs."""
+"""Finds GGUF files on this machine: in our own folders, and those of other programs."""
 
 import importlib.util
 import json
@@ -20,31 +20,31 @@ class ModelOnDisk(NamedTuple):
     """A model on disk."""
 
     name: str
-    """What `--model` takes for it."""
+    """The name for `--model`."""
     source: str
-    """Which program put it there."""
+    """The program whose folder has the model."""
     path: Path
-    """Its file; of a split model, the first part."""
+    """The model's file; of a split model, the first part."""
 
     @property
     def parts(self) -> list[Path]:
-        """All its files."""
+        """All files of the model."""
         return [self.path.with_name(part) for part in parts_of(self.path.name)]
 
     @property
     def files(self) -> int:
-        """How many files it has, by its name."""
+        """The number of files, by the file's name."""
         return count_parts(self.path.name)
 
     @property
     def missing(self) -> Path | None:
-        """The first part that is not there, if any."""
-        # One by one: a name can tell of thousands of parts.
+        """The first missing part, if any."""
+        # One by one: a name can claim thousands of parts.
         return next((part for part in self._each() if not _is_file(part)), None)
 
     @property
     def size(self) -> int:
-        """Bytes of all its files, up to the first that is missing."""
+        """Bytes of all files, up to the first missing one."""
         size = 0
         with suppress(OSError):
             for part in self._each():
@@ -56,7 +56,7 @@ class ModelOnDisk(NamedTuple):
 
 
 def _is_file(path: Path) -> bool:
-    """Whether there is a file, as far as we may know."""
+    """Whether the path is a file; False if that cannot be read."""
     try:
         return path.is_file()
     except OSError:
@@ -64,7 +64,7 @@ def _is_file(path: Path) -> bool:
 
 
 def bundled_model() -> Path | None:
-    """The model that an installed package brings, without importing the package."""
+    """The model in an installed package, found without importing the package."""
     spec = importlib.util.find_spec(BUNDLED_PACKAGE)
     for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / BUNDLED_FILE
@@ -74,7 +74,7 @@ def bundled_model() -> Path | None:
 
 
 def own_folders() -> list[Path]:
-    """The folders `models`: here, unless this folder was removed, and beside this package."""
+    """The `models` folders: in the current folder, unless that was removed, and in this package."""
     package = Path(__file__).parent.parent / "models"
     try:
         return [Path("models").absolute(), package]
@@ -84,17 +84,17 @@ def own_folders() -> list[Path]:
 
 def on_disk() -> list[ModelOnDisk]:
     """All models found, each file once."""
-    places: list[ModelOnDisk] = []
-    seen: set[Path] = set()
+    models: list[ModelOnDisk] = []
+    paths: set[Path] = set()
     for find in (_own, _bundled, _hub, _llama_cpp, _lm_studio, _ollama):
-        # A folder that cannot be read holds nothing for us, nor does one of a home that nobody has.
+        # Unreadable folders, and folders of an unknown home, are skipped.
         with suppress(OSError, ValueError, RuntimeError):
-            for place in find():
-                real = place.path.resolve()
-                if real not in seen:
-                    seen.add(real)
-                    places.append(place)
-    return places
+            for model in find():
+                real = model.path.resolve()
+                if real not in paths:
+                    paths.add(real)
+                    models.append(model)
+    return models
 
 
 def _models_in(folder: Path, pattern: str = "*.gguf") -> list[Path]:
@@ -136,16 +136,16 @@ def _lm_studio() -> Iterator[ModelOnDisk]:
 
 
 def _ollama() -> Iterator[ModelOnDisk]:
-    """Its blobs by model name, as its manifests tell."""
+    """Ollama's blobs, with model names from its manifests."""
     homes = [Path.home() / ".ollama" / "models", Path("/usr/share/ollama/.ollama/models")]
-    if asked := os.environ.get("OLLAMA_MODELS"):
-        homes = [Path(asked)]
+    if configured := os.environ.get("OLLAMA_MODELS"):
+        homes = [Path(configured)]
     for home in homes:
         for manifest in sorted((home / "manifests").glob("*/*/*/*")):
-            # As `ollama list` has it: what is left out is what Ollama takes by itself.
+            # The name as in `ollama list`, without Ollama's defaults.
             registry, owner, model, tag = manifest.parts[-4:]
-            whole = f"{registry}/{owner}/{model}:{tag}".removeprefix("registry.ollama.ai/")
-            name = whole.removeprefix("library/")
+            full_name = f"{registry}/{owner}/{model}:{tag}".removeprefix("registry.ollama.ai/")
+            name = full_name.removeprefix("library/")
             if path := _blob(home, manifest):
                 yield ModelOnDisk(name, "Ollama", path)
 

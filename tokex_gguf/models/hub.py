@@ -1,6 +1,6 @@
-"""Downloading from the Hugging Face hub. The only importer of huggingface_hub, and only when it is needed:
+"""Downloads from the Hugging Face hub. The only importer of huggingface_hub, and only for a download:
 
-the import takes longer than the whole program needs to its first frame.
+the import takes longer than the program's first frame.
 """
 
 import errno
@@ -31,39 +31,39 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the bytes of a model that are here, and with those that it has in all."""
+"""Called with the bytes of a model downloaded so far, and the total."""
 
 HUB_WAIT = 8.0
-"""Seconds that the hub may take to answer at all."""
+"""Seconds to wait for the hub's first answer."""
 
-ABANDONED = 3600.0
-"""Seconds after which nobody is still writing to a file that was not written to."""
+ABANDONED_AFTER = 3600.0
+"""Seconds without a write after which an unfinished file without a checksum is removed."""
 
 PARTIAL_KEPT = 30 * 24 * 3600.0
-"""Seconds for which the beginning of a file waits for the next try."""
+"""Seconds for which the beginning of a file is kept for the next try."""
 
-PIECE = 1 << 18
-"""Bytes that are written at once: so much is lost, at the most, where the program ends."""
+CHUNK_BYTES = 1 << 18
+"""Bytes of one write: so many are lost, at the most, when the program ends."""
 
-LOOK = 0.25
-"""Seconds between two looks at what another program downloads."""
+POLL_INTERVAL = 0.25
+"""Seconds between two polls of another program's download."""
 
 LONGEST_LISTING = 16 << 20
-"""Bytes of an answer that is no file, at the most."""
+"""Bytes of an answer other than a file, at the most."""
 
 MOST_BYTES = 10**12
-"""Bytes of a file whose size the hub does not tell, at the most."""
+"""Bytes of a file of unknown size, at the most."""
 
 MOST_ANSWERS = 200
-"""Answers that one file may come in: after each cut connection the rest is asked for."""
+"""Answers for one file, at the most: after each cut connection the rest is requested."""
 
 BAR = "{percentage:3.0f} % {bar} {n_fmt} of {total_fmt}, {rate_fmt}, {remaining} left"
 
-ON = "the next try goes on where it was"
-FROM_THE_BEGINNING = "the next try starts from the beginning"
+RESUMES = "the next try goes on where it was"
+STARTS_OVER = "the next try starts from the beginning"
 
 _IDENTITY = re.compile(r"(?a:\w[\w-]{6,127})")
-"""The form of a commit or an ETag that may become a file's name: too long for a device's, without dots and slashes."""
+"""A commit or an ETag that is safe as a file's name: longer than a device's name, without dots and slashes."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -71,8 +71,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 def fetch(asked: HubName, tell: Callable[[str], None], progress: Progress | None = None) -> Path:
     """Downloads a model into the hub's cache and verifies it; returns its first file.
 
-    `tell` gets a line before the download; without `progress`, a bar goes to standard error where that is a terminal.
-    However it ends, no file has its name before it was verified. The beginning of one stays, for the next try.
+    `tell` gets a line before the download; without `progress`, a bar goes to standard error if that is a terminal.
+    A file gets its name only after verification. The beginning of an unfinished file stays for the next try.
     Raises DownloadFailed.
     """
     what, repo = str(asked), asked.repo
@@ -81,7 +81,7 @@ def fetch(asked: HubName, tell: Callable[[str], None], progress: Progress | None
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     hub_cache.forget_empty()
     guard = _Guard()
-    began = False
+    started = False
     try:
         hub = _client(guard)
         files = _within(HUB_WAIT, lambda: _files(asked))
@@ -91,39 +91,39 @@ def fetch(asked: HubName, tell: Callable[[str], None], progress: Progress | None
             raise NoChoice(f"of the {len(parts)} parts of {model}, the hub lacks {absent}")
         missing = [part for part in parts if part not in files.here]
         total = sum(files.sizes[part] for part in missing)
-        begun = sum(_size(_beginning(repo, files, part)) for part in missing)
-        _check_space(total - begun, f"{repo}:{model}")
-        tell(f"downloading {repo}:{model} ({size_of(total)}{_count(parts, missing, begun)})")
-        began = True
+        resumed = sum(_size(_partial_file(repo, files, part)) for part in missing)
+        _check_space(total - resumed, f"{repo}:{model}")
+        tell(f"downloading {repo}:{model} ({size_of(total)}{_download_summary(parts, missing, resumed)})")
+        started = True
         paths = []
-        there = 0
+        done = 0
         for part in parts:
             size = files.sizes[part] or MOST_BYTES
             guard.expect(size)
-            came = progress and partial(_came, progress, there, sum(files.sizes[one] for one in parts))
-            bar = _bar(size, part, came)
-            with warnings.catch_warnings(action="ignore"):  # the client warns of a full disk, and then it is full
-                blob = _bring(asked, files, part, bar, came, tell) if part in missing else None
+            report = progress and partial(_report_total, progress, done, sum(files.sizes[name] for name in parts))
+            bar = _bar(size, part, report)
+            with warnings.catch_warnings(action="ignore"):  # the client warns of a full disk before the write fails
+                blob = _download(asked, files, part, bar, report, tell) if part in missing else None
                 path = hub.hf_hub_download(
                     repo, part, revision=asked.revision or None, cache_dir=hub_cache.folder(), tqdm_class=bar
                 )
             paths.append(Path(path))
             if blob is None or not same_file(paths[-1], blob):
                 _verify(paths[-1], hub_cache.repository(repo), files, part)
-            there += files.sizes[part]
+            done += files.sizes[part]
     except Exception as error:
-        raise _failed(error, what, began) from None
+        raise _failure(error, what, started) from None
     finally:
         _tidy(repo)
     return paths[0]
 
 
-def _came(progress: Progress, before: int, total: int, count: int) -> None:
+def _report_total(progress: Progress, before: int, total: int, count: int) -> None:
     progress(before + count, total)
 
 
-def _beginning(repo: str, files: "_Files", part: str) -> Path | None:
-    """Where the beginning of a file waits until all of it is there; None where no checksum says which file it is."""
+def _partial_file(repo: str, files: "_HubFiles", part: str) -> Path | None:
+    """The path of an unfinished file; None if the hub gives no checksum to identify it."""
     if (sha256 := files.sums.get(part)) is None:
         return None
     return hub_cache.repository(repo) / "blobs" / f"{sha256}.incomplete"
@@ -135,59 +135,59 @@ def _size(path: Path | None) -> int:
     return 0
 
 
-def _bring(
+def _download(
     asked: HubName,
-    files: "_Files",
+    files: "_HubFiles",
     part: str,
     bar: type[Any],
-    came: Callable[[int], None] | None,
+    report: Callable[[int], None] | None,
     tell: Callable[[str], None],
 ) -> Path | None:
-    """Downloads a file into the place where the hub's client looks for it, going on with what is there of it.
+    """Downloads a file to where the hub's client looks for it, after the part that is there already.
 
-    The client itself begins each time from the beginning. One program at a time: the others wait, and go on if
-    it ends. Returns the file, which is verified; None where the client is to do it, by its own ways.
+    The client itself would start over. One program downloads at a time: others wait, and continue if it
+    ends. Returns the verified file; None if the client is to download it.
     Raises DownloadFailed and what the client raises.
     """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, utils
     from huggingface_hub.file_download import are_symlinks_supported, http_get
 
-    file = _beginning(asked.repo, files, part)
+    file = _partial_file(asked.repo, files, part)
     if file is None or files.sizes[part] > constants.MAX_HTTP_DOWNLOAD_SIZE:
         return None
     url = hf_hub_url(asked.repo, part, revision=asked.revision or None)
-    about = get_hf_file_metadata(url)
+    metadata = get_hf_file_metadata(url)
     blob = file.with_suffix("")
-    if about.etag != blob.name or not about.commit_hash or blob.exists():
+    if metadata.etag != blob.name or not metadata.commit_hash or blob.exists():
         return None
     place = blob
     if not are_symlinks_supported(hub_cache.folder()):
-        # The client would copy the blob, and leave half a copy under the model's name where it is stopped.
-        place = hub_cache.repository(asked.repo) / "snapshots" / about.commit_hash / part
+        # The client would copy the blob, and leave half a copy under the model's name if interrupted.
+        place = hub_cache.repository(asked.repo) / "snapshots" / metadata.commit_hash / part
     headers = cast(Any, utils).build_hf_headers()
-    if about.xet_file_data is None and about.location != url:
-        url, first = about.location, urlsplit(url)
+    if metadata.xet_file_data is None and metadata.location != url:
+        url, first = metadata.location, urlsplit(url)
         if urlsplit(url).netloc != first.netloc and urlsplit(url).hostname not in hub_cache.hosts():
-            headers.pop("authorization", None)  # it is for the hub alone
+            headers.pop("authorization", None)  # the token is for the hub only
     file.parent.mkdir(parents=True, exist_ok=True)
-    lock = _alone(file, came, tell)
+    lock = _lock_download(file, report, tell)
     try:
         if place.exists():
             return None
-        if file.is_symlink():  # whatever it leads to is not ours to write to
+        if file.is_symlink():  # its target must not be written
             file.unlink()
-        constants.DOWNLOAD_CHUNK_SIZE = PIECE
+        constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
         with file.open("ab") as end:
             if end.tell() > files.sizes[part]:
                 end.seek(0)
                 end.truncate()
-            http_get(url, end, resume_size=end.tell(), headers=headers, expected_size=about.size, tqdm_class=bar)
-        if not _is_sound(file, files, part):
-            raise _wrong(part)
+            http_get(url, end, resume_size=end.tell(), headers=headers, expected_size=metadata.size, tqdm_class=bar)
+        if not _matches(file, files, part):
+            raise _checksum_failure(part)
         place.parent.mkdir(parents=True, exist_ok=True)
         file.replace(place)
     except DownloadFailed:
-        file.unlink(missing_ok=True)  # what makes no sense is no beginning of anything
+        file.unlink(missing_ok=True)  # an invalid file must not be resumed
         raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -200,33 +200,33 @@ def _bring(
     return place
 
 
-def _alone(file: Path, came: Callable[[int], None] | None, tell: Callable[[str], None]) -> locks.Lock:
-    """Waits until no other program downloads this file."""
+def _lock_download(file: Path, report: Callable[[int], None] | None, tell: Callable[[str], None]) -> locks.Lock:
+    """Locks a file's download; waits while another program holds the lock."""
     path = file.with_name(f"{file.name}.lock")
     lock = locks.acquire(path)
     if lock is None:
         tell("another program downloads the same file: waiting for it")
     while lock is None:
-        if came:
-            came(_size(file))
-        time.sleep(LOOK)
+        if report:
+            report(_size(file))
+        time.sleep(POLL_INTERVAL)
         lock = locks.acquire(path)
     return lock
 
 
 def _client(guard: "_Guard") -> Any:
-    """The hub's client, with every answer seen by a guard."""
+    """The hub's client, with every answer checked by a guard."""
     try:
         import huggingface_hub
         from huggingface_hub.utils._http import default_client_factory, set_client_factory
-    except ValueError as error:  # it reads its numbers from the environment when it is imported
+    except ValueError as error:  # its import reads numbers from the environment
         raise DownloadFailed(f"a variable HF_... of the environment is not a number: {reason(error)}") from None
-    huggingface_hub.logging.set_verbosity(50)  # what it would tell, we tell in one line
+    huggingface_hub.logging.set_verbosity(50)  # we report errors ourselves, in one line
 
     def guarded() -> Any:
         client = default_client_factory()
         client.event_hooks = {**client.event_hooks, "response": [guard.check]}
-        client.headers["Accept-Encoding"] = "identity"  # a limit of bytes is one only where nothing is unpacked
+        client.headers["Accept-Encoding"] = "identity"  # a limit of bytes does not hold for compressed answers
         return client
 
     set_client_factory(guarded)
@@ -234,19 +234,19 @@ def _client(guard: "_Guard") -> Any:
 
 
 class _Guard:
-    """Sees every answer of the hub, or of a mirror, before the hub's client makes files' names and files of it."""
+    """Checks every answer of the hub, or of a mirror, before the hub's client makes files of it."""
 
     def __init__(self) -> None:
         self._limit = LONGEST_LISTING
         self._left = MOST_ANSWERS
 
     def expect(self, size: int) -> None:
-        """From now on, the answers bring a file of at most so many bytes."""
+        """The next answers are a file of at most so many bytes."""
         self._limit = max(size, LONGEST_LISTING)
         self._left = MOST_ANSWERS
 
     def check(self, response: Any) -> None:
-        """Called with the head of each answer. Raises DownloadFailed for what no hub says, ConnectionError for many."""
+        """Checks the head of an answer. Raises DownloadFailed for invalid ones, ConnectionError for too many."""
         headers, request = response.headers, response.request
         self._left -= 1
         if self._left < 0:
@@ -256,7 +256,7 @@ class _Guard:
         if (xet := headers.get("X-Xet-Hash")) is not None:
             _check_identity("X-Xet-Hash", xet)
         if request.method == "HEAD":
-            # Which of the two counts, and how it is read, is as the hub's client does it.
+            # The same header, read in the same way as by the hub's client.
             name = "X-Linked-Etag" if headers.get("X-Linked-Etag") else "ETag"
             if (etag := headers.get(name)) is not None:
                 _check_identity(name, etag.lstrip("W/").strip('"'))
@@ -274,8 +274,8 @@ def _check_identity(name: str, value: str) -> None:
 
 
 def _bounded(stream: Any, limit: int) -> Any:
-    """An answer's body that ends with DownloadFailed beyond `limit` bytes."""
-    http = sys.modules[type(stream).__module__.partition(".")[0]]  # the library that the hub's client uses
+    """An answer's body that raises DownloadFailed after `limit` bytes."""
+    http = sys.modules[type(stream).__module__.partition(".")[0]]  # the HTTP library of the hub's client
 
     class Bounded(http.SyncByteStream):  # type: ignore[misc, name-defined]
         def __iter__(self) -> Iterator[bytes]:
@@ -292,19 +292,19 @@ def _bounded(stream: Any, limit: int) -> Any:
     return Bounded()
 
 
-def _count(parts: list[str], missing: list[str], begun: int) -> str:
-    """How a model is fetched: what is here of it, of files that are whole and of others, is gone on with."""
-    how = f", going on at {size_of(begun)}" if begun else ", from the beginning"
+def _download_summary(parts: list[str], missing: list[str], resumed: int) -> str:
+    """How a model is downloaded: the number of files, and where the download resumes."""
+    how = f", going on at {size_of(resumed)}" if resumed else ", from the beginning"
     if len(parts) == 1:
         return how
     if len(missing) < len(parts):
-        here = f": {len(missing)} of {len(parts)} files, the others are here"
-        return f"{how}{here}" if begun else f", going on{here}"
+        files_left = f": {len(missing)} of {len(parts)} files, the others are here"
+        return f"{how}{files_left}" if resumed else f", going on{files_left}"
     return f", {len(parts)} files{how}"
 
 
-def _failed(error: Exception, what: str, began: bool) -> DownloadFailed:
-    """What the player is told of an error, with the next step."""
+def _failure(error: Exception, what: str, started: bool) -> DownloadFailed:
+    """The error for the player, with the next step."""
     from huggingface_hub import errors as hub
 
     match error:
@@ -322,47 +322,47 @@ def _failed(error: Exception, what: str, began: bool) -> DownloadFailed:
             return DownloadFailed(f"{what}: the hub does not have this file any more: try again")
         case hub.HfHubHTTPError():
             return DownloadFailed(_refusal(what, error.response.status_code if error.response is not None else 0))
-    # The hub's client raises what its layers below raise; to the player it is all one. The log says where it was.
+    # Any error of the layers below the hub's client. The log has the traceback.
     log.warning("%s", what, exc_info=error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DownloadFailed(f"{what}: the disk is full; nothing was kept: make room in {hub_cache.folder()}")
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
-        why = f"{hub_cache.folder()} cannot be written ({system_reason(error)})"
-        return DownloadFailed(f"{what}: {why}: let HF_HOME name another folder")
-    if began:
-        return DownloadFailed(f"{what}: the download broke off ({reason(error)}): {ON}")
-    why = "no answer" if isinstance(error, TimeoutError) else reason(error)
-    return DownloadFailed(f"the hub cannot be reached for {what}: {why}: check the connection")
+        cause = f"{hub_cache.folder()} cannot be written ({system_reason(error)})"
+        return DownloadFailed(f"{what}: {cause}: let HF_HOME name another folder")
+    if started:
+        return DownloadFailed(f"{what}: the download broke off ({reason(error)}): {RESUMES}")
+    cause = "no answer" if isinstance(error, TimeoutError) else reason(error)
+    return DownloadFailed(f"the hub cannot be reached for {what}: {cause}: check the connection")
 
 
-def _bar(size: int, what: str, told: Callable[[int], None] | None) -> type[Any]:
-    """A progress bar of a file of at most `size` bytes: how much of it, how fast, and how long still.
+def _bar(size: int, what: str, report: Callable[[int], None] | None) -> type[Any]:
+    """A progress bar for a file of at most `size` bytes, with rate and remaining time.
 
-    As wide as the terminal. With `told`, that is called with the bytes that are there, and nothing is drawn.
+    As wide as the terminal. `report`, if given, is called with the bytes so far, and nothing is drawn.
     """
     from huggingface_hub.utils.tqdm import tqdm
 
     class Bar(tqdm):
         def __init__(self, *args: Any, **more: Any) -> None:
             ours = {"bar_format": BAR, "dynamic_ncols": True, "position": 0}
-            if told:
+            if report:
                 ours["disable"] = True
             super().__init__(*args, **{**more, **ours})  # type: ignore[no-untyped-call]
             self.came = int(more.get("initial") or 0)
 
         def update(self, n: float | None = 1) -> Any:
-            """Called before what came is written. Raises DownloadFailed where it is too much."""
+            """Called before received bytes are written. Raises DownloadFailed if they exceed `size`."""
             self.came += int(n or 0)
             if self.came > size:
                 raise DownloadFailed(f"{what}: the hub sends more than the {size:,} bytes that it told of")
-            if told:
-                told(self.came)
+            if report:
+                report(self.came)
             return super().update(n)
 
-        # With these the hub's client takes one bar for what comes and what is written, and not two.
+        # With these methods the hub's client uses one bar for receiving and writing, and not two.
 
         def update_transfer(self, count: int) -> None:
-            """Does nothing: what is written counts."""
+            """Does nothing: written bytes count."""
 
         def set_transfer_postfix_str(self, text: str, refresh: bool = True) -> None:
             """Does nothing."""
@@ -378,28 +378,28 @@ def _refusal(what: str, status: int) -> str:
     return f"the hub cannot be reached for {what}: it answers with status {status}; try again later"
 
 
-class _Files(NamedTuple):
-    """What the hub has of a repository."""
+class _HubFiles(NamedTuple):
+    """The files of a repository on the hub."""
 
     sizes: dict[str, int]
     """Bytes of each file."""
     sums: dict[str, str]
-    """The SHA-256 of those that the hub gives one for."""
+    """SHA-256 by file, where the hub gives one."""
     here: set[str]
-    """Those that are in the cache already."""
+    """The files in the cache."""
 
 
-def _files(asked: HubName) -> _Files:
-    """Lists a repository. Of names that can be no files below a folder, nothing is known. Raises DownloadFailed."""
+def _files(asked: HubName) -> _HubFiles:
+    """Lists a repository, without names that are unsafe as paths. Raises DownloadFailed."""
     from huggingface_hub import HfApi
 
-    # Longer than anybody waits for this: its own way to say that the time is over is another one.
+    # Longer than `_within` waits, so that its TimeoutError wins.
     wait = 2 * HUB_WAIT
     try:
         info = HfApi().model_info(asked.repo, revision=asked.revision or None, files_metadata=True, timeout=wait)
-    except (TypeError, KeyError, AttributeError, ValueError) as error:  # what is no list of files: a login page, say
-        why = f"its list of files cannot be read ({reason(error)})"
-        raise DownloadFailed(f"the hub's answer makes no sense: {why}: is a proxy between?") from None
+    except (TypeError, KeyError, AttributeError, ValueError) as error:  # no list of files, such as a login page
+        problem = f"its list of files cannot be read ({reason(error)})"
+        raise DownloadFailed(f"the hub's answer makes no sense: {problem}: is a proxy between?") from None
     files = [file for file in info.siblings or [] if isinstance(file.rfilename, str) and is_file_name(file.rfilename)]
     sizes, sums = {}, {}
     for file in files:
@@ -409,13 +409,13 @@ def _files(asked: HubName) -> _Files:
         sizes[file.rfilename] = size
         if file.lfs is not None and file.lfs.sha256 is not None:
             if not isinstance(file.lfs.sha256, str) or not _SHA256.fullmatch(file.lfs.sha256):
-                told = short(repr(file.lfs.sha256))
-                raise DownloadFailed(f"the hub's answer makes no sense: the checksum of {file.rfilename} is {told}")
+                checksum = short(repr(file.lfs.sha256))
+                raise DownloadFailed(f"the hub's answer makes no sense: the checksum of {file.rfilename} is {checksum}")
             sums[file.rfilename] = file.lfs.sha256
     cached = hub_cache.snapshot(asked.repo, asked.revision)
     same = cached is not None and cached.name == info.sha
     here = {file for file in sizes if cached and same and (cached / file).is_file()}
-    return _Files(sizes, sums, here)
+    return _HubFiles(sizes, sums, here)
 
 
 def _check_space(needed: int, what: str) -> None:
@@ -430,20 +430,20 @@ def _check_space(needed: int, what: str) -> None:
         )
 
 
-def _verify(path: Path, folder: Path, files: _Files, part: str) -> None:
-    """Removes a file that is not what the hub said, or that nobody waited for. Raises DownloadFailed."""
+def _verify(path: Path, folder: Path, files: _HubFiles, part: str) -> None:
+    """Verifies a file; removes it if it is wrong, or if this is interrupted. Raises DownloadFailed."""
     sound = False
     try:
-        sound = _is_sound(path, files, part)
+        sound = _matches(path, files, part)
     finally:
         if not sound:
             _remove(path, folder)
     if not sound:
-        raise _wrong(part)
+        raise _checksum_failure(part)
 
 
-def _is_sound(path: Path, files: _Files, part: str) -> bool:
-    """Whether a file is what the hub said, as far as it says anything."""
+def _matches(path: Path, files: _HubFiles, part: str) -> bool:
+    """Whether a file has the size and the checksum of the hub, if the hub gives them."""
     size, sha256 = files.sizes[part], files.sums.get(part, "")
     if size and path.stat().st_size != size:
         return False
@@ -453,12 +453,12 @@ def _is_sound(path: Path, files: _Files, part: str) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
-def _wrong(part: str) -> DownloadFailed:
-    return DownloadFailed(f"{part} came with a wrong checksum (SHA-256) and was removed: {FROM_THE_BEGINNING}")
+def _checksum_failure(part: str) -> DownloadFailed:
+    return DownloadFailed(f"{part} came with a wrong checksum (SHA-256) and was removed: {STARTS_OVER}")
 
 
 def _remove(path: Path, folder: Path) -> None:
-    """Removes a file of a repository's folder, and what it is a link to if that lies there, too; nothing else."""
+    """Removes a file, and the target of a link if that is a blob of the same repository."""
     if path.is_symlink():
         target = Path(os.path.normpath(path.parent / path.readlink()))
         if target.parent == folder / "blobs":
@@ -467,20 +467,20 @@ def _remove(path: Path, folder: Path) -> None:
 
 
 def _tidy(repo: str) -> None:
-    """Removes what is left in the cache of downloads that were killed, and the folders that hold no file then."""
+    """Removes old unfinished files from the cache, and folders without files."""
     folder = hub_cache.repository(repo)
-    for left in folder.glob("blobs/*.incomplete"):
+    for unfinished in folder.glob("blobs/*.incomplete"):
         with suppress(OSError):
-            old = PARTIAL_KEPT if _SHA256.fullmatch(left.stem) else ABANDONED
-            if time.time() - left.stat().st_mtime > old:
-                left.unlink()
+            limit = PARTIAL_KEPT if _SHA256.fullmatch(unfinished.stem) else ABANDONED_AFTER
+            if time.time() - unfinished.stat().st_mtime > limit:
+                unfinished.unlink()
     if not any(path.is_file() for part in ("blobs", "snapshots") for path in (folder / part).rglob("*")):
         for empty in (folder, folder.parent / ".locks" / folder.name):
             shutil.rmtree(empty, ignore_errors=True)
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:
-    """What `call` returns, in at most so long: name resolution alone can hang for longer. Raises its error."""
+    """Calls a function for at most so many seconds: name resolution can hang longer. Raises its error, TimeoutError."""
     answer: list[T] = []
     errors: list[Exception] = []
 

@@ -1,7 +1,7 @@
-"""Where the Hugging Face hub's client keeps its files, by its own rules, and what lies there.
+"""The cache of the Hugging Face hub's client: its place, by the client's own rules, and its files.
 
-The rules are read from the client's module of constants alone: importing the client takes longer than
-the whole program needs to its first frame.
+The rules are read from the client's module of constants only: importing the client takes longer than
+the program's first frame.
 """
 
 import importlib.util
@@ -17,30 +17,30 @@ VARIABLES = (
     *("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HF_ENDPOINT", "HF_TOKEN_PATH"),
     *("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT", "HF_XET_CACHE", "HF_ASSETS_CACHE"),
 )
-"""Variables of the environment that the client takes as they are, even where they are empty: then they mean nothing."""
+"""Environment variables that the client uses even if they are empty, and so should be unset."""
 
 _rules: tuple[tuple[str, ...], ModuleType] | None = None
-"""The rules that were read last, with the environment that they were read in."""
+"""The rules read last, and the environment variables by which they were read."""
 
 
 def forget_empty() -> None:
-    """Takes empty variables out of the environment: the client would use the current folder, or no address."""
+    """Unsets empty environment variables, which the client would take for the current folder, or for no address."""
     for name in VARIABLES:
         if name in os.environ and not os.environ[name].strip():
             del os.environ[name]
 
 
 def offline() -> bool:
-    """Whether nothing may be downloaded."""
+    """Whether downloads are forbidden."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
 
 
 def rules() -> ModuleType:
-    """The client's constants for the present environment. Raises ValueError where a variable has no number."""
+    """The client's constants for the present environment. Raises ValueError if a variable is not a number."""
     global _rules
     forget_empty()
-    seen = tuple(os.environ.get(name, "") for name in ("HOME", *VARIABLES))
-    if _rules is None or _rules[0] != seen:
+    variables = tuple(os.environ.get(name, "") for name in ("HOME", *VARIABLES))
+    if _rules is None or _rules[0] != variables:
         client = importlib.util.find_spec("huggingface_hub")
         assert client is not None and client.submodule_search_locations  # a requirement of this package
         file = Path(client.submodule_search_locations[0]) / "constants.py"
@@ -48,7 +48,7 @@ def rules() -> ModuleType:
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        _rules = seen, module
+        _rules = variables, module
     return _rules[1]
 
 
@@ -56,12 +56,12 @@ def folder() -> Path:
     """The folder of all repositories."""
     try:
         return Path(rules().HF_HUB_CACHE).absolute()
-    except ValueError:  # a variable that has nothing to do with folders; a download will tell
+    except ValueError:  # a variable unrelated to folders; a download reports it
         return (Path.home() / ".cache" / "huggingface" / "hub").absolute()
 
 
 def hosts() -> frozenset[str]:
-    """The hosts that are the hub: its own, and that of HF_ENDPOINT."""
+    """The hub's hosts: its own, and that of HF_ENDPOINT."""
     try:
         return frozenset(rules().HF_URL_HOSTS)
     except ValueError:
@@ -74,9 +74,9 @@ def repository(repo: str) -> Path:
 
 
 def snapshot(repo: str, revision: str = "") -> Path | None:
-    """The folder with a repository's files of a branch, a tag or a commit; "": of main. None if it is not here.
+    """The folder with a repository's files at a branch, a tag or a commit; "": main. None if it does not exist.
 
-    A commit may be shortened to what tells it from the others.
+    A commit may be shortened, if it is unique.
     """
     revision = revision or "main"
     base = repository(repo)
@@ -87,15 +87,15 @@ def snapshot(repo: str, revision: str = "") -> Path | None:
     if len(revision) < 7:
         return None
     with suppress(OSError):
-        found = [path for path in (base / "snapshots").iterdir() if path.name.startswith(revision) and path.is_dir()]
-        return found[0] if len(found) == 1 else None
+        matches = [path for path in (base / "snapshots").iterdir() if path.name.startswith(revision) and path.is_dir()]
+        return matches[0] if len(matches) == 1 else None
     return None
 
 
 def snapshots(base: Path) -> Iterator[tuple[str, Path]]:
-    """The revisions of a repository's folder that are here, with their files' folders; main first, as "".
+    """The local revisions of a repository's folder, with the folders of their files; main first, as "".
 
-    What no branch or tag names any more has its commit's name, shortened.
+    A commit without a branch or tag has its own name, shortened.
     """
     named: set[Path] = set()
     for revision in ("main", *_references(base)):
@@ -111,7 +111,7 @@ def snapshots(base: Path) -> Iterator[tuple[str, Path]]:
 
 
 def name_of(path: PurePath) -> HubName | None:
-    """What a file in the cache is called on the hub, by its path alone; None for any other file.
+    """The hub's name of a file in the cache, by its path alone; None for any other file.
 
     >>> str(name_of(PurePath("/c/hub/models--maker--model/snapshots/0123abc/sub/a.gguf")))
     'maker/model@0123abc:sub/a.gguf'
@@ -127,13 +127,13 @@ def name_of(path: PurePath) -> HubName | None:
 
 def _references(base: Path) -> list[str]:
     with suppress(OSError):
-        found = (path.relative_to(base / "refs").as_posix() for path in (base / "refs").rglob("*") if path.is_file())
-        return sorted(name for name in found if is_revision(name))
+        names = (path.relative_to(base / "refs").as_posix() for path in (base / "refs").rglob("*") if path.is_file())
+        return sorted(name for name in names if is_revision(name))
     return []
 
 
 def _commit(base: Path, revision: str) -> str | None:
-    """The commit that a branch or a tag stood at, if its files are here."""
+    """The commit of a branch or a tag, if its files are in the cache."""
     with suppress(OSError, ValueError):
         commit = (base / "refs" / revision).read_text().strip()
         if is_revision(commit) and "/" not in commit and (base / "snapshots" / commit).is_dir():

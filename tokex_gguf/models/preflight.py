@@ -1,4 +1,4 @@
-"""Before a model is given to llama.cpp: whether its file is sound, and whether it fits into memory."""
+"""Checks a model before llama.cpp opens it: whether its file is sound, and fits into memory."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,23 +13,23 @@ from tokex_gguf.values.formatting import size_of, system_reason
 
 
 class UnusableModel(Exception):
-    """The file cannot be played; says why in one line."""
+    """The model cannot be used, for this reason."""
 
 
 def prepare(path: Path, *, context: int, kv: str, rpc: str = "") -> Fit:
-    """How to load a model. Reads its header, no weights. Raises Unusable.
+    """How to load a model. Reads its header, no weights. Raises UnusableModel.
 
-    On RPC workers it takes next to no memory here; the engine, which connects to them, looks at theirs.
+    With RPC workers, memory is not checked here: the engine checks theirs.
     """
-    place = ModelOnDisk(path.name, "", path)
+    file = ModelOnDisk(path.name, "", path)
     headers = Headers()
     try:
-        about = headers.read(path)
-        for part in place.parts[1:]:
+        header = headers.read(path)
+        for part in file.parts[1:]:
             headers.read(part)
         headers.save()
         free, total = (0, 0) if rpc else machine.memory()
-        return fit(about, context=context, kv=kv, free=free, total=total, weights=place.size)
+        return fit(header, context=context, kv=kv, free=free, total=total, weights=file.size)
     except TooLarge as error:
         raise UnusableModel(f"{path}: {_cause(total) or error}") from None
     except BadHeader as error:
@@ -39,7 +39,7 @@ def prepare(path: Path, *, context: int, kv: str, rpc: str = "") -> Fit:
 
 
 def memory_of(path: Path, *, cells: int, kv: str) -> int:
-    """Bytes of memory that a model takes with so many KV cells. Reads its header. Raises Unusable."""
+    """Bytes of memory that a model takes with so many KV cells. Reads its header. Raises UnusableModel."""
     headers = Headers()
     try:
         return needed(headers.read(path), cells=cells, kv=kv, weights=ModelOnDisk(path.name, "", path).size)
@@ -49,17 +49,17 @@ def memory_of(path: Path, *, cells: int, kv: str) -> int:
         raise UnusableModel(f"{path}: cannot be read: {system_reason(error)}") from None
 
 
-COMPARED = 1024
-"""KV cells for which there is to be room with each of two models that are compared."""
+COMPARED_CELLS = 1024
+"""KV cells for each of two compared models, at the least."""
 
 
 def together(paths: Iterable[Path], *, kv: str, free: int) -> bool:
-    """Whether there is memory for models that are still to be loaded, all at once; `free` 0: unknown, all is well."""
-    return not free or sum(memory_of(path, cells=COMPARED, kv=kv) for path in paths) <= free
+    """Whether memory has room for all these models at once; `free` 0: unknown, True."""
+    return not free or sum(memory_of(path, cells=COMPARED_CELLS, kv=kv) for path in paths) <= free
 
 
 def _cause(total: int) -> str:
-    """What to do where it is the limit of address space that leaves `total` bytes; else nothing."""
+    """What to do if `total` comes from the limit of address space; else ""."""
     space = address_space()
     if not space or total != max(1, space - ENGINE_BASE_BYTES):
         return ""

@@ -1,4 +1,4 @@
-"""What a model's name means, and which of a repository's files it picks. Pure."""
+"""The meaning of a model's name, and the file that it selects in a repository. Pure."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 PREFERRED = ("Q4_K_M", "Q5_K_M", "Q8_0")
-"""The quantisations taken where none is named, the best first."""
+"""The default quantisations, the best first."""
 
 _QUANTIZATION = re.compile(r"(?i)(?:^|[-._])(I?Q\d(?:_[A-Z0-9]+)*|TQ\d_\d|MXFP4(?:_MOE)?|BF16|F16|F32)(?=[-._]|$)")
 _PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
@@ -17,27 +17,27 @@ _DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\
 """Names that mean a device on Windows, with any ending."""
 
 HOSTS = frozenset({"huggingface.co", "www.huggingface.co", "hf.co"})
-"""Where the hub is."""
+"""The hub's hosts."""
 MOST_PARTS = 4096
-"""Files of a split model; a name that tells of more is no part's name."""
+"""Files of a split model, at the most; a name with more is no part's name."""
 
 
 class NoChoice(Exception):
-    """No file, or no single one, is meant; says which there are."""
+    """The name means no file, or several. The message lists the files."""
 
 
 class DownloadFailed(Exception):
-    """The model could not be fetched; says why and what to do, in one line."""
+    """The model could not be downloaded. The message has the reason and what to do."""
 
 
 class HubName(NamedTuple):
-    """A repository, and what is wanted of it."""
+    """A repository, and the file wanted from it."""
 
     repo: str
     wanted: str = ""
-    """A file's name, or a quantisation; empty: whichever is preferred."""
+    """A file's name, or a quantisation; empty: the preferred one."""
     explicit: bool = False
-    """Whether it can mean nothing else: it is a URL, or begins with hf:"""
+    """Whether the name is a URL or begins with hf:, and so cannot mean a local model."""
     revision: str = ""
     """A branch, a tag or a commit; empty: main."""
 
@@ -48,9 +48,9 @@ class HubName(NamedTuple):
 
 
 def hub_name(name: str, hosts: Collection[str] = HOSTS) -> HubName | None:
-    """The repository that a name can mean; None where it cannot mean one.
+    """The repository that a name can mean; None if it cannot mean one.
 
-    `hosts`: where a URL can lead to, besides `HOSTS`.
+    `hosts`: hosts of URLs, besides `HOSTS`.
 
     >>> hub_name("maker/model-GGUF:Q8_0")
     HubName(repo='maker/model-GGUF', wanted='Q8_0', explicit=False, revision='')
@@ -66,15 +66,15 @@ def hub_name(name: str, hosts: Collection[str] = HOSTS) -> HubName | None:
     if name.startswith("hf://"):
         pieces = name.removeprefix("hf://").removeprefix("models/").split("/")
         repo, at, revision = "/".join(pieces[:2]).partition("@")
-        return _checked(HubName(repo, "/".join(pieces[2:]), True, revision), given=bool(at))
+        return _validated(HubName(repo, "/".join(pieces[2:]), True, revision), given=bool(at))
     host, _, rest = name.partition("/")
     if host.casefold() in {*HOSTS, *hosts} and "/" in rest:
         found = _from_path(rest)
-        return found and found._replace(explicit=False)  # Ollama calls models that it has by such names, too
+        return found and found._replace(explicit=False)  # Ollama has local models with such names
     bare = name.removeprefix("hf:")
     repo, _, wanted = bare.partition(":")
     repo, at, revision = repo.partition("@")
-    return _checked(HubName(repo, wanted, bare != name, revision), given=bool(at))
+    return _validated(HubName(repo, wanted, bare != name, revision), given=bool(at))
 
 
 def is_url(name: str) -> bool:
@@ -95,27 +95,27 @@ def _from_url(url: str, hosts: Collection[str]) -> HubName | None:
 
 
 def _from_path(path: str) -> HubName | None:
-    """What a path on the hub's host means: R/N, R/N:Q, R/N/tree/REV, R/N/resolve/REV/FILE and the like."""
+    """The meaning of a path on the hub's host: R/N, R/N:Q, R/N/tree/REV, R/N/resolve/REV/FILE and so on."""
     owner, _, rest = path.partition("/")
     model, _, rest = rest.partition("/")
     if not rest:
         model, _, wanted = model.partition(":")
         model, at, revision = model.partition("@")
-        return _checked(HubName(f"{owner}/{model}", wanted, True, revision), given=bool(at))
+        return _validated(HubName(f"{owner}/{model}", wanted, True, revision), given=bool(at))
     kind, _, rest = rest.partition("/")
     if kind not in ("resolve", "blob", "raw", "tree"):
         return None
-    if rest.startswith("refs/"):  # refs/pr/1, written as it is
+    if rest.startswith("refs/"):  # refs/pr/1, not escaped
         pieces = rest.split("/")
         revision, file = "/".join(pieces[:3]), "/".join(pieces[3:])
     else:
         revision, _, file = rest.partition("/")
     wanted = "" if kind == "tree" else unquote(file)
-    return _checked(HubName(f"{owner}/{model}", wanted, True, unquote(revision)), given=True)
+    return _validated(HubName(f"{owner}/{model}", wanted, True, unquote(revision)), given=True)
 
 
-def _checked(name: HubName, *, given: bool) -> HubName | None:
-    """A name whose parts have the form that they have on the hub, else None. `given`: whether a revision was."""
+def _validated(name: HubName, *, given: bool) -> HubName | None:
+    """The name, if its parts are valid on the hub, else None. `given`: whether a revision was given."""
     repo = name.repo
     if not _REPO.fullmatch(repo) or repo.endswith((".gguf", ".git")) or "--" in repo or ".." in repo:
         return None
@@ -125,17 +125,17 @@ def _checked(name: HubName, *, given: bool) -> HubName | None:
         return None
     return name._replace(
         revision="" if name.revision == "main" else name.revision,
-        wanted="" if name.wanted == "latest" else name.wanted,  # so Ollama calls what is taken where nothing is named
+        wanted="" if name.wanted == "latest" else name.wanted,  # Ollama's name for its default
     )
 
 
 def is_revision(text: str) -> bool:
-    """Whether a text has the form of a branch, a tag or a commit, and of no path that leads elsewhere."""
+    """Whether a text is a valid branch, tag or commit, without path traversal."""
     return len(text) <= 255 and _REVISION.fullmatch(text) is not None and ".." not in text
 
 
 def is_file_name(name: str) -> bool:
-    r"""Whether a file's name in a repository can be one below a folder, on every system.
+    r"""Whether a file's name in a repository is a valid relative path on every system.
 
     >>> [is_file_name(name) for name in ("sub/a.gguf", "../a.gguf", "/a.gguf", "a\\b.gguf", "nul.gguf", "a\nb")]
     [True, False, False, False, False, False]
@@ -156,18 +156,18 @@ def _is_part(part: str) -> bool:
 
 
 def quantization(file: str) -> str:
-    """The quantisation that a file's name tells, in upper case; empty where it tells none.
+    """The quantisation in a file's name, in upper case; empty without one.
 
     >>> quantization("Qwen2.5-0.5B.Q4_K_M.gguf"), quantization("big-f16-00001-of-00003.gguf"), quantization("a.gguf")
     ('Q4_K_M', 'F16', '')
     """
     stem = _PART.sub("", file.rpartition("/")[2]).removesuffix(".gguf")
-    found = _QUANTIZATION.findall(stem)
-    return found[-1].upper() if found else ""
+    matches = _QUANTIZATION.findall(stem)
+    return matches[-1].upper() if matches else ""
 
 
 def count_parts(file: str) -> int:
-    """How many files a model has that one of them belongs to, by its name.
+    """The number of files of the model that a file belongs to, by its name.
 
     >>> count_parts("big-00002-of-00003.gguf"), count_parts("big.gguf"), count_parts("big-00001-of-99999.gguf")
     (3, 1, 1)
@@ -177,12 +177,12 @@ def count_parts(file: str) -> int:
 
 
 def first_part(file: str) -> str:
-    """The first file of a split model that a file belongs to; of any other, the file itself."""
+    """The first part of the split model that a file belongs to; else the file itself."""
     return file if count_parts(file) == 1 else _PART.sub(r"-00001-of-\2.gguf", file)
 
 
 def parts_of(file: str) -> list[str]:
-    """All files of a split model, the first part first; of any other, the file alone.
+    """All parts of the split model that a file belongs to, in order; else the file alone.
 
     >>> parts_of("big-00002-of-00002.gguf")
     ['big-00001-of-00002.gguf', 'big-00002-of-00002.gguf']
@@ -191,7 +191,7 @@ def parts_of(file: str) -> list[str]:
 
 
 def each_part(file: str) -> Iterator[str]:
-    """As `parts_of`, one by one: a name can tell of many more than there are."""
+    """As `parts_of`, one by one: a name can claim more parts than exist."""
     part, count = _PART.search(file), count_parts(file)
     if part is None or count == 1:
         yield file
@@ -201,7 +201,7 @@ def each_part(file: str) -> Iterator[str]:
 
 
 def firsts(files: Iterable[str]) -> list[str]:
-    """The models among some files: no second parts, and nothing that only goes with a model."""
+    """The models among some files: without further parts, and without projectors (mmproj)."""
     return sorted(
         file
         for file in files
@@ -210,9 +210,9 @@ def firsts(files: Iterable[str]) -> list[str]:
 
 
 def choose(files: Mapping[str, int], wanted: str = "") -> str:
-    """The model that is wanted among a repository's files (sizes in bytes): its first part.
+    """The first part of the wanted model among a repository's files, given with sizes in bytes.
 
-    `wanted`: a file's name, with or without its folder, a quantisation, or nothing. Then it is the first
+    `wanted`: a file's name, with or without its folder, a quantisation, or "": then it is the first
     of PREFERRED, else the smallest one of more than four bits. Raises NoChoice.
     """
     models = firsts(files)
@@ -220,13 +220,13 @@ def choose(files: Mapping[str, int], wanted: str = "") -> str:
         raise NoChoice("it has no GGUF file")
     if wanted.endswith(".gguf"):
         asked = [first_part(wanted)]
-        return _only([m for m in models if m in asked or m.rpartition("/")[2] in asked], models, f"no file {wanted}")
+        return _single([m for m in models if m in asked or m.rpartition("/")[2] in asked], models, f"no file {wanted}")
     if wanted:
         same = [model for model in models if quantization(model) == wanted.upper()]
-        return _only(same, models, f"no {wanted}")
+        return _single(same, models, f"no {wanted}")
     for preferred in PREFERRED:
         if same := [model for model in models if quantization(model) == preferred]:
-            return _only(same, models, "")
+            return _single(same, models, "")
     if len(models) == 1:
         return models[0]
     larger = [m for m in models if (q := quantization(m)) and not re.match(r"(I|T)?Q[1-4]|MXFP4", q)]
@@ -235,7 +235,7 @@ def choose(files: Mapping[str, int], wanted: str = "") -> str:
     return min(larger, key=lambda model: sum(files[part] for part in takewhile(files.__contains__, each_part(model))))
 
 
-def _only(found: list[str], models: list[str], otherwise: str) -> str:
+def _single(found: list[str], models: list[str], otherwise: str) -> str:
     if len(found) == 1:
         return found[0]
     if found:

@@ -1,4 +1,4 @@
-"""From a model's name to a file on disk: a path, `models/`, other programs' folders, the hub."""
+"""Resolves a model's name to a file on disk: a path, `models/`, other programs' folders, the hub."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,7 +26,7 @@ __all__ = ["DownloadFailed", "Resolved", "UnknownModel", "find", "obtain", "play
 
 
 class UnknownModel(Exception):
-    """The name leads to no model, or to several: wrong input."""
+    """The name means no model, or several: wrong input."""
 
 
 @record
@@ -35,24 +35,24 @@ class Resolved:
 
     path: Path
     notice: str = ""
-    """What the player should know of how it was chosen."""
+    """A line for the player about the choice."""
     asked: str = ""
-    """The name that leads to this file; empty where it was found by its path in a session, or stands in for another."""
+    """The name that means this file; empty if the file is from a session's path, or replaces another model."""
     wanted: str = ""
-    """The model that it stands in for until that is downloaded; empty where it stands in for none."""
+    """The model that this one replaces during the download; empty if there is none."""
 
 
 def resolve(name: str, tell: Callable[[str], None], *, at_once: bool = False) -> Resolved:
-    """As `obtain`; where the default model cannot be had and the bundled one is installed, that is used instead.
+    """As `obtain`; but the bundled model, if installed, replaces the default one if that cannot be downloaded.
 
-    `at_once`: also where it only has to be downloaded. Raises UnknownModel or DownloadFailed.
+    `at_once`: also if the default model still has to be downloaded. Raises UnknownModel or DownloadFailed.
     """
     bundled = bundled_model() if name == DEFAULT_MODEL else None
     if at_once and bundled and not hub_cache.offline():
         found = find(name)
         return replace(found, asked=name) if found else Resolved(bundled, wanted=name)
     try:
-        return replace(obtain(name, tell), asked=_shown(name))
+        return replace(obtain(name, tell), asked=_without_url(name))
     except DownloadFailed as error:
         if bundled is None:
             raise
@@ -60,84 +60,84 @@ def resolve(name: str, tell: Callable[[str], None], *, at_once: bool = False) ->
 
 
 def stands_in(model: Path, name: str) -> bool:
-    """Whether this is the bundled model, and the default one, of this name, is still to be downloaded."""
+    """Whether this is the bundled model, and `name` the default one, not downloaded yet."""
     if name != DEFAULT_MODEL or model != bundled_model() or hub_cache.offline():
         return False
     return find(name) is None
 
 
-def _shown(name: str) -> str:
-    """A model's name, to be kept: of a web address, which may hold a password, what it means on the hub."""
+def _without_url(name: str) -> str:
+    """A model's name to be saved: a URL, which may hold a password, is replaced by its name on the hub."""
     return name if not is_url(name) else str(_on_the_hub(name) or "")
 
 
 def obtain(name: str, tell: Callable[[str], None], progress: Callable[[int, int], None] | None = None) -> Resolved:
-    """Finds the model, downloading it if need be. `tell` gets a line before a download.
+    """Finds the model, and downloads it if necessary. `tell` gets a line before a download.
 
-    `progress` gets the bytes that are here, and those that it has in all; without it, a bar is drawn.
+    `progress` gets the bytes downloaded, and the total; without it, a bar is drawn.
 
     Raises UnknownModel or DownloadFailed.
     """
     if (found := find(name)) is not None:
         return found
     asked = _on_the_hub(name)
-    assert asked is not None  # else nothing was found, and `find` said so
-    from tokex_gguf.models import hub  # only where something must be downloaded
+    assert asked is not None  # else `find` has raised
+    from tokex_gguf.models import hub  # imported for downloads only
 
-    return Resolved(_checked(hub.fetch(asked, tell, progress)))
+    return Resolved(_first_file(hub.fetch(asked, tell, progress)))
 
 
 def played(file: str, asked: str = "") -> Resolved:
-    """The model of a session, by the path that the session has for it, or moved within this machine's folders.
+    """The model of a session, by the session's path for it, or by its file name in this machine's folders.
 
-    A session is data: what it says is a path and never a name, and nothing is downloaded for it. `asked`, the
-    name that the player gave once, is for the line that says what to do. Raises UnknownModel.
+    A session is data: its path is never taken for a name, and nothing is downloaded. `asked`, the name that
+    the player once gave, is for the error message only. Raises UnknownModel.
     """
     path, name = Path(file), PurePath(file).name
     try:
         if path.is_file():
-            return Resolved(_checked(path))
+            return Resolved(_first_file(path))
     except (OSError, ValueError):
         pass  # no path of this system
     moved = [place for place in discovery.on_disk() if place.path.name == name and not place.missing]
     if len(moved) == 1:
-        return Resolved(_checked(moved[0].path), f"the session's model is at {moved[0].path} now")
-    told = f"the session's model is not there any more: {file}"
+        return Resolved(_first_file(moved[0].path), f"the session's model is at {moved[0].path} now")
+    problem = f"the session's model is not there any more: {file}"
     if asked and asked != file:
-        told += f" (asked for as {short(asked)})"
-    # The path says which commit it was: only with that one are the numbers the same.
+        problem += f" (asked for as {short(asked)})"
+    # The path has the commit: other commits may have other numbers.
     if (pulled := hub_cache.name_of(path) or _pullable(asked)) is not None:
-        raise UnknownModel(f"{told}: tokex-gguf pull {shell_word(str(pulled))} fetches it again")
-    raise UnknownModel(f"{told}: put it back, or name one with --model")
+        raise UnknownModel(f"{problem}: tokex-gguf pull {shell_word(str(pulled))} fetches it again")
+    raise UnknownModel(f"{problem}: put it back, or name one with --model")
 
 
 def _pullable(asked: str) -> HubName | None:
-    """The repository that a session's name for its model means, if it can mean nothing that does harm as a command."""
+    """The repository that a session's name for its model means, if the name is safe in a command."""
     found = _on_the_hub(asked)
     return found if found and (not found.wanted or is_file_name(found.wanted)) else None
 
 
 def find(name: str) -> Resolved | None:
-    """The model on this machine that a name means; None where only the hub may have it. Raises UnknownModel."""
+    """The model on this machine that a name means; None if only the hub may have it. Raises UnknownModel."""
     try:
         path = _at(name)
     except (OSError, RuntimeError, ValueError) as error:
         raise UnknownModel(f"{short(name)}: cannot be a file's name ({reason(error)})") from None
     if path is not None:
-        return Resolved(_checked(path))
+        return Resolved(_first_file(path))
     asked = _on_the_hub(name)
     if asked is None and is_url(name):
         raise UnknownModel(
             f"{short(name)}: not a model's address on the hub (https://huggingface.co/OWNER/NAME/...): "
             "download the file and give its path, or let HF_ENDPOINT name a mirror of the hub"
         )
-    if asked is not None and (path := _cached(asked)) is not None:
-        return Resolved(_checked(path), "" if asked.wanted else f"{asked.repo}: using {path.name}")
+    if asked is not None and (path := _in_hub_cache(asked)) is not None:
+        return Resolved(_first_file(path), "" if asked.wanted else f"{asked.repo}: using {path.name}")
     if asked is not None and asked.explicit:
         return None
-    if (place := _known(name, asked)) is not None:
+    if (place := _local_model(name, asked)) is not None:
         notice = "" if place.name == name else f"{name}: using {place.name} ({place.source})"
-        return Resolved(_checked(place.path), notice)
+        return Resolved(_first_file(place.path), notice)
     if asked is None:
         raise UnknownModel(
             f"{short(name)}: no such file, and no model here has this in its name: tokex-gguf models "
@@ -172,8 +172,8 @@ def _at(name: str) -> Path | None:
     return None
 
 
-def _checked(path: Path) -> Path:
-    """The first file of a model that is all there and can be a GGUF. Raises UnknownModel."""
+def _first_file(path: Path) -> Path:
+    """The first file of a complete model, if it begins as a GGUF. Raises UnknownModel."""
     first = path.with_name(first_part(path.name)).absolute()
     place = ModelOnDisk(first.name, "", first)
     if missing := place.missing:
@@ -188,35 +188,35 @@ def _checked(path: Path) -> Path:
     return first
 
 
-def _cached(asked: HubName) -> Path | None:
-    """The file of a repository that is in the hub's cache already."""
+def _in_hub_cache(asked: HubName) -> Path | None:
+    """A repository's file in the hub's cache."""
     folder = hub_cache.snapshot(asked.repo, asked.revision)
     if folder is None:
         return None
     files = {}
     for path in folder.rglob("*.gguf"):
-        with suppress(OSError):  # a link to nowhere, or to itself
+        with suppress(OSError):  # a dangling or cyclic link
             if path.is_file():
                 files[path.relative_to(folder).as_posix()] = path.stat().st_size
     try:
         path = folder / choose(files, asked.wanted)
     except NoChoice:
         return None
-    # What is missing of a split model, the hub has.
+    # Missing parts of a split model can be downloaded.
     return None if ModelOnDisk("", "", path).missing else path
 
 
-def _known(name: str, asked: HubName | None) -> ModelOnDisk | None:
-    """The model on this machine that a name means. Raises UnknownModel where it can mean several.
+def _local_model(name: str, asked: HubName | None) -> ModelOnDisk | None:
+    """The model on this machine that a name means. Raises UnknownModel if it can mean several.
 
-    A part of a model's name is enough, unless it can mean a repository: of those, other programs keep files, too.
+    A part of a model's name is enough, unless it can mean a repository, of which other programs may have files.
     """
     wanted = name.casefold()
-    # What is missing can be had from the hub.
+    # A model with missing parts can be downloaded.
     found = [place for place in discovery.on_disk() if asked is None or not place.missing]
     matching = [place for place in found if wanted in _names(place)]
     if not matching and asked is not None:
-        # Where nothing of main is here, another revision that is here is better than none.
+        # Without files of main, another local revision is better than none.
         for start in () if asked.revision else (f"{asked.repo}:", f"{asked.repo}@"):
             files: dict[str, ModelOnDisk] = {}
             for place in found:
@@ -234,7 +234,7 @@ def _known(name: str, asked: HubName | None) -> ModelOnDisk | None:
 
 
 def _names(place: ModelOnDisk) -> set[str]:
-    """All that can be written for a model, in lower case."""
+    """All names for a model, in lower case."""
     file = place.path.name if place.source != "Ollama" else place.name
     names = {place.name, file, file.removesuffix(".gguf"), place.name.removesuffix(":latest")}
     return {one.casefold() for one in names}
