@@ -880,7 +880,7 @@ def test_what_models_were_asked_for_as_comes_back() -> None:
     }
     assert dump(again) == data
     about = summary.parse(data[: summary.SUMMARY_BYTES])
-    assert about and len(about.asked) <= summary.NAME and about.asked.isprintable()
+    assert about and len(about.asked) <= summary.NAME_CHARACTERS and about.asked.isprintable()
 
 
 def test_files_that_do_not_say_what_was_asked_for_are_read() -> None:
@@ -962,7 +962,7 @@ def test_a_summary_is_short_and_has_nothing_that_a_terminal_obeys(text: str) -> 
     session = started("hello").session
     session.game.known.pieces[session.game.prompt.tip.path()[0]] = Piece(text.encode())
     about = codec.summary_of(session)
-    assert len(about.encoded()) < summary.SUMMARY_BYTES - 200 and len(about.text) <= summary.TEXT + 1
+    assert len(about.encoded()) < summary.SUMMARY_BYTES - 200 and len(about.text) <= summary.TEXT_CHARACTERS + 1
     assert about.text.isprintable()
     data = dump(session)
     assert summary.parse(data[: summary.SUMMARY_BYTES]) == replace(about, tokens=5)

@@ -203,9 +203,9 @@ class Growing:
                 self.tip = node
 
 
-@pytest.fixture(params=[1, 3, 7, columns.NODES_AT_ONCE])
+@pytest.fixture(params=[1, 3, 7, columns.NODES_PER_PART])
 def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(columns, "NODES_AT_ONCE", request.param)
+    monkeypatch.setattr(columns, "NODES_PER_PART", request.param)
 
 
 GROWN = "saves of trees that grow, over several starts, in parts of a few nodes"
@@ -243,7 +243,7 @@ def test_what_has_grown_is_encoded_as_if_for_the_first_time(seed: int, starts: f
 def test_what_has_grown_for_long_is_encoded_as_if_for_the_first_time(
     part: int, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(columns, "NODES_AT_ONCE", (1, 3, 7, 64)[part])
+    monkeypatch.setattr(columns, "NODES_PER_PART", (1, 3, 7, 64)[part])
     for seed in range(SEED, SEED + 20):
         grows(seed, 150, starts=0.2)
     figure(20 * 150, GROWN, seed=SEED)
@@ -408,7 +408,7 @@ def test_what_has_not_changed_is_not_encoded_again() -> None:
     second = encoder.encode(session, Stamp())
     before = {id(part) for part in first if len(part) > 10_000}
     after = {id(part) for part in second if len(part) > 10_000}
-    assert len(before & after) >= 2 * (5_000 // columns.NODES_AT_ONCE - 1)
+    assert len(before & after) >= 2 * (5_000 // columns.NODES_PER_PART - 1)
 
 
 def test_pieces_are_told_once_each_as_they_come() -> None:
@@ -488,7 +488,11 @@ def test_a_tree_that_grows_while_it_is_encoded_is_whole() -> None:
 def test_what_the_next_save_looks_for_is_how_the_file_begins(tmp_path: Path) -> None:
     parts = Encoder().encode(started("hello").session, Stamp(1, 2, 3))
     (tmp_path / "a.json").write_bytes(b"".join(parts))
-    assert store._beginning(parts) == store._beginning(b"".join(parts)) == store._head(tmp_path / "a.json", store._HEAD)
+    assert (
+        store._beginning(parts)
+        == store._beginning(b"".join(parts))
+        == store._head(tmp_path / "a.json", store._HEAD_BYTES)
+    )
     assert store._beginning([b"", b"ab", b"c"]) == b"abc"
 
 

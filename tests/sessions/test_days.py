@@ -378,10 +378,10 @@ def live(folder: Path, monkeypatch: pytest.MonkeyPatch, seed: int, steps: int, f
     clock = Clock()
     monkeypatch.setattr(store, "time", clock)
     monkeypatch.setattr(store, "datetime", clock)
-    monkeypatch.setattr(store, "AUTOSAVES", MOST)
-    monkeypatch.setattr(store, "NEWEST", NEWEST)
+    monkeypatch.setattr(store, "MOST_AUTOSAVES", MOST)
+    monkeypatch.setattr(store, "NEWEST_KEPT", NEWEST)
     monkeypatch.setattr(autosave, "time", clock)
-    monkeypatch.setattr(autosave, "QUICKLY", 0.2)
+    monkeypatch.setattr(autosave, "SILENT_WAIT", 0.2)
     monkeypatch.setattr(Autosave, "_prune", lambda _: None)  # done by this test, at a moment that it knows
     folder.mkdir()
     world = World(folder, random.Random(seed), clock, Disk(monkeypatch))

@@ -161,8 +161,8 @@ def test_what_is_due_waits_for_a_pause(keeper: Keeper, monkeypatch: pytest.Monke
     begun: list[float] = []
     monkeypatch.setattr(store, "save_generation", lambda *_, **__: begun.append(time.monotonic()))
     monkeypatch.setattr(keeper_module, "SETTLE", 0.1)
-    monkeypatch.setattr(keeper_module, "SAVE_AFTER", 0.5)
-    monkeypatch.setattr(keeper_module, "AT_MOST", LONG)
+    monkeypatch.setattr(keeper_module, "QUIET", 0.5)
+    monkeypatch.setattr(keeper_module, "QUIET_WAIT", LONG)
     keeper.offer(dump(1))
     for n in range(2, 30):
         time.sleep(0.02)
@@ -189,11 +189,11 @@ def test_what_is_encoded_waits_while_a_key_is_answered_and_not_for_long(
     now[0] += 0.004
     keeper.give_way()
     keeper.give_way()
-    assert waits == [pytest.approx(keeper_module.SHOWN - 0.004)]
+    assert waits == [pytest.approx(keeper_module.KEY_SECONDS - 0.004)]
     for _ in range(50):  # keys without a pause
         keeper.expect()
         keeper.give_way()
-    assert keeper_module.GIVEN <= sum(waits) < keeper_module.GIVEN + keeper_module.SHOWN
+    assert keeper_module.YIELDED_SECONDS <= sum(waits) < keeper_module.YIELDED_SECONDS + keeper_module.KEY_SECONDS
 
     def waited_for() -> bytes:
         keeper.expect()
@@ -428,7 +428,7 @@ def test_a_disk_that_does_not_answer_is_told_until_it_does(
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(keeper, "_tell", said.append)
-    monkeypatch.setattr(keeper_module, "SLOW", 0.0)
+    monkeypatch.setattr(keeper_module, "SLOW_WRITE", 0.0)
     began, going = threading.Event(), threading.Event()
     flush = os.fsync
 
@@ -633,7 +633,7 @@ def test_a_sequence_that_nobody_believes(tmp_path: Path) -> None:
 
 
 def test_pruning_takes_what_was_played_least(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "AUTOSAVES", 20)
+    monkeypatch.setattr(store, "MOST_AUTOSAVES", 20)
     big = autosave(tmp_path, 0, moves=500, tokens=1906)
     hour = autosave(tmp_path, 1, moves=300, tokens=20)
     names = [autosave(tmp_path, index, moves=2, tokens=9 + index) for index in range(2, 60)]
@@ -651,7 +651,7 @@ def test_pruning_takes_what_was_played_least(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_last_work_of_a_day_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "AUTOSAVES", 25)
+    monkeypatch.setattr(store, "MOST_AUTOSAVES", 25)
     day = 86_400
     names = [
         autosave(tmp_path, index, moves=1 + index % 3, when=1_700_000_000 + index // 4 * day) for index in range(60)
@@ -663,7 +663,7 @@ def test_the_last_work_of_a_day_stays(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_larger_one_goes_only_with_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too many days: the oldest goes, and the player is told."""
-    monkeypatch.setattr(store, "AUTOSAVES", 12)
+    monkeypatch.setattr(store, "MOST_AUTOSAVES", 12)
     names = [autosave(tmp_path, index, moves=99 - index, when=index * 86_400) for index in range(13)]
     (line,) = prune(tmp_path, "")
     assert f"{names[0]} was removed" in line
@@ -672,13 +672,13 @@ def test_a_larger_one_goes_only_with_a_line(tmp_path: Path, monkeypatch: pytest.
 
 def test_bytes_are_bounded_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [autosave(tmp_path, index, moves=index) for index in range(30)]
-    monkeypatch.setattr(store, "TOTAL", 20 * (tmp_path / f"{names[-1]}.json").stat().st_size)
+    monkeypatch.setattr(store, "MOST_AUTOSAVE_BYTES", 20 * (tmp_path / f"{names[-1]}.json").stat().st_size)
     prune(tmp_path, "")
     assert len(found(tmp_path)) in (19, 20, 21) and set(names[-10:]) <= set(found(tmp_path))
 
 
 def test_what_is_played_is_never_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "AUTOSAVES", 10)
+    monkeypatch.setattr(store, "MOST_AUTOSAVES", 10)
     first = autosave(tmp_path, 0, moves=1)
     second = autosave(tmp_path, 1, moves=1)
     slot = claim(tmp_path, first)
@@ -974,8 +974,8 @@ def test_a_name_that_cannot_be_given_is_still_free(
 
 
 def test_what_a_newer_version_made_is_not_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "AUTOSAVES", 3)
-    monkeypatch.setattr(store, "NEWEST", 1)
+    monkeypatch.setattr(store, "MOST_AUTOSAVES", 3)
+    monkeypatch.setattr(store, "NEWEST_KEPT", 1)
     newer = about(9, 9).replace(b'"version":2', b'"version":3', 1)
     for number in range(4):
         (tmp_path / f"autosave-20990101-00000{number}-a.json").write_bytes(newer)
@@ -1037,7 +1037,7 @@ def test_a_disk_that_hangs_in_any_call_keeps_nobody_waiting(
 ) -> None:
     """As a server's folder does that is mounted hard, once the server is gone."""
     monkeypatch.setattr(store, "REORDERED_AFTER", 0.0)
-    monkeypatch.setattr(autosave_module, "QUICKLY", 0.2)
+    monkeypatch.setattr(autosave_module, "SILENT_WAIT", 0.2)
     dead, never = threading.Event(), threading.Event()
     real, real_sync = getattr(os, call), os.fsync
     folder = tmp_path / "sessions"
@@ -1081,7 +1081,7 @@ def test_a_disk_that_hangs_in_any_call_keeps_nobody_waiting(
 def test_a_session_that_was_only_looked_at_ends_though_its_disk_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(autosave_module, "QUICKLY", 0.1)
+    monkeypatch.setattr(autosave_module, "SILENT_WAIT", 0.1)
     saved(tmp_path, "mine")
     slot = claim(tmp_path, "mine")
     assert slot is not None

@@ -1,4 +1,4 @@
-"""The session that is played, kept on the disk while it is played."""
+"""Saves the session to the disk while it is played."""
 
 import logging
 import tempfile
@@ -20,44 +20,44 @@ from tokex_gguf.system.files import Data
 from tokex_gguf.values.record import record
 
 RENAME_WAIT = 5.0
-"""Seconds that a new name waits for the disk."""
-QUICKLY = 1.0
-"""Seconds that the end of the program waits in silence, and for each further way to save."""
-ELSEWHERE: tuple[Callable[[], Path], ...] = (
+"""Seconds that a rename waits for the disk."""
+SILENT_WAIT = 1.0
+"""Seconds that the program's end waits without a message, and for each further place to save."""
+RESCUE_FOLDERS: tuple[Callable[[], Path], ...] = (
     lambda: Path(tempfile.gettempdir()),
     lambda: Path("/dev/shm"),
     Path.cwd,
     Path.home,
 )
-"""Folders for what cannot be saved in its place, the first that takes it. Each may raise OSError or RuntimeError: where
-nothing can be written, there is no folder for temporary files, and the current one may have been removed."""
-SILENT = "the disk does not answer"
+"""Folders to try for a session that cannot be saved in its place. Each may raise OSError or RuntimeError: there may be
+no folder for temporary files, and the current one may have been removed."""
+NO_ANSWER = "the disk does not answer"
 
 log = logging.getLogger(__name__)
 
 
 @record
 class Kept:
-    """All that was played is on the disk."""
+    """The session is saved completely."""
 
     name: str
     last: bool
-    """Whether this is the session that was played last of all."""
+    """Whether this session was saved last of all."""
 
 
 @record
 class Rescued:
-    """What was played could not be saved in its place: it is in another file."""
+    """The session could not be saved in its place, and is in another file."""
 
     path: Path
     place: Path
-    """Where the file would have to be."""
+    """The path that the file must get to be resumed."""
     reason: str
 
 
 @record
 class Lost:
-    """What was played last could not be saved anywhere."""
+    """The last state could not be saved anywhere."""
 
     reason: str
 
@@ -66,26 +66,26 @@ SaveOutcome: TypeAlias = Kept | Rescued | Lost
 
 
 def kept(slot: Slot) -> Kept:
-    """How a session is gone on with whose file is as it should be.
+    """The outcome for a session that is saved completely.
 
-    It is not the last one of all where the disk does not answer any more.
+    `last` is False if the disk does not answer any more.
     """
     others: list[SavedSession] = []
-    within(QUICKLY, lambda: others.extend(store.sessions(slot.folder)))
+    within(SILENT_WAIT, lambda: others.extend(store.sessions(slot.folder)))
     return Kept(slot.name, bool(others) and others[0].name == slot.name)
 
 
 def left(slot: Slot) -> Kept | None:
-    """How a session ends that was only looked at, and is free again; None where there is nothing to go on with."""
-    there: list[bool] = []
-    within(QUICKLY, lambda: there.append(slot.filled))
-    end = kept(slot) if there == [True] else None
-    within(QUICKLY, slot.close)
+    """Closes the slot of a session without moves; returns the outcome, None if there is no session to resume."""
+    filled: list[bool] = []
+    within(SILENT_WAIT, lambda: filled.append(slot.filled))
+    end = kept(slot) if filled == [True] else None
+    within(SILENT_WAIT, slot.close)
     return end
 
 
 class Autosave:
-    """Saves each state of a session soon after it came to be, under a name that can change."""
+    """Saves each state of a session soon after the change, under a name that can change."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Autosave:
     ) -> None:
         """`tell` gets the reason while saving fails, and "" once it works again; `remark`, lines for the player.
 
-        Both are called from other threads. `encoder` is that of a session that was read.
+        Both are called from other threads. `encoder`: the encoder of a session that was read.
         """
         self._slot = slot
         self._encoder = encoder or Encoder()
@@ -105,26 +105,26 @@ class Autosave:
         self._tell = tell
         self._last: tuple[Session, int] | None = None
         self._pruned = False
-        self._keeper = Keeper(slot, self._told, remark)
+        self._keeper = Keeper(slot, self._report, remark)
         self._renaming = threading.Lock()
 
     def expect(self) -> None:
-        """Something is to be answered now, and soon to be seen: what is being saved gives way. Returns at once."""
+        """A key was pressed: saving pauses for its answer. Returns at once."""
         self._keeper.expect()
 
     def follow(self, session: Session, moves: int) -> None:
-        """The session is this one now, with a prompt in one game at least. Returns at once."""
+        """Takes a new state, with a prompt in one game at least. Returns at once."""
         self._last = session, moves
         self._keeper.offer(partial(self._dump, session, moves))
 
     def save(self, patience: float) -> str:
-        """Saves what is unsaved; returns why that cannot be done, or "". Waits for the disk."""
-        return "" if self._keeper.save_now(patience) else self._reason or SILENT
+        """Saves unsaved changes; returns the reason if that fails, else "". Waits for the disk."""
+        return "" if self._keeper.save_now(patience) else self._reason or NO_ANSWER
 
     def rename(self, name: str, session: Session, moves: int) -> str:
-        """Saves the session, now and from now on under this name; returns why that cannot be done, or "".
+        """Saves the session, and renames it; returns the reason if that fails, else "".
 
-        Waits for the disk: not for the thread that draws.
+        Waits for the disk, so that the screen's thread must not call this.
         """
         with self._renaming:
             if self._last is None:
@@ -140,27 +140,27 @@ class Autosave:
             return ""
 
     def close(self, patience: float, hurry: threading.Event, waits: Callable[[], None]) -> SaveOutcome:
-        """Saves what is unsaved, with at most `patience` seconds for the disk, fewer once `hurry` is set.
+        """Saves unsaved changes, within `patience` seconds, or fewer once `hurry` is set.
 
-        `waits` is called once where that takes longer than a moment.
+        `waits` is called once if that is slow.
         """
-        saved = self._keeper.close(min(patience, QUICKLY))
-        if not saved and not self._keeper.ended and patience > QUICKLY and not hurry.is_set():
+        saved = self._keeper.close(min(patience, SILENT_WAIT))
+        if not saved and not self._keeper.ended and patience > SILENT_WAIT and not hurry.is_set():
             waits()
-            until = time.monotonic() + patience - QUICKLY
+            until = time.monotonic() + patience - SILENT_WAIT
             while not (saved := self._keeper.close(0.05)) and not self._keeper.ended:
                 if hurry.is_set() or time.monotonic() > until:
                     break
         end = kept(self._slot) if saved else self._rescue()
-        within(QUICKLY, self._slot.close)
+        within(SILENT_WAIT, self._slot.close)
         return end
 
     def _rescue(self) -> SaveOutcome:
-        """Saves the newest state in any way that works. What asks a disk has a limit: it may be the one that hangs."""
-        reason = self._reason or SILENT
+        """Saves the newest state wherever possible. Each try has a time limit, as a disk may hang."""
+        reason = self._reason or NO_ANSWER
         if self._last is None:
             return Lost(reason)
-        # The thread that hangs may be using the other one.
+        # A new encoder: the hanging thread may be using the other one.
         try:
             data = Encoder().encode(self._last[0], _stamp(self._slot.numbered, self._last[1]))
         except Exception as error:
@@ -168,14 +168,14 @@ class Autosave:
             return Lost(reason)
         if not self._keeper.ended:
             self._slot.abandon()
-            # Written without waiting for the disk: it is there unless the machine itself goes down.
-            if within(QUICKLY, partial(self._slot.save, data, flush=False)):
+            # Without `flush`: the file is safe unless the machine itself goes down.
+            if within(SILENT_WAIT, partial(self._slot.save, data, flush=False)):
                 return kept(self._slot)
         name = self._slot.name
-        for find in ELSEWHERE:
-            found: list[Path] = []
-            if within(QUICKLY, partial(_put, data, name, find, found)):
-                return Rescued(found[0], self._slot.folder / f"{name or found[0].stem}.json", reason)
+        for find in RESCUE_FOLDERS:
+            paths: list[Path] = []
+            if within(SILENT_WAIT, partial(_rescue_into, data, name, find, paths)):
+                return Rescued(paths[0], self._slot.folder / f"{name or paths[0].stem}.json", reason)
         return Lost(reason)
 
     def _dump(self, session: Session, moves: int) -> Data:
@@ -189,7 +189,7 @@ class Autosave:
             log.info("%s", line)
             self._remark(line)
 
-    def _told(self, reason: str) -> None:
+    def _report(self, reason: str) -> None:
         if reason:
             log.warning("not saved: %s: %s", self._slot.folder, reason)
         self._reason = reason
@@ -197,17 +197,17 @@ class Autosave:
 
 
 def _stamp(sequence: int, moves: int) -> Stamp:
-    # A summary with the time of a clock that is as wrong as can be would not be believed.
+    # A summary with an impossible time would be refused.
     return Stamp(sequence, min(max(0, int(time.time())), MOST_COUNT), moves)
 
 
-def _put(data: Data, name: str, find: Callable[[], Path], found: list[Path]) -> None:
-    """Writes a session into the folder that `find` gives. Raises OSError, as `find` may."""
+def _rescue_into(data: Data, name: str, find: Callable[[], Path], found: list[Path]) -> None:
+    """Writes a session into the folder of `find`, and appends its path to `found`. Raises OSError."""
     found.append(store.rescue(data, name, find()))
 
 
 def within(seconds: float, work: Callable[[], object]) -> bool:
-    """Does what asks a disk in a thread; returns whether it was done in time, without an error."""
+    """Does disk work in a thread; returns whether it ended in time and without an error."""
     done: list[bool] = []
 
     def run() -> None:

@@ -65,7 +65,7 @@ from tokex_gguf.sessions.columns import (
     tree_of,
     value_of,
 )
-from tokex_gguf.sessions.summary import FORMAT, NAME, TEXT, VERSION, Stamp, Summary
+from tokex_gguf.sessions.summary import FORMAT, NAME_CHARACTERS, TEXT_CHARACTERS, VERSION, Stamp, Summary
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import RANDOM_SEED
 from tokex_gguf.values.history import MOST_TEXTS, History
@@ -197,7 +197,7 @@ def _summary(game: Game, stamp: Stamp, tokens: int, games: int) -> Summary:
     text, length = "", 0
     if game.prompts:
         length = game.prompt.tip.depth
-        beginning = game.prompt.tip.nodes()[: TEXT + 1]
+        beginning = game.prompt.tip.nodes()[: TEXT_CHARACTERS + 1]
         text = visible(text_of(game, beginning[-1]).decode(errors="replace"))
     return Summary(
         sequence=stamp.sequence,
@@ -207,9 +207,9 @@ def _summary(game: Game, stamp: Stamp, tokens: int, games: int) -> Summary:
         length=length,
         prompts=len(game.prompts),
         games=games,
-        model=visible(_name(game))[:TEXT],
-        text=text if len(text) <= TEXT else f"{text[:TEXT]}…",
-        asked=visible(game.settings.model.called)[-NAME:],
+        model=visible(_name(game))[:TEXT_CHARACTERS],
+        text=text if len(text) <= TEXT_CHARACTERS else f"{text[:TEXT_CHARACTERS]}…",
+        asked=visible(game.settings.model.called)[-NAME_CHARACTERS:],
     )
 
 

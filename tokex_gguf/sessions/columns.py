@@ -1,7 +1,7 @@
-"""A tree's nodes as columns of numbers in base64, and back: `TreeEncoder`, `PieceEncoder` and `tree_of`. Pure.
+"""Encodes a tree's nodes as columns of numbers in base64, and decodes them: `TreeEncoder`, `PieceEncoder`, `tree_of`.
 
-A game's tree is saved again and again, and little of it is another one each time. So it is encoded in parts of
-`NODES_AT_ONCE` nodes, and of a part in which nothing has changed the bytes from before are used once more.
+Pure. Little of a game's tree changes between two saves. So it is encoded in parts of `NODES_PER_PART` nodes, and the
+bytes of unchanged parts are reused.
 """
 
 import math
@@ -18,32 +18,32 @@ from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.tokens import Piece, untold
 from tokex_gguf.values.tree import Node, grown
 
-NODES_AT_ONCE = 512
-"""Nodes that are encoded together. What is done with all of them at once, without any other thread's turn, is to
-take less than a millisecond or two."""
+NODES_PER_PART = 512
+"""Nodes that are encoded together. One operation on all of them, during which no other thread runs, must take less than
+a millisecond or two."""
 MOST_BITS = 64.0
-"""More than the entropy of any vocabulary is."""
+"""Upper bound of the entropy of any vocabulary."""
 INTS = ("parent", "token", "differs", "taken_rank", "rows", "ids")
 FLOATS = ("taken_logprob", "entropy_bits", "logprobs")
-"""Columns of `nodes`: of four bytes each, and of eight."""
+"""Columns of `nodes` with values of four bytes, and of eight."""
 OPTIONAL = ("slack_bits", "taken_at_least")
 COLUMNS = (*INTS, *FLOATS, "flags", "played", "seen", *OPTIONAL)
-"""All of them, in the order in which they are written."""
+"""All columns, in the order of the file."""
 _SLICE = 3 * (1 << 15)
-"""Bytes that are made base64 at once: whole groups of three, so that the texts can be put together."""
+"""Bytes of one base64 call: whole groups of three, so that the texts can be joined."""
 _VISITED, _CHECKED = 1, 2
-_KEPT = 2
-"""Beside `_VISITED`, what is noted of a node: that it is saved."""
+_SAVED = 2
+"""Mark of a node, besides `_VISITED`: it is saved."""
 _CONTROL, _ENDS = 1, 2
-_NOTHING, _NO_ANSWER = Taken(0.0, 0), Distribution.of(0.0, (), ())
-"""What stands for what a node does not hold."""
+_NO_TAKEN, _NO_DISTRIBUTION = Taken(0.0, 0), Distribution.of(0.0, (), ())
+"""Stand-ins for values that a node does not have."""
 
 _T = TypeVar("_T")
 _N = TypeVar("_N", int, float)
 
 
 class BadArchive(ValueError):
-    """Bytes that are no session of this program. The message is one line that says why."""
+    """Bytes that are no valid session, for this reason."""
 
 
 Text = list[bytes]
@@ -53,16 +53,16 @@ Text = list[bytes]
 # --- writing
 
 FACTS = ("distribution", "taken", "checked", "differs", "seen", "visited", "ahead", "played", "token")
-"""What is read of each node, in this order, and all that anything written of it comes from. `differs` is known once a
-node is `checked`, what was said of a token no later than the distribution behind it, and who was `seen` was there."""
+"""The attributes of a node that are read for encoding, in this order, as the tree may grow meanwhile: `differs` is set
+before `checked`, `taken` no later than the distribution after it, and `visited` before `seen`."""
 _READ = tuple(map(attrgetter, FACTS))
 
 
 class _CandidateText(NamedTuple):
-    """A part's share of a column of candidates, as base64."""
+    """The base64 of one part's share of a column of candidates."""
 
     before: bytes
-    """The bytes left over by the parts before: less than a group of three."""
+    """The bytes left over by the parts before: fewer than three."""
     text: bytes
     left: bytes
     """The bytes left over by this part."""
@@ -72,29 +72,29 @@ _EMPTY = _CandidateText(b"", b"", b"")
 
 
 class _Part:
-    """Some nodes, and how they were encoded last."""
+    """Some nodes, with their last encoding."""
 
     __slots__ = ("columns", "facts", "ids", "logprobs", "marks", "nodes", "own", "tables")
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
-        """The last one first."""
+        """The nodes, the last one first."""
         self.facts: list[list[Any]] = []
-        """What was read of them, in the order of `FACTS`, the first node first."""
+        """The attributes read, in the order of `FACTS`, the first node first."""
         self.own = b""
-        """What is noted of each, whatever is behind it."""
+        """The mark of each node by itself."""
         self.marks: bytes | None = None
-        """The same with what is behind it, as the columns were made; None before they were."""
+        """The marks with those of descendants, by which the columns were made; None before that."""
         self.columns: dict[str, array[int] | array[float]] = {}
         self.tables: tuple[list[array[int]], list[array[float]]] = [], []
-        """The candidates of those that are saved: token ids, and log-probabilities."""
+        """The candidates of saved nodes: token ids, and log-probabilities."""
         self.ids = self.logprobs = _EMPTY
 
     def read(self) -> None:
-        """Reads the nodes anew.
+        """Reads the nodes again.
 
-        From the last to the first, against the order in which most of a path's nodes are given their numbers: of
-        what comes in meanwhile, nothing stands behind a gap that was not there.
+        From the last to the first, against the order in which most nodes of a path get their values, so that values
+        that come meanwhile leave no gap before them.
         """
         facts: list[list[Any]] = [list(map(get, self.nodes)) for get in _READ]
         for values in facts:
@@ -102,24 +102,24 @@ class _Part:
         if facts == self.facts:
             return
         self.facts, self.marks = facts, None
-        self._own()
+        self._mark_nodes()
 
     def known(self, facts: list[list[Any]], columns: "dict[str, array[int] | array[float]]") -> None:
-        """Takes over what was read of the nodes from a file, in which all of them are."""
+        """Takes over nodes read from a file, which has all of them."""
         self.facts, self.columns = facts, columns
-        self._own()
+        self._mark_nodes()
         distributions, _, _, _, _, visited, *_ = facts
-        self.marks = bytes([_KEPT | _VISITED * here for here in visited])
-        known = [one for one in distributions if one is not None]
-        self.tables = [one.ids for one in known], [one.logprobs for one in known]
+        self.marks = bytes([_SAVED | _VISITED * was_visited for was_visited in visited])
+        present = [distribution for distribution in distributions if distribution is not None]
+        self.tables = [one.ids for one in present], [one.logprobs for one in present]
 
-    def _own(self) -> None:
+    def _mark_nodes(self) -> None:
         distributions, takens, checked, _, _, visited, ahead, *_ = self.facts
         self.own = bytes(
             [
-                _VISITED | _KEPT
+                _VISITED | _SAVED
                 if here
-                else _KEPT
+                else _SAVED
                 if sure or not (made or (taken is None and (known is None or not known.ids)))
                 else 0
                 for known, taken, sure, here, made in zip(distributions, takens, checked, visited, ahead, strict=True)
@@ -127,19 +127,19 @@ class _Part:
         )
 
     def encode(self, marks: bytes, mentioned: set[int]) -> None:
-        """Makes the columns of the nodes that are to be saved, where they are other ones than before."""
+        """Makes the columns of the nodes to be saved, if their marks have changed."""
         if marks == self.marks:
             return
         self.marks, self.ids, self.logprobs = marks, _EMPTY, _EMPTY
-        kept = [mark & _KEPT for mark in marks]
-        facts = (list(compress(values, kept)) for values in self.facts)
-        found, taken, checked, differs, seen, _, _, played, tokens = facts
-        takens = [_NOTHING if one is None else one for one in taken]
-        # One without candidates is as good as none.
-        distributions = [_NO_ANSWER if one is None or not one.ids else one for one in found]
-        known = [one for one in distributions if one is not _NO_ANSWER]
-        here = [mark & _VISITED for mark in marks if mark]
-        self.tables = [one.ids for one in known], [one.logprobs for one in known]
+        saved = [mark & _SAVED for mark in marks]
+        facts = (list(compress(values, saved)) for values in self.facts)
+        distributions_read, taken, checked, differs, seen, _, _, played, tokens = facts
+        takens = [_NO_TAKEN if one is None else one for one in taken]
+        # A distribution without candidates counts as none.
+        distributions = [_NO_DISTRIBUTION if one is None or not one.ids else one for one in distributions_read]
+        with_candidates = [one for one in distributions if one is not _NO_DISTRIBUTION]
+        visited = [mark & _VISITED for mark in marks if mark]
+        self.tables = [one.ids for one in with_candidates], [one.logprobs for one in with_candidates]
         self.columns = {
             "token": array("i", tokens),
             "differs": array(
@@ -149,7 +149,7 @@ class _Part:
             "rows": array("i", [len(one.ids) for one in distributions]),
             "taken_logprob": array("d", [one.logprob for one in takens]),
             "entropy_bits": array("d", [one.entropy_bits for one in distributions]),
-            "flags": array("B", [mark | _CHECKED * sure for mark, sure in zip(here, checked, strict=True)]),
+            "flags": array("B", [mark | _CHECKED * sure for mark, sure in zip(visited, checked, strict=True)]),
             "played": array("B", played),
             "seen": array("i", seen),
             "slack_bits": array("d", [one.slack_bits for one in distributions]),
@@ -161,55 +161,55 @@ class _Part:
 
 
 class EncodedTree(NamedTuple):
-    """The nodes worth keeping."""
+    """The nodes worth saving."""
 
     columns: dict[str, Text]
     visited: int
-    """How many of them were visited, without the root."""
+    """How many of the nodes were visited, without the root."""
 
 
 class TreeEncoder:
-    """Encodes one tree whenever it is asked to, also while it grows."""
+    """Encodes the states of one tree, which may grow meanwhile."""
 
     def __init__(self, root: Node, read: "ReadTree | None" = None) -> None:
-        """`read`: what a file had of it, which is not encoded again where it is still the same."""
+        """`read`: the tree as read from a file, whose unchanged parts are not encoded again."""
         self._read = read
         self._nodes: list[Node] = []
-        """All nodes met so far: parents first, siblings as they came."""
+        """All nodes so far: parents first, siblings in the order of their creation."""
         self._parents: list[int] = []
-        """The number of each one's parent; the root's is -1."""
+        """The number of each node's parent; -1 for the root."""
         self._children: list[int] = []
-        """How many children of each are among them."""
+        """How many children of each node are known."""
         self._numbers: dict[Node, int] = {}
         self._parts: list[_Part] = []
         self._marks = bytearray()
-        """What was noted last of each, and of what is behind it."""
+        """The last mark of each node, with those of its descendants."""
         self._places: list[int] = []
         self.mentioned: set[int] = set()
-        """All tokens that were ever mentioned."""
+        """All tokens in any encoding so far."""
         if read is None:
             self._add(root, -1)
 
     def encode(self, referred: Iterable[Node], give_way: Callable[[], object] = lambda: None) -> EncodedTree:
-        """The nodes worth keeping as columns. `referred`: nodes of it to keep whatever they hold.
+        """The nodes worth saving, as columns. `referred`: nodes to save in any case.
 
-        `give_way` is called between parts: other threads may have their turn.
+        `give_way` is called between parts, to let other threads run.
         """
         if self._read is not None:
             self._take_over(self._read, give_way)
             self._read = None
-        self._meet(give_way)
+        self._add_new_nodes(give_way)
         for part in reversed(self._parts):
             give_way()
             part.read()
         self._marks = marks = bytearray().join([part.own for part in self._parts])
-        marks[0] |= _KEPT
+        marks[0] |= _SAVED
         for node in referred:
             if (number := self._numbers.get(node)) is not None:
-                marks[number] |= _KEPT
+                marks[number] |= _SAVED
         parents = self._parents
         for index in range(len(parents) - 1, 0, -1):
-            if index % NODES_AT_ONCE == 0:
+            if index % NODES_PER_PART == 0:
                 give_way()
             marks[parents[index]] |= marks[index]
         self._places = places = [count - 1 for count in accumulate(mark >> 1 for mark in marks)]
@@ -217,12 +217,12 @@ class TreeEncoder:
         kept_parents = [places[parent] for parent in compress(parents, marks) if parent >= 0]
         for index, part in enumerate(self._parts):
             give_way()
-            part.encode(bytes(marks[index * NODES_AT_ONCE : (index + 1) * NODES_AT_ONCE]), self.mentioned)
+            part.encode(bytes(marks[index * NODES_PER_PART : (index + 1) * NODES_PER_PART]), self.mentioned)
         self.mentioned.discard(-1)  # the root has no token
-        return EncodedTree(self._columns(array("i", [-1, *kept_parents]), give_way), marks.count(_VISITED | _KEPT, 1))
+        return EncodedTree(self._columns(array("i", [-1, *kept_parents]), give_way), marks.count(_VISITED | _SAVED, 1))
 
     def place(self, node: Node) -> int:
-        """The index that a node had among those that were encoded last. Raises KeyError where it was not."""
+        """A node's index in the last encoding. Raises KeyError if it was not in it."""
         number = self._numbers[node]
         if not self._marks[number]:
             raise KeyError(node)
@@ -232,8 +232,8 @@ class TreeEncoder:
         before = _EMPTY, _EMPTY
         for part in self._parts:
             give_way()
-            part.ids = _table(part.ids, part.tables[0], before[0].left)
-            part.logprobs = _table(part.logprobs, part.tables[1], before[1].left)
+            part.ids = _encode_share(part.ids, part.tables[0], before[0].left)
+            part.logprobs = _encode_share(part.logprobs, part.tables[1], before[1].left)
             before = part.ids, part.logprobs
         columns = {
             "parent": packed([_raw(parents)]),
@@ -243,16 +243,16 @@ class TreeEncoder:
         for name in self._parts[0].columns:
             give_way()
             columns[name] = packed([_raw(part.columns[name]) for part in self._parts])
-        # Where all numbers are exact, neither of these is there.
+        # These columns are left out if all numbers are exact.
         exact = [name for name in OPTIONAL if not any(any(part.columns[name]) for part in self._parts)]
         return {name: columns[name] for name in COLUMNS if name not in exact}
 
     def _take_over(self, read: "ReadTree", give_way: Callable[[], object]) -> None:
-        """Notes the nodes in the file's order, and their columns as its bytes have them."""
+        """Takes over the nodes of a file in its order, with their columns."""
         first = 0
-        for start in range(0, len(read.nodes), NODES_AT_ONCE):
+        for start in range(0, len(read.nodes), NODES_PER_PART):
             give_way()
-            end = start + NODES_AT_ONCE
+            end = start + NODES_PER_PART
             for node, parent in zip(read.nodes[start:end], read.parents[start:end], strict=True):
                 self._add(node, parent)
                 if parent >= 0:
@@ -260,33 +260,33 @@ class TreeEncoder:
             part, last = self._parts[-1], first + sum(read.rows[start:end])
             columns = {name: column[start:end] for name, column in read.columns.items()}
             part.known([values[start:end] for values in read.facts], columns)
-            part.ids = _cut(read.ids, 4 * first, 4 * last)
-            part.logprobs = _cut(read.logprobs, 8 * first, 8 * last)
+            part.ids = _share_of_text(read.ids, 4 * first, 4 * last)
+            part.logprobs = _share_of_text(read.logprobs, 8 * first, 8 * last)
             first = last
 
-    def _meet(self, give_way: Callable[[], object]) -> None:
-        """Takes in the nodes that are new."""
-        for start in range(0, len(self._nodes), NODES_AT_ONCE):
+    def _add_new_nodes(self, give_way: Callable[[], object]) -> None:
+        """Adds new nodes."""
+        for start in range(0, len(self._nodes), NODES_PER_PART):
             give_way()
-            nodes = self._nodes[start : start + NODES_AT_ONCE]
+            nodes = self._nodes[start : start + NODES_PER_PART]
             counts = [len(node.children) for node in nodes]
-            if counts == self._children[start : start + NODES_AT_ONCE]:
+            if counts == self._children[start : start + NODES_PER_PART]:
                 continue
             for index, node in enumerate(nodes, start):
                 if len(node.children) != self._children[index]:
-                    self._descend(node, index)
+                    self._add_new_below(node, index)
 
-    def _descend(self, node: Node, index: int) -> None:
-        """Takes in the new children of a node, each with all that is behind it before the next one."""
-        waiting = [(child, index) for child in self._new(node, index)]
+    def _add_new_below(self, node: Node, index: int) -> None:
+        """Adds the new children of a node, depth first."""
+        waiting = [(child, index) for child in self._new_children(node, index)]
         while waiting:
             node, parent = waiting.pop()
             index = self._add(node, parent)
-            waiting += [(child, index) for child in self._new(node, index)]
+            waiting += [(child, index) for child in self._new_children(node, index)]
 
-    def _new(self, node: Node, index: int) -> list[Node]:
-        """The children of a node that are new, the last one first: children are never taken away."""
-        children = list(node.children.values())  # a copy, made at once: the tree may grow meanwhile
+    def _new_children(self, node: Node, index: int) -> list[Node]:
+        """The new children of a node, the last one first. Children are never removed."""
+        children = list(node.children.values())  # an atomic copy: the tree may grow meanwhile
         assert len(children) >= self._children[index]
         new = children[self._children[index] :]
         self._children[index] = len(children)
@@ -299,14 +299,16 @@ class TreeEncoder:
         self._parents.append(parent)
         self._children.append(0)
         self._numbers[node] = index
-        if index % NODES_AT_ONCE == 0:
+        if index % NODES_PER_PART == 0:
             self._parts.append(_Part())
         self._parts[-1].nodes.insert(0, node)
         return index
 
 
-def _table(known: _CandidateText, columns: "list[array[int]] | list[array[float]]", before: bytes) -> _CandidateText:
-    """A part's share of a column, behind what the parts before have left over."""
+def _encode_share(
+    known: _CandidateText, columns: "list[array[int]] | list[array[float]]", before: bytes
+) -> _CandidateText:
+    """A part's share of a column, after the bytes left over by the parts before."""
     if known is not _EMPTY and known.before == before:
         return known
     data = b"".join([before, *map(_raw, columns)])
@@ -314,11 +316,11 @@ def _table(known: _CandidateText, columns: "list[array[int]] | list[array[float]
     return _CandidateText(before, b64encode(memoryview(data)[:end]), data[end:])
 
 
-def _cut(text: str, start: int, end: int) -> _CandidateText:
-    """A part's share of a column that was read, of which it has the bytes from `start` to before `end`."""
+def _share_of_text(text: str, start: int, end: int) -> _CandidateText:
+    """A part's share of a column that was read: its bytes from `start` to before `end`."""
 
     def before(place: int) -> bytes:
-        """The bytes of the group of three in which a place is that stand before it."""
+        """The bytes before an offset in its group of three."""
         group = place // 3 * 4
         return b64decode(text[group : group + 4])[: place % 3] if place % 3 else b""
 
@@ -326,34 +328,34 @@ def _cut(text: str, start: int, end: int) -> _CandidateText:
 
 
 class PieceEncoder:
-    """Encodes the bytes of tokens, of which there come to be more."""
+    """Encodes the pieces of tokens, to which more are added."""
 
     def __init__(self, read: "ReadPieces | None" = None) -> None:
-        """`read`: those that a file had."""
+        """`read`: the pieces of a file."""
         self._tokens: list[int] = []
-        self._told: list[Piece] = []
-        """What was encoded of each, in this order."""
+        self._encoded: list[Piece] = []
+        """The encoded piece of each token, in this order."""
         self._columns = {"token": array("i"), "flags": array("B"), "length": array("i")}
         self._data: list[bytes] = []
         self._packed: dict[str, Text] = {}
         if read is not None:
-            self._tokens, self._told = [*read.pieces], [*read.pieces.values()]
+            self._tokens, self._encoded = [*read.pieces], [*read.pieces.values()]
             self._columns = {"token": read.token, "flags": read.flags, "length": read.length}
             self._data = [read.data]
 
     def encode(self, tokens: set[int], pieces: Mapping[int, Piece]) -> dict[str, Text]:
-        """The pieces of these tokens. Those from before are among them."""
+        """The pieces of these tokens, which include all earlier ones."""
         if len(tokens) > len(self._tokens):
             self._tokens += sorted(tokens.difference(self._tokens))
-        told = [pieces[token] if token in pieces else untold(token) for token in self._tokens]
-        known = len(self._told)
-        if told[:known] != self._told:  # one of them is another one now
-            known = 0
+        current = [pieces[token] if token in pieces else untold(token) for token in self._tokens]
+        unchanged = len(self._encoded)
+        if current[:unchanged] != self._encoded:  # a piece has changed
+            unchanged = 0
             self._columns = {name: column[:0] for name, column in self._columns.items()}
             self._data = []
-        if added := told[known:]:
-            self._told, self._packed = told, {}
-            self._columns["token"].extend(self._tokens[known:])
+        if added := current[unchanged:]:
+            self._encoded, self._packed = current, {}
+            self._columns["token"].extend(self._tokens[unchanged:])
             self._columns["flags"].extend([_CONTROL * piece.control | _ENDS * piece.ends for piece in added])
             self._columns["length"].extend([len(piece.data) for piece in added])
             self._data.append(b"".join([piece.data for piece in added]))
@@ -364,7 +366,7 @@ class PieceEncoder:
 
 
 def packed(parts: Iterable[bytes]) -> Text:
-    """Bytes, which stand one after the other, as base64."""
+    """Joined bytes as base64."""
     data = memoryview(b"".join(parts))
     return [b64encode(data[start : start + _SLICE]) for start in range(0, len(data), _SLICE)]
 
@@ -381,7 +383,7 @@ def _raw(column: "array[int] | array[float]") -> bytes:
 
 
 def value_of(table: dict[str, object], name: str, kind: type[_T]) -> _T:
-    """A field of exactly one type: a truth value is no number here."""
+    """A field of exactly this type: a bool is no int here."""
     value = table.get(name)
     if not isinstance(value, kind) or type(value) is not kind:
         raise BadArchive(f"{name}: missing, or of the wrong type")
@@ -389,7 +391,7 @@ def value_of(table: dict[str, object], name: str, kind: type[_T]) -> _T:
 
 
 def unpacked(table: dict[str, object], name: str, column: "array[_N]") -> "array[_N]":
-    """A column, read into an empty array."""
+    """A column, decoded into an empty array."""
     text = value_of(table, name, str)
     try:
         column.frombytes(a2b_base64(text, strict_mode=True))
@@ -411,16 +413,16 @@ class ReadPieces(NamedTuple):
 
 
 class ReadTree(NamedTuple):
-    """A tree that was read, and what was read of it."""
+    """A tree that was read, with its columns."""
 
     nodes: list[Node]
-    """The root first."""
+    """The nodes, the root first."""
     facts: list[list[Any]]
-    """What each holds, in the order of `FACTS`."""
+    """The nodes' attributes, in the order of `FACTS`."""
     parents: "array[int]"
     rows: "array[int]"
     columns: "dict[str, array[int] | array[float]]"
-    """All that have one value for each node, less the parents; those that the file does not have, too."""
+    """The columns with one value for each node, without parents, including those that the file lacks."""
     ids: str
     logprobs: str
     """The columns of candidates, as base64."""
@@ -447,14 +449,14 @@ def _piece(data: bytes, flags: int) -> Piece:
 
 
 def tree_of(table: dict[str, object], pieces: Mapping[int, Piece]) -> ReadTree:
-    """A tree, of whose tokens these are the pieces."""
+    """The tree of a table. `pieces`: those of its tokens. Raises BadArchive."""
     ints = {name: unpacked(table, name, array("i")) for name in INTS}
     floats = {name: unpacked(table, name, array("d")) for name in FLOATS}
     flags = unpacked(table, "flags", array("B"))
-    # Files from before it was kept do not have it.
+    # Older files do not have this column.
     nothing = array("B", bytes(len(flags)))
     played = unpacked(table, "played", array("B")) if "played" in table else nothing
-    # Nor are these there where all numbers are exact.
+    # These are left out if all numbers are exact.
     at_least = unpacked(table, "taken_at_least", array("B")) if "taken_at_least" in table else nothing
     exact = array("d", bytes(8 * len(flags)))
     slack = unpacked(table, "slack_bits", array("d")) if "slack_bits" in table else exact
@@ -485,12 +487,12 @@ def tree_of(table: dict[str, object], pieces: Mapping[int, Piece]) -> ReadTree:
         raise BadArchive("parent, token: the first node is not the root")
     if not all(0 <= parent < index for index, parent in enumerate(parents[1:], 1)):
         raise BadArchive("parent: not a node before this one")
-    # What nodes hold is what is noted of them: it is known again by being the same.
-    told = tokens.tolist()
+    # Nodes and `facts` share these objects, so that unchanged nodes compare equal quickly.
+    token_list = tokens.tolist()
     takens = _takens(ints["taken_rank"], floats["taken_logprob"], at_least)
     distributions = _distributions(rows, floats["entropy_bits"], slack, ids, logprobs)
-    nodes = grown(parents, told, takens, distributions, [flag & _VISITED for flag in flags])
-    if not pieces.keys() >= set(told[1:]) or sum(len(node.children) for node in nodes) != len(nodes) - 1:
+    nodes = grown(parents, token_list, takens, distributions, [flag & _VISITED for flag in flags])
+    if not pieces.keys() >= set(token_list[1:]) or sum(len(node.children) for node in nodes) != len(nodes) - 1:
         raise BadArchive("token: twice after one path, or without its piece")
     differs = [at if at >= 0 else None for at in ints["differs"]]
     checked = [flag & _CHECKED > 0 for flag in flags]
@@ -502,7 +504,7 @@ def tree_of(table: dict[str, object], pieces: Mapping[int, Piece]) -> ReadTree:
         raise BadArchive("flags, differs: out of range")
     for node in compress(nodes, played):
         node.played = True
-    # Files from before it was kept do not have it: the latest there is what was made last.
+    # Older files do not have this column: there the newest node counts as the latest.
     seen = unpacked(table, "seen", array("i")) if "seen" in table else array("i", bytes(4 * len(nodes)))
     if len(seen) != len(nodes) or min(seen) < 0:
         raise BadArchive("seen: not as many as nodes, or below 0")
@@ -512,7 +514,7 @@ def tree_of(table: dict[str, object], pieces: Mapping[int, Piece]) -> ReadTree:
     if "seen" in table:
         tree, latest = nodes[0].tree, max(visits)
         last = nodes[visits.index(latest)]
-        # Else it would be taken to have been visited already when somebody comes there.
+        # Only if it was visited: else a later visit would not count.
         tree.visits, tree.visited = latest, last if latest and last.visited else None
     facts: dict[str, list[Any]] = {
         "distribution": distributions,
@@ -522,8 +524,8 @@ def tree_of(table: dict[str, object], pieces: Mapping[int, Piece]) -> ReadTree:
         "seen": visits,
         "visited": [flag & _VISITED > 0 for flag in flags],
         "ahead": [False] * len(nodes),
-        "played": [one > 0 for one in played],
-        "token": told,
+        "played": [value > 0 for value in played],
+        "token": token_list,
     }
     columns: dict[str, array[int] | array[float]] = {**ints, **floats, "flags": flags, "played": played, "seen": seen}
     columns |= {"slack_bits": slack, "taken_at_least": at_least}
@@ -533,22 +535,22 @@ def tree_of(table: dict[str, object], pieces: Mapping[int, Piece]) -> ReadTree:
 
 
 _BELOW_1 = bytes([*range(0x3F), *range(0x80, 0xFF)])
-"""The highest bytes of doubles that are numbers below 1 and not infinite; not of all."""
+"""Highest bytes that only finite doubles below 1 have; some of these have other ones."""
 
 
 def _are_below_1(values: "array[float]") -> bool:
-    """Whether all of some numbers are below 1, and finite, as far as their highest bytes tell; else they may be."""
+    """Whether the highest bytes prove all numbers finite and below 1. False proves nothing."""
     return not _raw(values)[7::8].translate(None, _BELOW_1)
 
 
 def _within(values: "array[float]", least: float, most: float) -> bool:
-    """Whether all of some numbers are; what is not a number never is."""
-    # A sum is one if all are, and none of them is infinite in both ways.
+    """Whether all numbers are from `least` to `most`; False with a NaN."""
+    # The sum is NaN if a number is, or if both infinities occur.
     return not values or (max(values) <= most and min(values) >= least and not math.isnan(sum(values)))
 
 
 _make = tuple.__new__
-"""Makes a named tuple in a fraction of the time that its own class takes."""
+"""Makes a named tuple much faster than its class does."""
 
 
 def _takens(ranks: "array[int]", logprobs: "array[float]", at_least: "array[int]") -> list[Taken | None]:
@@ -577,9 +579,9 @@ def _distributions(
             distributions.append(None)
             continue
         end = start + count
-        own = ids[start:end]
-        if len(set(own)) != count:
+        row_ids = ids[start:end]
+        if len(set(row_ids)) != count:
             raise BadArchive("ids: a token twice in one table")
-        distributions.append(Distribution(entropy, own, logprobs[start:end], more))
+        distributions.append(Distribution(entropy, row_ids, logprobs[start:end], more))
         start = end
     return distributions

@@ -1,4 +1,4 @@
-"""The sessions on the disk as a list shows them."""
+"""The sessions on the disk as entries of a list."""
 
 import time
 from collections import Counter
@@ -13,17 +13,17 @@ from tokex_gguf.values.session_entry import PlayedBy, SessionEntry
 from tokex_gguf.values.tokens import visible
 
 EMPTY_SUMMARY = Summary(0, 0, 0, 0, 0, 0, 0, "", "")
-"""Of a session that cannot be read."""
-SHORT = 4
-"""Characters at the end of a name that the program gave, at the least, by which it can be told from others."""
+"""The summary of an unreadable session."""
+SHORT_CHARACTERS = 4
+"""Characters at the end of an autosave's name that identify it, at the least."""
 
 
 def listed(folder: Path, playing: str = "") -> tuple[SessionEntry, ...]:
-    """The sessions in a folder, played last first. `playing` is the name of the one that this program plays."""
-    found = store.sessions(folder)
-    short = shortened([saved.name for saved in found])
+    """The sessions in a folder, the last played first. `playing`: the name of this program's session."""
+    saved_sessions = store.sessions(folder)
+    short = shortened([saved.name for saved in saved_sessions])
     now = time.time()
-    return tuple(_entry(folder, saved, short[saved.name], playing, now) for saved in found)
+    return tuple(_entry(folder, saved, short[saved.name], playing, now) for saved in saved_sessions)
 
 
 def _entry(folder: Path, saved: SavedSession, short: str, playing: str, now: float) -> SessionEntry:
@@ -52,7 +52,7 @@ def _entry(folder: Path, saved: SavedSession, short: str, playing: str, now: flo
 
 
 def _read(folder: Path, name: str) -> tuple[Summary, str]:
-    """The summary of a session whose file has none, or why it cannot be read."""
+    """The summary of a session whose file has none, and the reason if it cannot be read."""
     try:
         session, _ = store.read(folder, name, lambda data: codec.load(data, Settings("", GgufFile(""))))
     except store.NoSession as error:
@@ -72,14 +72,14 @@ def brief(moment: float, now: float) -> str:
 
 
 def shortened(names: list[str]) -> dict[str, str]:
-    """What is enough to name each of these sessions by: of a name that the program gave, the end.
+    """The shortest names for these sessions: of an autosave, the end of its name.
 
     >>> shortened(["mine", "autosave-20260101-120000-00aa", "autosave-20260102-120000-00ab"])["mine"]
     'mine'
     """
     ends = [name.rpartition("-")[2] for name in names if store.is_autosave(name)]
     others = {name for name in names if not store.is_autosave(name)}
-    length = SHORT
+    length = SHORT_CHARACTERS
     while length < max(map(len, ends), default=0):
         counted = Counter(end[-length:] for end in ends)
         if max(counted.values()) == 1 and not others & set(counted):
@@ -89,7 +89,7 @@ def shortened(names: list[str]) -> dict[str, str]:
 
 
 def named(folder: Path, given: str) -> str:
-    """The name of the session that is meant by a name, or by the end of one that the program gave."""
+    """The name of the session that a name means, or the end of an autosave's name."""
     names = [saved.name for saved in store.sessions(folder)]
     meant = [name for name in names if store.is_autosave(name) and name.rpartition("-")[2].endswith(given)]
-    return meant[0] if given not in names and len(given) >= SHORT and len(meant) == 1 else given
+    return meant[0] if given not in names and len(given) >= SHORT_CHARACTERS and len(meant) == 1 else given

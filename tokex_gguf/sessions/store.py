@@ -1,11 +1,10 @@
-"""Sessions on the disk: named, held against other programs, saved, read back, listed, removed.
+"""Sessions on the disk: naming, locking, saving, reading, listing, removing.
 
-A session NAME is NAME.json and, beside it, the generation before: NAME.1.json. Whoever plays it
-holds the lock NAME.lock. What the bytes mean is the caller's: `archive` knows; their summary is
-`summary`'s.
+A session NAME is the file NAME.json and its previous generation NAME.1.json. The program that
+plays it holds the lock NAME.lock. `codec` knows the meaning of the bytes, and `summary` that of
+their summary.
 
-A program that begins a new session saves it under a name of its own (`autosave_name`). One that
-goes on with a session saves it under the name it has.
+A new session gets a unique name (`autosave_name`). A resumed session keeps its name.
 """
 
 import errno
@@ -38,20 +37,19 @@ from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.names import valid_name
 
 MOST_BYTES = 1 << 30
-"""Bytes of the largest file that is read, or saved."""
-AUTOSAVES = 100
+"""Bytes of a file that is read or saved, at the most."""
+MOST_AUTOSAVES = 100
 """Autosaves that `prune` leaves, at the most."""
-TOTAL = 1 << 30
-"""Bytes that all autosaves may take together."""
-NEWEST = 10
-"""Autosaves that are not removed, however little was played, since they were saved last."""
+MOST_AUTOSAVE_BYTES = 1 << 30
+"""Bytes of all autosaves together, at the most."""
+NEWEST_KEPT = 10
+"""Newest autosaves, which are never removed."""
 REORDERED_AFTER = 30.0
-"""Seconds after which a session that is played looks whether others were saved meanwhile, and takes its place
-before them."""
-_STALE = 3600.0
+"""Seconds after which a save looks for sessions that were saved meanwhile, and gets a higher number than theirs."""
+_STALE_AFTER = 3600.0
 """Seconds after which an unfinished file belongs to no running save."""
-_HEAD = 128
-"""Bytes that tell one state of a session's file from another: its checksum is among them."""
+_HEAD_BYTES = 128
+"""Bytes at the beginning of a session's file that identify its state: they include the checksum."""
 
 _AUTOSAVE = re.compile(r"autosave-[0-9]{8}-[0-9]{6}-[0-9a-f]+")
 
@@ -59,11 +57,11 @@ _T = TypeVar("_T")
 
 
 class NoSession(Exception):
-    """There is no session of this name that can be read. The message is one line that says why."""
+    """No session of this name can be read, for this reason."""
 
 
 class CannotChange(Exception):
-    """A session cannot be renamed or removed. The message is one line that says why."""
+    """A session cannot be renamed or removed, for this reason."""
 
 
 class SavedSession(NamedTuple):
@@ -71,32 +69,32 @@ class SavedSession(NamedTuple):
 
     name: str
     saved: float
-    """When it was saved last, in seconds since 1970, as told by what saved it."""
+    """The time of the last save in seconds since 1970, by the saving program."""
     size: int
     """Bytes, both generations together."""
     summary: Summary | None
     """None for files of version 0.1.0, and unreadable ones."""
     newer: bool = False
-    """Whether a newer version of the program made it: how much was played is not known."""
+    """Whether a newer version of the program saved it, so that `weight` is unknown."""
 
     @property
     def order(self) -> tuple[int, float, str]:
-        """Sorts sessions, the one played last first."""
+        """Sort key: the session played last first."""
         return (-self.summary.sequence if self.summary else 0, -self.saved, self.name)
 
     @property
     def weight(self) -> int:
-        """How much was played; where the file does not say so, as much as fills a file of its size."""
+        """How much was played; without a summary, estimated by the file's size."""
         return self.summary.weight if self.summary else self.size // 50
 
 
 def autosave_name(now: datetime) -> str:
-    """A name for a new session. No other call gives the same one, whatever program, machine or clock it is."""
+    """A name for a new session, unique among programs, machines and clocks."""
     return f"autosave-{now.year:04}{now:%m%d-%H%M%S}-{os.urandom(6).hex()}"
 
 
 def _now() -> datetime:
-    """What the clock says; where that is no date of a calendar, the beginning of 1970."""
+    """The present time; if that is no valid date, the beginning of 1970."""
     try:
         return datetime.now()
     except (OverflowError, OSError, ValueError):
@@ -104,7 +102,7 @@ def _now() -> datetime:
 
 
 def is_autosave(name: str) -> bool:
-    """Whether the program gave a session this name itself.
+    """Whether a session's name is an autosave's.
 
     >>> is_autosave("autosave-20260101-120000-42"), is_autosave("mine")
     (True, False)
@@ -113,7 +111,7 @@ def is_autosave(name: str) -> bool:
 
 
 def _paths(folder: Path, name: str) -> tuple[Path, Path]:
-    """The files of a session: the newest generation, and the one before."""
+    """The files of a session: the newest generation, and the previous one."""
     return folder / f"{name}.json", folder / f"{name}.1.json"
 
 
@@ -125,7 +123,7 @@ def _lock_path(folder: Path, name: str) -> Path:
 
 
 def read(folder: Path, name: str, load: Callable[[bytes], _T]) -> tuple[_T, str]:
-    """A session's newest readable generation, and what there is to tell about it: one line, or "".
+    """A session's newest readable generation, and a line for the player, or "".
 
     `load` raises ValueError for bytes that are no session. Raises NoSession.
     """
@@ -137,7 +135,7 @@ def read(folder: Path, name: str, load: Callable[[bytes], _T]) -> tuple[_T, str]
     except (OSError, ValueError) as error:
         missing, reason = isinstance(error, FileNotFoundError), reason_of(error)
     if (head := _head(newest, summary.SUMMARY_BYTES)) and summary.is_newer(head):
-        # The one before may be readable. Who plays on from that would save it in the place of what was played since.
+        # The previous generation may be readable, but a save after it would replace the newer one.
         raise NoSession(f"{newest}: {reason}")
     try:
         value = load(_bytes(previous))
@@ -149,7 +147,7 @@ def read(folder: Path, name: str, load: Callable[[bytes], _T]) -> tuple[_T, str]
 
 
 def _bytes(path: Path) -> bytes:
-    """What is in a file. Who opens a pipe waits for its other end, and a file with holes may be larger than memory."""
+    """The bytes of a plain file: a pipe would block. Checks the size: a sparse file may be larger than memory."""
     about = path.stat()
     if stat.S_ISDIR(about.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -161,14 +159,14 @@ def _bytes(path: Path) -> bytes:
 
 
 def reason_of(error: Exception) -> str:
-    """What an error says, in one line."""
+    """An error's message in one line."""
     if isinstance(error, OSError):
         return system_reason(error)
     return str(error) or type(error).__name__
 
 
 def _head(path: Path, length: int) -> bytes | None:
-    """The first bytes of a plain file; None where there is none that can be read."""
+    """The first bytes of a plain file; None if it cannot be read."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return None
@@ -179,19 +177,19 @@ def _head(path: Path, length: int) -> bytes | None:
 
 
 def _beginning(data: Data) -> bytes:
-    """What `_head` would read of it."""
+    """The bytes that `_head` would read of a file with this content."""
     if isinstance(data, bytes):
-        return data[:_HEAD]
+        return data[:_HEAD_BYTES]
     beginning = b""
     for part in data:
-        if len(beginning) >= _HEAD:
+        if len(beginning) >= _HEAD_BYTES:
             break
-        beginning += part[:_HEAD]
-    return beginning[:_HEAD]
+        beginning += part[:_HEAD_BYTES]
+    return beginning[:_HEAD_BYTES]
 
 
 def sessions(folder: Path) -> list[SavedSession]:
-    """The sessions in a folder, played last first. A folder that cannot be read has none."""
+    """The sessions in a folder, the last played first. Empty for an unreadable folder."""
     files: dict[str, list[os.stat_result]] = {}
     with suppress(OSError):
         for path in folder.iterdir():
@@ -199,12 +197,12 @@ def sessions(folder: Path) -> list[SavedSession]:
             if path.name.endswith(".json") and valid_name(name):
                 with suppress(OSError):
                     files.setdefault(name, []).append(path.stat())
-    return sorted((_described(folder, name, found) for name, found in files.items()), key=lambda one: one.order)
+    return sorted((_saved_session(folder, name, found) for name, found in files.items()), key=lambda one: one.order)
 
 
-def _described(folder: Path, name: str, files: list[os.stat_result]) -> SavedSession:
+def _saved_session(folder: Path, name: str, files: list[os.stat_result]) -> SavedSession:
     heads = [head for path in _paths(folder, name) if (head := _head(path, summary.SUMMARY_BYTES))]
-    about = next((told for head in heads if (told := summary.parse(head))), None)
+    about = next((parsed for head in heads if (parsed := summary.parse(head))), None)
     modified = max(file.st_mtime for file in files)
     return SavedSession(
         name,
@@ -224,7 +222,7 @@ def when(moment: float) -> str:
 
 
 def is_open(folder: Path, name: str) -> bool:
-    """Whether a program plays this session now."""
+    """Whether a program has this session open."""
     return locks.is_held(_lock_path(folder, name))
 
 
@@ -232,63 +230,63 @@ def is_open(folder: Path, name: str) -> bool:
 
 
 class Slot:
-    """Where one session is saved, held against other programs until `close`. Not for two threads at once."""
+    """The place of one session, locked against other programs until `close`. Not thread-safe."""
 
     def __init__(self, folder: Path, name: str = "", lock: Lock | None = None) -> None:
-        """Without a name, the first save gives it one. `claim` makes one with a name."""
+        """Without a name, the first save takes a new one. `claim` creates a slot with a name."""
         self.folder, self.name, self._lock = folder, name, lock
-        self._expected = _head(_paths(folder, name)[0], _HEAD) if name else None
-        """The beginning of the newest generation, as it was read or written last; None: there was none."""
+        self._expected = _head(_paths(folder, name)[0], _HEAD_BYTES) if name else None
+        """The first bytes of the newest generation, as last read or written; None: there was none."""
         self._own = False
-        """Whether the newest generation is of this slot's making."""
+        """Whether this slot wrote the newest generation."""
         self._sequence = 0
         self._looked = -REORDERED_AFTER
-        """When other sessions were looked at last, on the monotonic clock."""
+        """When other sessions were listed last, on the monotonic clock."""
         self._abandoned = False
 
     @property
     def filled(self) -> bool:
-        """Whether a session is there that can be gone on with."""
+        """Whether the slot has a session to resume."""
         return bool(self.name) and any(path.exists() for path in _paths(self.folder, self.name))
 
     def sequence(self, *, now: bool = False) -> int:
-        """The number for the next save, larger than those of all other sessions; looked up at times only, or `now`.
+        """The number for the next save, larger than those of all other sessions. They are listed rarely, or `now`.
 
-        Where another one has the largest number that there is, the same: then the clock decides.
+        If another session has the largest possible number, the same: then the clock decides.
         """
         if now or time.monotonic() - self._looked >= REORDERED_AFTER:
             self._looked = time.monotonic()
-            others = [one.summary for one in sessions(self.folder) if one.name != self.name]
+            others = [saved.summary for saved in sessions(self.folder) if saved.name != self.name]
             last = max((about.sequence for about in others if about), default=0)
             self._sequence = self._sequence if self._sequence > last else min(last + 1, summary.MOST_COUNT)
         return self._sequence
 
     @property
     def numbered(self) -> int:
-        """That number, as it was looked up last."""
+        """The last number of `sequence`."""
         return self._sequence
 
     def save(self, data: Data, *, flush: bool = True) -> str:
-        """Saves a state; returns what there is to tell about it: one line, or "".
+        """Saves a state; returns a line for the player, or "".
 
-        Where another program has saved under this name meanwhile, as it can where there are no locks, nothing
-        of either is lost: this one goes on under a new name. Raises OSError, or Abandoned.
+        If another program has saved under this name meanwhile, as it can without locks, this slot takes a new
+        name, so that neither session is lost. Raises OSError, or Abandoned.
         """
         line = ""
         if (size := len(data) if isinstance(data, bytes) else sum(map(len, data))) > MOST_BYTES:
-            # It could not be read again, and the one that can would be gone with the save after this.
+            # The file could not be read again, and the next save would remove the previous one.
             raise OSError(errno.EFBIG, f"{size >> 20} MB, and no more than {MOST_BYTES >> 20} could be read again")
         if not self.name:
-            self._begin()
-        found = _head(self._newest, _HEAD)
-        if found is not None and found != self._expected:
+            self._take_new_name()
+        head = _head(self._newest, _HEAD_BYTES)
+        if head is not None and head != self._expected:
             line = f"another program has saved the session {self.name}: what is played here is kept as "
-            self._leave()
-            self._begin()
+            self._unlock()
+            self._take_new_name()
             line += self.name
-            found = None
-        # A file that was there before may be damaged: it takes the place of a good one only if there is none.
-        rotate = found is not None and (self._own or not self._previous.exists())
+            head = None
+        # A file from before this slot may be damaged: it must not replace a good previous generation.
+        rotate = head is not None and (self._own or not self._previous.exists())
         save_generation(
             self._newest,
             data,
@@ -300,11 +298,11 @@ class Slot:
         return line
 
     def abandon(self) -> None:
-        """A save that is under way in another thread is to change nothing any more; one without `flush` still may."""
+        """Lets a save under way in another thread change nothing any more, unless it is without `flush`."""
         self._abandoned = True
 
     def rename(self, name: str) -> None:
-        """Gives the session another name, under which all later states are saved. Raises Refused or OSError."""
+        """Renames the session. Raises CannotChange or OSError."""
         if name == self.name:
             return
         if not valid_name(name):
@@ -326,29 +324,29 @@ class Slot:
                 try:
                     _move(self._previous, other._previous)
                 except OSError:
-                    # Else the session would be there twice, and its name taken when the player tries again.
+                    # Else the session would exist twice, and the name be taken at the next try.
                     _move(other._newest, self._newest)
                     raise
         except BaseException:
             other.close()
             raise
-        self._leave()
+        self._unlock()
         self.name, self._lock = name, other._lock
 
     def _is_own(self, name: str) -> bool:
-        """Whether a name is that of this session in other letters, for a file system that ignores case."""
+        """Whether a name differs from the session's only in case, on a file system that ignores case."""
         if name.casefold() != self.name.casefold():
             return False
         ours, new = (
-            _lock_path(self.folder, one) if self._lock else _paths(self.folder, one)[0] for one in (self.name, name)
+            _lock_path(self.folder, each) if self._lock else _paths(self.folder, each)[0] for each in (self.name, name)
         )
         with suppress(OSError):
             return same_file(ours, new)
         return False
 
     def close(self) -> None:
-        """Lets others have the session."""
-        self._leave()
+        """Unlocks the session."""
+        self._unlock()
 
     @property
     def _newest(self) -> Path:
@@ -358,8 +356,8 @@ class Slot:
     def _previous(self) -> Path:
         return _paths(self.folder, self.name)[1]
 
-    def _begin(self) -> None:
-        """Takes a name that nobody has."""
+    def _take_new_name(self) -> None:
+        """Takes an unused name."""
         private_folder(self.folder)
         while True:
             name = autosave_name(_now())
@@ -369,14 +367,14 @@ class Slot:
             self.name, self._lock, self._expected, self._own = name, slot._lock, None, False
             return
 
-    def _leave(self) -> None:
+    def _unlock(self) -> None:
         if self._lock:
             self._lock.release()
         self._lock = None
 
 
 def _move(source: Path, target: Path) -> None:
-    """Renames a file, if it is there. Raises FileExistsError where the name is taken."""
+    """Renames a file, if it exists. Raises FileExistsError if the name is taken."""
     try:
         place(source, target)
     except FileNotFoundError:
@@ -384,16 +382,15 @@ def _move(source: Path, target: Path) -> None:
     try:
         source.unlink(missing_ok=True)
     except OSError:
-        # It has both names: the new one goes, as if nothing had been tried.
+        # The file has both names: the new one is removed again.
         target.unlink()
         raise
 
 
 def claim(folder: Path, name: str) -> Slot | None:
-    """The place of a session of this name, whether there is one or not; None while another program holds it.
+    """A slot for a session of this name, which need not exist; None if another program has it locked.
 
-    Where the folder takes no lock's file, what is saved there later is not safe from other programs, if it can be
-    saved at all.
+    If the lock's file cannot be created, the slot is unlocked, and other programs may save there, too.
     """
     try:
         private_folder(folder)
@@ -408,7 +405,7 @@ def claim(folder: Path, name: str) -> Slot | None:
 # --- renaming, removing
 
 
-def _held(folder: Path, name: str) -> Slot:
+def _claim_existing(folder: Path, name: str) -> Slot:
     if not valid_name(name):
         raise CannotChange(f"not a name of a session: {name!r}")
     if not any(path.exists() for path in _paths(folder, name)):
@@ -420,8 +417,8 @@ def _held(folder: Path, name: str) -> Slot:
 
 
 def rename(folder: Path, old: str, new: str) -> None:
-    """Gives a session another name. Raises Refused or OSError."""
-    slot = _held(folder, old)
+    """Renames a session. Raises CannotChange or OSError."""
+    slot = _claim_existing(folder, old)
     try:
         slot.rename(new)
     finally:
@@ -429,8 +426,8 @@ def rename(folder: Path, old: str, new: str) -> None:
 
 
 def remove(folder: Path, name: str) -> None:
-    """Removes a session that no program plays. Raises Refused or OSError."""
-    slot = _held(folder, name)
+    """Removes a session that no program has open. Raises CannotChange or OSError."""
+    slot = _claim_existing(folder, name)
     try:
         for path in _paths(folder, name):
             path.unlink(missing_ok=True)
@@ -439,37 +436,42 @@ def remove(folder: Path, name: str) -> None:
 
 
 def prune(folder: Path, playing: str) -> list[str]:
-    """Removes autosaves above `AUTOSAVES`, or above `TOTAL` bytes, and what killed programs left unfinished.
+    """Removes autosaves above `MOST_AUTOSAVES`, or `MOST_AUTOSAVE_BYTES`, and unfinished files of killed programs.
 
-    Those go first in which least was played. Never those with a name of the player's, the one that is `playing`,
-    one that another program plays, the `NEWEST`, or the last one of a day, unless there are too many days. Those
-    of a newer version of the program are not counted: what is in them is for that one to say. Returns
-    a line for each that was removed while a smaller one was left. Fails in silence.
+    The ones with the least played go first. Never removed are named sessions, the one that is `playing`, open ones,
+    the `NEWEST_KEPT`, and the last one of each day, unless there are too many days. Those of a newer version of the
+    program are not counted, as their weight is unknown. Returns a line for each removed session while a smaller one
+    is left. Ignores errors.
     """
     _tidy(folder)
     autosaves = [one for one in sessions(folder) if is_autosave(one.name) and not one.newer]
     count, size = len(autosaves), sum(one.size for one in autosaves)
-    if count <= AUTOSAVES and size <= TOTAL:
+    if count <= MOST_AUTOSAVES and size <= MOST_AUTOSAVE_BYTES:
         return []
     lines: list[str] = []
-    days = {_day(one): one.name for one in reversed(autosaves)}  # the last one of each day stays in
-    spared = {playing, *(one.name for one in autosaves[:NEWEST])}
-    # Oldest first, and the sorting is stable: of equally small ones, the oldest goes first.
+    days = {_day(one): one.name for one in reversed(autosaves)}  # the last one of each day
+    spared = {playing, *(one.name for one in autosaves[:NEWEST_KEPT])}
+    # Oldest first. The sort is stable: of equal weights, the oldest is removed first.
     free = [one for one in reversed(autosaves) if one.name not in spared]
-    small = [one for one in free if one.name != days[_day(one)]]
-    victims = [*sorted(small, key=lambda one: one.weight), *(one for one in free if one.name == days[_day(one)])]
-    left = {one.name: one.weight for one in autosaves}
+    not_last_of_day = [one for one in free if one.name != days[_day(one)]]
+    victims = [
+        *sorted(not_last_of_day, key=lambda one: one.weight),
+        *(one for one in free if one.name == days[_day(one)]),
+    ]
+    weights = {one.name: one.weight for one in autosaves}
     for one in victims:
-        if count <= AUTOSAVES and size <= TOTAL:
+        if count <= MOST_AUTOSAVES and size <= MOST_AUTOSAVE_BYTES:
             break
         try:
             remove(folder, one.name)
         except (CannotChange, OSError):
             continue
         count, size = count - 1, size - one.size
-        del left[one.name]
-        if any(weight < one.weight for weight in left.values()):
-            lines.append(f"more than {AUTOSAVES} sessions, or {TOTAL >> 20} MB: {one.name} was removed")
+        del weights[one.name]
+        if any(weight < one.weight for weight in weights.values()):
+            lines.append(
+                f"more than {MOST_AUTOSAVES} sessions, or {MOST_AUTOSAVE_BYTES >> 20} MB: {one.name} was removed"
+            )
     return lines
 
 
@@ -478,23 +480,23 @@ def _day(one: SavedSession) -> str:
 
 
 def _tidy(folder: Path) -> None:
-    """Removes unfinished files, and lock files that killed programs left."""
+    """Removes stale unfinished files and locks of killed programs."""
     with suppress(OSError):
         now: float | None = None
         for path in folder.iterdir():
             with suppress(OSError):
                 if path.name.startswith(TEMPORARY):
                     now = _clock(folder) if now is None else now
-                    if abs(now - path.stat().st_mtime) > _STALE:
+                    if abs(now - path.stat().st_mtime) > _STALE_AFTER:
                         path.unlink()
                 elif path.name.endswith(".lock") and not locks.is_held(path) and (lock := locks.acquire(path)):
                     lock.release()
 
 
 def _clock(folder: Path) -> float:
-    """The time by the clock that dates this folder's files. Raises OSError.
+    """The time by the file system's clock. Raises OSError.
 
-    A server's may be hours from ours, and then what is being written now would look like a leftover.
+    A file server's clock may differ by hours, and files being written would look stale.
     """
     probe = folder / f"{TEMPORARY}{os.urandom(8).hex()}"
     with create_private(probe):

@@ -1,4 +1,4 @@
-"""What the first bytes of a session's file tell of it, so that listing sessions need not read them whole. Pure."""
+"""The summary in the first bytes of a session's file, so that a list need not read whole files. Pure."""
 
 import json
 import re
@@ -10,28 +10,28 @@ FORMAT = "tokex-gguf session"
 VERSION = 2
 SUMMARY_BYTES = 4096
 """Bytes at the beginning of a file that hold its summary."""
-TEXT = 60
-"""Characters of a text's beginning, or of a model's name, that a summary holds at the most."""
+TEXT_CHARACTERS = 60
+"""Characters of a text's beginning, or of a model's name, in a summary, at the most."""
 
-NAME = 100
-"""Characters at the end of the name that a model was asked for by, at the most."""
+NAME_CHARACTERS = 100
+"""Characters of the end of the name that the player gave for a model, at the most."""
 
 _HEAD = re.compile(rb'\{"format":"%s","version":%d,"crc32":\d{1,10},"session":\{"about":' % (FORMAT.encode(), VERSION))
 MOST_COUNT = 2**52
-"""The largest number that is believed."""
+"""The largest valid number."""
 _VERSION = re.compile(rb'\{"format":"%s","version":(\d{1,9}),' % FORMAT.encode())
 
 
 @record
 class Stamp:
-    """What a saved session gets from the program that saves it."""
+    """The fields of a summary that the saving program sets."""
 
     sequence: int = 0
-    """Larger than that of every session saved before: the order of sessions, which no clock can disturb."""
+    """Larger than in any session saved before: orders sessions independently of clocks."""
     saved: int = 0
-    """When, in seconds since 1970, by this machine's clock."""
+    """The time of the save in seconds since 1970, by this machine's clock."""
     moves: int = 0
-    """How often the player changed what is kept: tokens appended, popped or typed, prompts opened or removed."""
+    """Changes by the player: tokens appended, popped or typed, prompts opened or removed."""
 
 
 @record
@@ -42,7 +42,7 @@ class Summary:
     saved: int
     moves: int
     tokens: int
-    """Tokens on all paths visited, of all games."""
+    """Tokens on all visited paths of all games."""
     length: int
     """Tokens of the active prompt."""
     prompts: int
@@ -50,7 +50,7 @@ class Summary:
     games: int
     """Models played."""
     model: str
-    """The active game's."""
+    """The name of the active game's model."""
     text: str
     """The beginning of the active prompt."""
     asked: str = ""
@@ -58,7 +58,7 @@ class Summary:
 
     @property
     def weight(self) -> int:
-        """How much was played: a move counts for ten tokens, since a text can be read again and moves cannot."""
+        """How much was played: a move counts for ten tokens, since texts can be read again, but not moves."""
         return self.tokens + 10 * self.moves
 
     def encoded(self) -> bytes:
@@ -67,13 +67,13 @@ class Summary:
 
 
 def is_newer(head: bytes) -> bool:
-    """Whether the first bytes of a file say that a newer version of the program made it."""
+    """Whether the first bytes of a file are those of a newer version of the program."""
     match = _VERSION.match(head)
     return match is not None and int(match[1]) > VERSION
 
 
 def parse(head: bytes) -> Summary | None:
-    """The summary in the first `SUMMARY_BYTES` bytes of a file; None where there is none that makes sense."""
+    """The summary in the first `SUMMARY_BYTES` bytes of a file; None without a valid one."""
     match = _HEAD.match(head)
     if match is None:
         return None
