@@ -64,7 +64,7 @@ class Looking:
     @property
     def best_first(self) -> bool:
         """Whether the engine is at it."""
-        asked = self.session.game.asked.values()
+        asked = self.session.game.open_requests.values()
         return any(isinstance(one, ForLookahead) and one.best_first and one.going for one in asked)
 
     def mass(self) -> tuple[float, float]:

@@ -46,7 +46,7 @@ def growing(text: str = "hello", budget: int = BUDGET) -> Play:
 
 def best_first(play: Play) -> list[Lookahead]:
     """What is asked for best first, behind the next tokens."""
-    purposes = play.session.game.asked
+    purposes = play.session.game.open_requests
     return [
         one
         for one in play.asked
@@ -178,13 +178,13 @@ def test_comparisons_come_first() -> None:
             break
         request = play.asked.pop(0)
         strict += isinstance(request, EvaluateStrictly | Compare | MeasureNoise)
-        purpose = play.session.game.asked.get(getattr(request, "request", 0))
+        purpose = play.session.game.open_requests.get(getattr(request, "request", 0))
         if isinstance(purpose, ForLookahead) and not purpose.going:
             continue  # the engine has ended it
         before = len(best_first(play))
         for reply in play.replies(request):
             play.take(reply)
-            compares = any(isinstance(one, Comparing) and one.going for one in play.session.game.asked.values())
+            compares = any(isinstance(one, Comparing) and one.going for one in play.session.game.open_requests.values())
             assert not compares or len(best_first(play)) <= before
     assert strict > 2 and play.session.difference is not None and len(known(play)) == BUDGET
 
@@ -481,7 +481,7 @@ def test_what_is_answered_beside_it_ends_no_lookahead() -> None:
     number = next(one.request for one in play.asked if isinstance(one, Lookahead))
     play.take(Action.CONSTRAINT)
     play.take(Typed("[a-z]+"))
-    purpose = play.session.game.asked[number]
+    purpose = play.session.game.open_requests[number]
     assert isinstance(purpose, ForLookahead) and purpose.going
 
 

@@ -338,7 +338,9 @@ def test_whatever_comes_between_the_ways_are_the_same(number: int) -> None:
             play.take(EngineDied("SIGSEGV"))
         elif play.fanning:
             play.take(FanFurther())
-        going = [one for one in play.session.game.asked.values() if isinstance(one, ForCritical) and one.awaited]
+        going = [
+            one for one in play.session.game.open_requests.values() if isinstance(one, ForCritical) and one.awaited
+        ]
         assert len(going) <= 1
         if chance.random() < 0.1:
             seen(play, chance.randint(60, 140), chance.randint(16, 45))

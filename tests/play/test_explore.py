@@ -746,7 +746,7 @@ def test_a_phrase_that_is_scored_stays_where_something_else_of_it_is_refused() -
     assert score.logprob is not None
     purpose = ForEvaluation((score.tip,), score.tip.depth - 1, None)
     play.session = replace(
-        play.session, game=replace(play.session.game, asked={**play.session.game.asked, 99: purpose})
+        play.session, game=replace(play.session.game, open_requests={**play.session.game.open_requests, 99: purpose})
     )
     play.session = replace(play.session, screen=screens.Input(base=score.base, tip=score.tip))
     play.take(Failed(99, "no", 5))

@@ -196,7 +196,7 @@ def test_a_keys_own_question_goes_first_and_it_goes_on_afterwards() -> None:
     play.take(Action.APPEND)
     play.take(Action.APPEND)
     newest = [one for one in play.asked if isinstance(one, Evaluate)]
-    asked = [one for one in play.session.game.asked.values() if isinstance(one, ForFanOut)]
+    asked = [one for one in play.session.game.open_requests.values() if isinstance(one, ForFanOut)]
     assert not newest or not any(one.going for one in asked)
     play.asked = [one for one in play.asked if not isinstance(one, Lookahead)]  # they are ended
     play.answer()

@@ -216,7 +216,7 @@ def test_past_nine_a_branch_opens_a_prompt_like_any_other() -> None:
 def test_the_text_of_a_new_prompt_is_kept_until_it_is_one(end: str) -> None:
     play = started("hello", max_prompts=2).press(Action.PROMPTS, Action.NEW, Typed("an hour of typing"))
     play.take(Action.ENTER)
-    (number,) = [one for one, purpose in play.session.game.asked.items() if isinstance(purpose, ForNewPrompt)]
+    (number,) = [one for one, purpose in play.session.game.open_requests.items() if isinstance(purpose, ForNewPrompt)]
     if end == "it dies":
         play.take(EngineDied("SIGSEGV"))
         assert play.press(Action.PROMPTS, Action.NEW).session.line.text == "an hour of typing"

@@ -356,7 +356,7 @@ OF_LISTS = {ForFanOut, ForCritical}
 @pytest.mark.parametrize("state", ASKING)
 def test_nothing_is_ready_while_an_answer_is_awaited(state: Callable[[], Play]) -> None:
     play = state()
-    purpose = play.session.game.asked[asked_for(play.session, ASKING[state])]
+    purpose = play.session.game.open_requests[asked_for(play.session, ASKING[state])]
     status = "".join(part for _, part in ScreenRenderer().screen(play.session, 130, 40)[-4])
     if purpose.awaited and type(purpose) not in OF_LISTS:
         assert "ready" not in status and "working" in status
@@ -380,7 +380,7 @@ def test_a_refused_request_leaves_nothing_waiting(state: Callable[[], Play]) -> 
     asked = len(play.asked), len(play.checks)
     play.answer()
     assert not play.session.game.waiting and not play.session.game.newest(ForScore)
-    assert silent or number not in play.session.game.asked
+    assert silent or number not in play.session.game.open_requests
     play.take(Action.LAYER)
     assert not silent or asked == (0, 0), "it is not asked for again and again"
     for _ in range(2):
@@ -415,7 +415,7 @@ def test_two_edited_texts_both_become_prompts() -> None:
     play = started("hello").press(Action.COPY)
     play.take(Edited("one"))
     play.take(Edited("two"))
-    assert len([p for p in play.session.game.asked.values() if isinstance(p, ForEdited)]) == 2
+    assert len([p for p in play.session.game.open_requests.values() if isinstance(p, ForEdited)]) == 2
     play.answer()
     assert not play.session.game.waiting
 
@@ -503,7 +503,7 @@ def test_nor_is_one_to_what_two_engines_are_asked() -> None:
     purposes = (ForExport(part), ForAgainst(part, True), ForStrictLookahead(), ForCompanion(tip), ForParting())
     assert {type(purpose) for purpose in purposes} == OF_TWO
     for purpose in purposes:
-        play.session = replace(play.session, game=replace(play.session.game, asked={1: purpose}))
+        play.session = replace(play.session, game=replace(play.session.game, open_requests={1: purpose}))
         for reply in answers(1):
             if not isinstance(reply, ANSWERED_BY[type(purpose)]):
                 with pytest.raises(WrongReply):
@@ -548,7 +548,7 @@ def test_only_the_newest_evaluation_is_waited_for() -> None:
     play = evaluating()
     for key in (Action.POP, Action.POP, Action.APPEND, Action.AUTOPLAY, Action.POP):
         play.take(key)
-        assert sum(purpose.awaited for purpose in play.session.game.asked.values()) <= 1
+        assert sum(purpose.awaited for purpose in play.session.game.open_requests.values()) <= 1
 
 
 def test_a_starting_text_that_ends_the_engine_is_named_and_tried_once_more_at_the_most() -> None:
@@ -598,9 +598,9 @@ def test_what_a_stop_drops_is_no_more_under_way() -> None:
     tip, lens = play.session.game.prompt.tip, Sampled(Chain((Sampler.of(Kind.TOP_K, 5),)))
     verdicts, strict = ForVerdicts(tuple(tip.nodes()), 0, lens), ForStrict(tip, 0)
     asked: dict[int, Purpose] = {1: verdicts, 2: strict, 3: ForLookahead(tip, ((5,),))}
-    session = replace(play.session, game=replace(play.session.game, asked=asked))
+    session = replace(play.session, game=replace(play.session.game, open_requests=asked))
     session, effects = requests.request(session, ForBan("x"), lambda number: Spell(number, "x"))
     assert isinstance(effects[0], Send) and isinstance(effects[0].request, Stop)
-    kept = list(session.game.asked.values())
+    kept = list(session.game.open_requests.values())
     assert [type(one) for one in kept] == [ForStrict, ForLookahead, ForBan]
     assert not any(one.going for one in kept if isinstance(one, ForStrict | ForLookahead))

@@ -110,14 +110,14 @@ class World:
             return
         same = [one for one in self.queue.waiting if type(one) is type(request)]
         twice = [one for one in same if without_number(one) == without_number(request)]
-        asked = self.session.game.asked
+        asked = self.session.game.open_requests
         purposes = [purpose_of(asked[number]) for one in (*twice, request) if (number := number_of(one)) in asked]
         assert len(set(purposes)) == len(purposes), f"asked for twice: {request}"
 
     def _agree(self) -> None:
         """What the screen waits for, or believes to be under way, the engine has."""
         held = {number_of(one) for one in (*self.queue.waiting, self.queue.current, *self.wire)}
-        for number, purpose in self.session.game.asked.items():
+        for number, purpose in self.session.game.open_requests.items():
             if isinstance(purpose, ForLookahead) and number in self.told:
                 continue  # it may be answered once more, or never
             if isinstance(purpose, ForCheck) or not (purpose.awaited or getattr(purpose, "going", False)):
@@ -179,7 +179,7 @@ class World:
                 break
         else:
             raise AssertionError("it goes on for ever")
-        assert not self.session.game.waiting, self.session.game.asked
+        assert not self.session.game.waiting, self.session.game.open_requests
 
 
 def number_of(message: object) -> int | None:

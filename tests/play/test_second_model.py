@@ -395,7 +395,7 @@ def test_strict_lookahead_that_is_refused_is_not_told_nor_asked_for_again() -> N
     two.asked[here].remove(asked)
     before = two.session.notice
     two.take(Heard(here, Failed(asked.request, "no memory")))
-    assert two.session.notice == before and asked.request not in two.session.game.asked
+    assert two.session.notice == before and asked.request not in two.session.game.open_requests
     assert not any(isinstance(one, LookaheadStrictly) for one in two.asked[here])
     assert two.run().complete()
 

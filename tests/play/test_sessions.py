@@ -61,7 +61,7 @@ def drawn(play: Play, width: int = 80) -> list[str]:
 def other(text: str = "abc") -> Session:
     """A session as it is read from the disk: without an engine, and played before."""
     session = started(text).press(Action.APPEND, Action.COPY).session
-    game = replace(session.game, address=0, engine=EngineStatus.LOADING, asked={})
+    game = replace(session.game, address=0, engine=EngineStatus.LOADING, open_requests={})
     return replace(session, game=game, counts=replace(session.counts, engines=0, requests=0), name="tale")
 
 

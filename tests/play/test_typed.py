@@ -167,7 +167,7 @@ def test_an_engine_that_dies_while_one_types_leaves_the_text_in_the_line(key: Ac
     before = play.session.game.prompts
     play.press(Typed("a"), Typed("x"), Typed("r"))
     assert play.session.line.text == "kaxr" and play.session.game.prompts == before, "keys are still text"
-    assert not play.asked and not play.session.game.asked
+    assert not play.asked and not play.session.game.open_requests
     play.press(Action.CLOSE, Action.RESTART, key)
     assert play.session.line.text == "kaxr" and type(play.session.screen) is kind
 

@@ -384,7 +384,7 @@ class World:
             assert not self.session.game.waiting, (
                 self.session.game.pressed.autoplay,
                 self.session.screen,
-                self.session.game.asked,
+                self.session.game.open_requests,
             )
 
     # --- what must hold
@@ -425,7 +425,7 @@ class World:
             assert all(score in after.game.results.scores for score in known[-40:])
         if player:
             return
-        edited = sum(isinstance(one, ForEdited) for one in before.game.asked.values())
+        edited = sum(isinstance(one, ForEdited) for one in before.game.open_requests.values())
         tips = [prompt.tip for prompt in after.game.prompts]
         gone = [one for one in before.game.prompts if not any(tip.descends_from(one.tip) for tip in tips)]
         assert len(gone) <= (1 if edited and isinstance(message, Tokenized) else 0), "an answer took a prompt away"

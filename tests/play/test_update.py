@@ -560,7 +560,7 @@ def test_nobody_goes_on_from_a_token_that_ends_the_generation() -> None:
         play.session,
         game=replace(
             play.session.game,
-            asked={},
+            open_requests={},
             known=replace(play.session.game.known, pieces={**fake.PIECES, best[1]: Piece(b"<end>", True, True)}),
         ),
     )

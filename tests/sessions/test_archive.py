@@ -521,7 +521,7 @@ def test_dumps_between_any_two_steps_of_an_answer() -> None:
         assert dump(again) == data
     node.checked = False
     dumps.clear()
-    play.session = replace(play.session, game=replace(play.session.game, asked={1000: ForCheck(node)}))
+    play.session = replace(play.session, game=replace(play.session.game, open_requests={1000: ForCheck(node)}))
     play.take(Checked(1000, 1))
     tips = [load(data, play.session.game.settings).game.prompt.tip for data in dumps]
     assert {(tip.checked, tip.differs) for tip in tips} == {(False, None), (True, 1)}

@@ -809,7 +809,7 @@ def test_a_layer_is_worked_on_only_while_it_is_shown() -> None:
     play = started().press(Action.LAYER)
     lens = Sampled(NO_CHAIN, Constraint(ConstraintKind.REGEX, "a*"), 1)
     purpose = ForVerdicts(tuple(play.session.game.prompt.tip.nodes()), 0, lens)
-    play.session = replace(play.session, game=replace(play.session.game, asked={1: purpose}))
+    play.session = replace(play.session, game=replace(play.session.game, open_requests={1: purpose}))
     assert " ready" in below(text(play)).status
     play.session = replace(play.session, options=replace(play.session.options, layer=layers.COST))
     assert "working  layer cost" in below(text(play)).status

@@ -171,7 +171,7 @@ def _request_strict_of_a(session: Session) -> Outcome:
 
 def _give_way(session: Session, second: Game) -> Outcome:
     """Stops B while A computes something awaited, so that A has the processor for itself."""
-    purposes = second.asked.values()
+    purposes = second.open_requests.values()
     exporting = any(isinstance(purpose, ForExport) and purpose.awaited for purpose in purposes)
     busy = exporting or any(isinstance(purpose, ForStrictLookahead) and purpose.going for purpose in purposes)
     awaited = any(purpose.awaited and not isinstance(purpose, ForExport) for purpose in purposes)

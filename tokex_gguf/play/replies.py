@@ -292,7 +292,7 @@ class WrongReply(Exception):
 
 
 def _checked(session: Session, message: Checked) -> Outcome:
-    match session.game.asked.get(message.request):
+    match session.game.open_requests.get(message.request):
         case None:
             return session, []
         case ForCheck(node):
@@ -305,7 +305,7 @@ def _checked(session: Session, message: Checked) -> Outcome:
 
 
 def _exported(session: Session, message: Exported) -> Outcome:
-    match session.game.asked.get(message.request):
+    match session.game.open_requests.get(message.request):
         case None:
             return session, []
         case ForExport() as purpose:
@@ -315,7 +315,7 @@ def _exported(session: Session, message: Exported) -> Outcome:
 
 
 def _looked_ahead_strictly(session: Session, message: LookaheadKept) -> Session:
-    match session.game.asked.get(message.request):
+    match session.game.open_requests.get(message.request):
         case None | ForStrictLookahead():
             return answered(session, message.request)
         case _:
@@ -330,7 +330,7 @@ def _valid_reply(session: Session | None) -> Session:
 
 def _found(session: Session, message: Found) -> Outcome:
     session.game.known.pieces.update(message.pieces)
-    match session.game.asked.get(message.request):
+    match session.game.open_requests.get(message.request):
         case None:
             return session, []
         case ForSearch():
@@ -343,7 +343,7 @@ def _lens_replied(session: Session, message: Applied | Rolled | Constrained | Fo
     """Handles what samplers and constraints make of a distribution."""
     if not isinstance(message, Constrained):
         session.game.known.pieces.update(message.pieces)
-    purpose = session.game.asked.get(message.request)
+    purpose = session.game.open_requests.get(message.request)
     if purpose is None:
         return session, []
     session = answered(session, message.request)
@@ -416,7 +416,7 @@ def _noted(session: Session, line: str) -> Session:
 
 
 def _tokenized(session: Session, message: Tokenized) -> Outcome:
-    purpose = session.game.asked.get(message.request)
+    purpose = session.game.open_requests.get(message.request)
     session, effects = _with_tokens(session, message)
     if purpose is None or not message.notice:
         return session, effects
@@ -431,7 +431,7 @@ def _tokenized(session: Session, message: Tokenized) -> Outcome:
 
 def _with_tokens(session: Session, message: Tokenized) -> Outcome:
     session.game.known.pieces.update(message.pieces)
-    purpose, path = session.game.asked.get(message.request), message.path
+    purpose, path = session.game.open_requests.get(message.request), message.path
     if not path and purpose is not None:
         return _failed(session, Failed(message.request, "this text has no tokens in the model's vocabulary"))
     session = answered(session, message.request)
@@ -489,7 +489,7 @@ def _begun(session: Session, tip: Node) -> Session:
 
 def _evaluated(session: Session, message: Evaluated) -> Outcome:
     session.game.known.pieces.update(message.pieces)
-    match session.game.asked.get(message.request):
+    match session.game.open_requests.get(message.request):
         case None:
             return session, []
         case ForEvaluation() as purpose:
@@ -518,12 +518,12 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
     at_once = session.game.can(Capability.PROMPT_AT_ONCE)
     early = at_end and at_once and len(nodes) == 1 and message.start > max(purpose.start, purpose.reached)
     pending = session.game.pending
-    asked = _open_after(session, message.request)
+    open_requests = _open_after(session, message.request)
     if at_end and not early:
-        del asked[message.request]
+        del open_requests[message.request]
     elif not early:
-        asked[message.request] = replace(purpose, reached=message.start + len(nodes))
-    session = replace(session, game=replace(session.game, asked=asked, context=message.context))
+        open_requests[message.request] = replace(purpose, reached=message.start + len(nodes))
+    session = replace(session, game=replace(session.game, open_requests=open_requests, context=message.context))
     if message.request != pending:
         return session, []
     return _ask_or_resume(_with_cost(session, message))
@@ -548,13 +548,13 @@ def _keep_walked(session: Session, walk: ForWalk, message: Evaluated) -> Outcome
     for node, taken in zip(walk.target.ancestor(end + 1).nodes(message.start + 1), message.taken, strict=False):
         node.attach_taken(taken)
     lacking_after = len(walk.target.lacking(message.start, end))
-    asked = _open_after(session, message.request)
+    open_requests = _open_after(session, message.request)
     remaining = tuple(node for node in walk.nodes if not message.start < node.depth <= end)
     if remaining:
-        asked[message.request] = replace(walk, nodes=remaining)
+        open_requests[message.request] = replace(walk, nodes=remaining)
     else:
-        del asked[message.request]
-    session = replace(session, game=replace(session.game, asked=asked, context=message.context))
+        del open_requests[message.request]
+    session = replace(session, game=replace(session.game, open_requests=open_requests, context=message.context))
     if lacking_after and lacking_after == lacking_before:  # else it would be requested forever
         session = replace(session, notice="the engine does not tell all of this prompt")
         session = _refused(session, ForWalk, walk.target, RAW)
@@ -574,18 +574,18 @@ def _keep_strict(session: Session, purpose: ForStrict, message: Evaluated) -> Se
         node.attach_strict(distribution)
     for node, taken in zip(nodes[1:], message.taken, strict=False):
         node.attach_strict_taken(taken)
-    asked = _open_after(session, message.request)
+    open_requests = _open_after(session, message.request)
     if end < depth:
-        asked[message.request] = replace(purpose, start=end)
+        open_requests[message.request] = replace(purpose, start=end)
     else:
-        del asked[message.request]
-    return replace(session, game=replace(session.game, asked=asked, context=message.context))
+        del open_requests[message.request]
+    return replace(session, game=replace(session.game, open_requests=open_requests, context=message.context))
 
 
 def _compared(session: Session, message: Compared) -> Outcome:
     """Keeps how the distributions after two paths differ."""
     session.game.known.pieces.update(message.pieces)
-    match session.game.asked.get(message.request):
+    match session.game.open_requests.get(message.request):
         case None:
             return session, []
         case ForDifference(a, b):
@@ -597,13 +597,13 @@ def _compared(session: Session, message: Compared) -> Outcome:
     if len(message.differences) != 1:
         raise WrongReply
     session.game.known.compared.differences.attach(a, b, message.differences[0])
-    asked = _open_after(session, message.request)
-    del asked[message.request]
-    return replace(session, game=replace(session.game, asked=asked)), []
+    open_requests = _open_after(session, message.request)
+    del open_requests[message.request]
+    return replace(session, game=replace(session.game, open_requests=open_requests)), []
 
 
 def _noise(session: Session, message: Noise) -> Outcome:
-    match session.game.asked.get(message.request):
+    match session.game.open_requests.get(message.request):
         case None:
             return session, []
         case ForNoise():
@@ -621,10 +621,10 @@ def _keep_verdicts(session: Session, purpose: ForVerdicts, message: Evaluated) -
         session = _refused(
             session, ForVerdicts, purpose.nodes[-1], purpose.lens
         )  # the lens has no verdicts on this text
-    asked = _open_after(session, message.request)
+    open_requests = _open_after(session, message.request)
     if message.start + len(message.distributions) >= purpose.start + len(purpose.nodes):
-        del asked[message.request]
-    return replace(session, game=replace(session.game, asked=asked, context=message.context))
+        del open_requests[message.request]
+    return replace(session, game=replace(session.game, open_requests=open_requests, context=message.context))
 
 
 def _ask_or_resume(session: Session) -> Outcome:
@@ -653,7 +653,7 @@ def _append_waiting(session: Session) -> Outcome:
 
 def _looked_ahead(session: Session, message: LookaheadDone) -> Outcome:
     session.game.known.pieces.update(message.pieces)
-    match session.game.asked.get(message.request):
+    match session.game.open_requests.get(message.request):
         case None:
             return session, []
         case ForLookahead(node) as ahead:
@@ -672,7 +672,7 @@ def _looked_ahead(session: Session, message: LookaheadDone) -> Outcome:
             node.descend(branch).attach(distribution)
     session = replace(
         session,
-        game=replace(session.game, asked=_open_after(session, message.request)),
+        game=replace(session.game, open_requests=_open_after(session, message.request)),
         counts=replace(session.counts, lookaheads=session.counts.lookaheads + 1),
     )
     # A table that was awaited: its token was chosen while the answer was on its way.
@@ -689,12 +689,12 @@ def _keep_fanned_out(session: Session, purpose: ForFanOut, message: LookaheadDon
         node.attach(distribution)
     purpose.out.spend(message.seconds)
     remaining = tuple(node for node in purpose.nodes if node.distribution is None)
-    asked = _open_after(session, message.request)
+    open_requests = _open_after(session, message.request)
     if remaining:
-        asked[message.request] = replace(purpose, nodes=remaining)
+        open_requests[message.request] = replace(purpose, nodes=remaining)
     else:
-        del asked[message.request]
-    return replace(session, game=replace(session.game, asked=asked))
+        del open_requests[message.request]
+    return replace(session, game=replace(session.game, open_requests=open_requests))
 
 
 def _keep_critical(session: Session, node: Node, message: LookaheadDone) -> Session:
@@ -705,9 +705,9 @@ def _keep_critical(session: Session, node: Node, message: LookaheadDone) -> Sess
         node.attach(distribution)
     if node.distribution is None:  # else it would be awaited forever
         raise WrongReply
-    asked = _open_after(session, message.request)
-    del asked[message.request]
-    return replace(session, game=replace(session.game, asked=asked))
+    open_requests = _open_after(session, message.request)
+    del open_requests[message.request]
+    return replace(session, game=replace(session.game, open_requests=open_requests))
 
 
 def _awaits_table(session: Session) -> bool:
@@ -723,7 +723,7 @@ def _awaits_table(session: Session) -> bool:
 
 def _continued(session: Session, message: Continued) -> Outcome:
     session.game.known.pieces.update(message.pieces)
-    match session.game.asked.get(message.request):
+    match session.game.open_requests.get(message.request):
         case None:
             return session, []
         case ForAutoplay(node) as purpose:
@@ -744,8 +744,8 @@ def _continued(session: Session, message: Continued) -> Outcome:
         for judged_node, taken in zip(judged, message.taken, strict=False):  # the last may have none
             judged_node.attach_taken(taken)
     pending = session.game.pending
-    asked = {**_open_after(session, message.request), message.request: replace(purpose, target=node)}
-    session = replace(session, game=replace(session.game, asked=asked, context=message.context))
+    open_requests = {**_open_after(session, message.request), message.request: replace(purpose, target=node)}
+    session = replace(session, game=replace(session.game, open_requests=open_requests, context=message.context))
     if message.request != pending:
         return session, []
     session = replace(
@@ -762,7 +762,7 @@ def _open_after(session: Session, request: int) -> dict[int, Purpose]:
     """The requests still open after an answer to this one: decoded requests are answered in order."""
     return {
         number: purpose
-        for number, purpose in session.game.asked.items()
+        for number, purpose in session.game.open_requests.items()
         if number >= request or not isinstance(purpose, Decoded)
     }
 
@@ -770,15 +770,15 @@ def _open_after(session: Session, request: int) -> dict[int, Purpose]:
 def _failed(session: Session, message: Failed) -> Outcome:
     if message.request is None:
         return _not_loaded(session, message.reason)
-    purpose = session.game.asked.get(message.request)
+    purpose = session.game.open_requests.get(message.request)
     noticed = replace(answered(session, message.request), notice=message.reason)
     match purpose:
         case None:
             return session, []
         case ForLookahead() as ahead:  # not awaited: no notice, and no retry
-            asked = {**session.game.asked, message.request: replace(ahead, going=False)}
+            open_requests = {**session.game.open_requests, message.request: replace(ahead, going=False)}
             session = _refused(session, ForLookahead, ahead.target, RAW)
-            return replace(session, game=replace(session.game, asked=asked)), []
+            return replace(session, game=replace(session.game, open_requests=open_requests)), []
         case ForFanOut(out):
             return fan_out.refused(noticed, out, message.reason), []
         case ForCritical(node):
@@ -868,9 +868,9 @@ def _not_loaded(session: Session, reason: str) -> Outcome:
 
 
 def _not_evaluated(session: Session, purpose: Computed, message: Failed) -> Outcome:
-    asked = _open_after(session, message.request or 0)
-    del asked[message.request or 0]
-    session = replace(session, game=replace(session.game, asked=asked))
+    open_requests = _open_after(session, message.request or 0)
+    del open_requests[message.request or 0]
+    session = replace(session, game=replace(session.game, open_requests=open_requests))
     if not purpose.awaited:
         return session, []
     if session.goal.tip is not session.game.prompt.tip:
@@ -896,7 +896,7 @@ def died(session: Session, message: EngineDied) -> Outcome:
     lost = session.game.lost(message.reason)
     if model_switch.way_back(session):
         return model_switch.back(session, f"{lost}: back to the model before")
-    starting = any(isinstance(purpose, ForStart) for purpose in session.game.asked.values())
+    starting = any(isinstance(purpose, ForStart) for purpose in session.game.open_requests.values())
     cause = f" over the starting text, {_quoted(session.game.settings.text)}" if starting else ""
     if starting and session.game.health.fault_at_start and not session.game.prompts:
         return session, [Quit(f"{lost} twice{cause}: start with another one")]

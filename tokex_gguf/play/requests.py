@@ -82,8 +82,8 @@ def _opening(game: Game, model: ModelRef, *, again: bool) -> Load | ConnectServe
             # A game keeps its cell types: numbers of different cells are never shown side by side.
             kv = (game.model and game.model.cells) or game.settings.load.kv
             return replace(game.settings.load, path=path, kv=kv, check=again)
-        case ServerModel(url, asked):
-            return replace(game.settings.server, url=url, model=asked)
+        case ServerModel(url, model_name):
+            return replace(game.settings.server, url=url, model=model_name)
 
 
 def send(session: Session, request: Request) -> Send:
@@ -132,29 +132,33 @@ def request(session: Session, purpose: Purpose, make: Callable[[int], Request]) 
     if purpose.awaited and session.game.newest(ForVerdicts):
         # Verdicts go through a whole prompt and are not awaited: they are requested again after this.
         session, effects = stop(session)
-    asked = _still_open(session.game, purpose.asks, purpose.base if isinstance(purpose, AheadOf) else None)
+    open_requests = _still_open(session.game, purpose.asks, purpose.base if isinstance(purpose, AheadOf) else None)
     if purpose.sole and (older := session.game.newest(type(purpose))):
-        asked.pop(older[0], None)
-    asked[number] = purpose
-    session = replace(session, game=replace(session.game, asked=asked), counts=replace(session.counts, requests=number))
+        open_requests.pop(older[0], None)
+    open_requests[number] = purpose
+    session = replace(
+        session,
+        game=replace(session.game, open_requests=open_requests),
+        counts=replace(session.counts, requests=number),
+    )
     return session, [*effects, send(session, make(number))]
 
 
 def stop(session: Session) -> Outcome:
     """Ends all decoding, also what is queued; late answers are kept."""
-    game = replace(session.game, asked=_still_open(session.game, Stop, None))
+    game = replace(session.game, open_requests=_still_open(session.game, Stop, None))
     return replace(session, game=game), [send(session, Stop())]
 
 
 def _still_open(game: Game, newer: type[Request], base: Node | None) -> dict[int, Purpose]:
     """The open requests after one of type `newer`. `base`: the path that it looks ahead from, if it does."""
-    asked = dict[int, Purpose]()
-    for number, purpose in game.asked.items():
+    remaining_requests = dict[int, Purpose]()
+    for number, purpose in game.open_requests.items():
         same_base = base is not None and isinstance(purpose, AheadOf) and purpose.base is base
         remaining = _ended(purpose) if ends(newer, purpose.asks, one_path=same_base) else purpose
         if remaining is not None:
-            asked[number] = remaining
-    return asked
+            remaining_requests[number] = remaining
+    return remaining_requests
 
 
 def _ended(purpose: Purpose) -> Purpose | None:
@@ -182,7 +186,8 @@ def answered(session: Session, number: int) -> Session:
     return replace(
         session,
         game=replace(
-            session.game, asked={other: purpose for other, purpose in session.game.asked.items() if other != number}
+            session.game,
+            open_requests={other: purpose for other, purpose in session.game.open_requests.items() if other != number},
         ),
     )
 
@@ -193,7 +198,11 @@ def without(session: Session, *kinds: type[Purpose]) -> Session:
         session,
         game=replace(
             session.game,
-            asked={number: purpose for number, purpose in session.game.asked.items() if not isinstance(purpose, kinds)},
+            open_requests={
+                number: purpose
+                for number, purpose in session.game.open_requests.items()
+                if not isinstance(purpose, kinds)
+            },
         ),
     )
 
@@ -203,7 +212,7 @@ def end_comparing(session: Session) -> Outcome:
 
     Late answers would be taken for answers about the next model, or about the rows of the next file.
     """
-    purposes = session.game.asked.values()
+    purposes = session.game.open_requests.values()
     going = any(isinstance(purpose, ForExport | ForParting) and purpose.awaited for purpose in purposes)
     going |= any(isinstance(purpose, ForAgainst) and purpose.going for purpose in purposes)
     session, effects = stop(session) if going else (session, [])
@@ -222,7 +231,7 @@ def ask(session: Session) -> Outcome:
         return replace(session, game=replace(session.game, full=None)), effects
     if session.game.engine is not EngineStatus.READY:
         return session, []
-    if pending is not None and covers(session.game, session.game.asked[pending], prompt):
+    if pending is not None and covers(session.game, session.game.open_requests[pending], prompt):
         return session, []
     session = replace(session, game=replace(session.game, full=None, cost=Cost()))
     lens = lens_for_verdicts(session)
@@ -314,8 +323,13 @@ def judge(session: Session) -> Outcome:
         or session.under_way.judging
     ):
         return session, []
-    asked = any(isinstance(purpose, ForVerdicts | ForView) for purpose in game.asked.values())
-    if asked or _answers_awaited(game) or game.engine is not EngineStatus.READY or not game.can(Capability.SAMPLERS):
+    requested = any(isinstance(purpose, ForVerdicts | ForView) for purpose in game.open_requests.values())
+    if (
+        requested
+        or _answers_awaited(game)
+        or game.engine is not EngineStatus.READY
+        or not game.can(Capability.SAMPLERS)
+    ):
         return session, []
     tip = game.prompt.tip
     if (ForVerdicts, tip, lens) in game.refused:
@@ -330,7 +344,9 @@ def judge(session: Session) -> Outcome:
 
 def _answers_awaited(game: Game) -> bool:
     """Whether a search for answers or critical tokens runs: it and any other decoding would end each other."""
-    return any(isinstance(purpose, ForFanOut | ForCritical) and purpose.awaited for purpose in game.asked.values())
+    return any(
+        isinstance(purpose, ForFanOut | ForCritical) and purpose.awaited for purpose in game.open_requests.values()
+    )
 
 
 def judge_phrases(session: Session) -> Outcome:
@@ -445,7 +461,7 @@ def likely_next(session: Session, limit: int) -> list[int]:
 
 def _lookaheads(game: Game, tip: Node) -> Iterator[ForLookahead]:
     """The lookaheads from a tip, newest first, back to the last other decoding."""
-    for purpose in reversed(game.asked.values()):
+    for purpose in reversed(game.open_requests.values()):
         if isinstance(purpose, ForLookahead) and purpose.target is tip:
             yield purpose
         elif isinstance(purpose, Decoded) and not isinstance(purpose, ForWalk | Comparing):  # these resume afterwards
@@ -473,14 +489,14 @@ def look_further_ahead(session: Session) -> Outcome:
     if session.under_way.judging or session.under_way.comparing or session.under_way.aligning or session.order_awaited:
         return session, []
     tip = game.prompt.tip
-    if any(_goes_first(one) for one in game.asked.values()) or (ForLookahead, tip, RAW) in game.refused:
+    if any(_goes_first(one) for one in game.open_requests.values()) or (ForLookahead, tip, RAW) in game.refused:
         return session, []
     lookahead, may = game.known.lookahead.tree_at(tip), _may(session)
     going = [one.branches for one in _lookaheads(game, tip) if one.best_first and one.going]
-    asked = {branch for branches in going for branch in branches if lookahead.at(branch).distribution is None}
-    under_way = sum(any(branch in asked for branch in branches) for branches in going)
+    awaited = {branch for branches in going for branch in branches if lookahead.at(branch).distribution is None}
+    under_way = sum(any(branch in awaited for branch in branches) for branches in going)
     if under_way < REQUESTS_AHEAD:
-        lookahead.begin((game.sampling, session.view), asked, _seen(session))
+        lookahead.begin((game.sampling, session.view), awaited, _seen(session))
     effects: list[Effect] = []
     for _ in range(under_way, REQUESTS_AHEAD):
         count = BRANCHES_TOGETHER if lookahead.known >= FIRST_BRANCHES else FIRST_BRANCHES
@@ -572,7 +588,7 @@ def looking_ahead(game: Game) -> bool:
     """Whether a lookahead after likely next tokens is open: a walk would end it."""
     open_lookaheads = (
         lookahead
-        for lookahead in game.asked.values()
+        for lookahead in game.open_requests.values()
         if isinstance(lookahead, ForLookahead) and lookahead.going and not lookahead.best_first
     )
     return any(not lookahead.target.knows(branch) for lookahead in open_lookaheads for branch in lookahead.branches)
@@ -660,7 +676,9 @@ def compare(session: Session) -> Outcome:
         return session, []
     if not game.ready or game.pressed.autoplay or game.waiting or looking_ahead(game):
         return session, []
-    open_purposes = [purpose for purpose in game.asked.values() if isinstance(purpose, Comparing) and purpose.going]
+    open_purposes = [
+        purpose for purpose in game.open_requests.values() if isinstance(purpose, Comparing) and purpose.going
+    ]
     lacking, top = comparison.lacking(), game.settings.tokens_to_show
     if lacking and (ForStrict, lacking.path, RAW) not in game.refused:
         path, start = lacking

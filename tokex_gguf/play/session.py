@@ -492,7 +492,7 @@ class Game:
     model: Loaded | None = None
     context: int = 0
     """The present size of the context, in KV cells."""
-    asked: dict[int, Purpose] = field(default_factory=dict)
+    open_requests: dict[int, Purpose] = field(default_factory=dict)
     """The purpose of each open request, by its number, the oldest first. Replaced, never changed."""
     pressed: Pressed = Pressed()
     full: int | None = None
@@ -532,16 +532,16 @@ class Game:
         """Whether the player waits for the engine."""
         if self.engine is not EngineStatus.READY:
             return self.engine is EngineStatus.LOADING
-        return any(purpose.awaited for purpose in self.asked.values())
+        return any(purpose.awaited for purpose in self.open_requests.values())
 
     @property
     def owed(self) -> bool:
         """Whether the engine must still answer anything, awaited or not."""
-        return any(not isinstance(purpose, ForCheck | ForLookahead) for purpose in self.asked.values())
+        return any(not isinstance(purpose, ForCheck | ForLookahead) for purpose in self.open_requests.values())
 
     def newest(self, kind: type[P]) -> tuple[int, P] | None:
         """The newest open request of a kind: its number and its purpose."""
-        for number, purpose in reversed(self.asked.items()):
+        for number, purpose in reversed(self.open_requests.items()):
             if isinstance(purpose, kind):
                 return number, purpose
         return None
@@ -549,7 +549,7 @@ class Game:
     @property
     def decoding(self) -> tuple[int, Decoded] | None:
         """The newest decoding request: its number and its purpose. It replaced those before it."""
-        for number, purpose in reversed(self.asked.items()):
+        for number, purpose in reversed(self.open_requests.items()):
             if isinstance(purpose, Decoded):
                 return number, purpose
         return None

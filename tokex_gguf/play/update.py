@@ -69,7 +69,7 @@ def update(session: Session, message: Message) -> Outcome:
         session, effects = act(session, message)
     else:
         session, effects = hear(session, message)
-    session = remember(before, session, asked=isinstance(message, PLAYER_MESSAGES))
+    session = remember(before, session, by_player=isinstance(message, PLAYER_MESSAGES))
     if session.game.prompts:
         session = versus.follow(before, visited(before, session))
     lens_steps, verdict_steps = (

@@ -125,7 +125,7 @@ def _walked(before: Session, session: Session) -> bool:
     """Whether the only change is further numbers of a walk that goes on."""
     if not (session.game.prompts and session.game.walking):
         return False
-    game = replace(before.game, asked=session.game.asked, context=session.game.context)
+    game = replace(before.game, open_requests=session.game.open_requests, context=session.game.context)
     return replace(before, game=game, counts=replace(before.counts, requests=session.counts.requests)) == session
 
 

@@ -540,7 +540,7 @@ def _engine_state(session: Session) -> Line:
         doing = "" if session.game.pending is None else _progress(session)
         return [("class:busy", "working"), ("class:dim", f"{doing}  reading the constraint")]
     doing = next(
-        (WORKING_ON[type(purpose)] for purpose in session.game.asked.values() if type(purpose) in WORKING_ON),
+        (WORKING_ON[type(purpose)] for purpose in session.game.open_requests.values() if type(purpose) in WORKING_ON),
         awaited_of_both(session),
     )
     if session.game.ready and doing:

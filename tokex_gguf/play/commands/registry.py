@@ -83,11 +83,11 @@ def help_entries(kind: type[Screen]) -> list[HelpEntry]:
     """A screen's help entries: questions, then by topic the keys and signs with their meanings."""
     row = SCREENS[kind]
     by_action = {command.action: command for command in row.commands}
-    asked = [HelpEntry("Questions", keys, text, by_action[action]) for keys, action, text in row.questions]
+    questions = [HelpEntry("Questions", keys, text, by_action[action]) for keys, action, text in row.questions]
     topics = list(dict.fromkeys(command.topic for command in row.commands))
     commands = sorted(row.commands, key=lambda command: topics.index(command.topic))
     keys = [HelpEntry(command.topic, keys_of(command), command.help, command) for command in commands]
-    return [*asked, *keys, *(HelpEntry("What the screen shows", sign, meaning) for sign, meaning in row.signs)]
+    return [*questions, *keys, *(HelpEntry("What the screen shows", sign, meaning) for sign, meaning in row.signs)]
 
 
 def help_found(screen: Help) -> list[HelpEntry]:

@@ -91,7 +91,7 @@ def go_on(session: Session) -> Outcome:
         critical.scan_places(0)
     if game.pending is not None or game.pressed.autoplay or search.state is not CriticalState.RUNNING:
         return session, []
-    if any(isinstance(purpose, ForCritical) and purpose.awaited for purpose in game.asked.values()):
+    if any(isinstance(purpose, ForCritical) and purpose.awaited for purpose in game.open_requests.values()):
         return session, []
     work, wanted = TOKENS_AT_ONCE, None
     if critical.scan_places(PLACES_AT_ONCE):

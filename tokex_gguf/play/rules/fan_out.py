@@ -105,7 +105,7 @@ def _expand(session: Session, fan: Fan) -> tuple[Session, list[Effect], bool]:
     game, out = session.game, fan.out
     requested = {
         node
-        for purpose in game.asked.values()
+        for purpose in game.open_requests.values()
         if isinstance(purpose, ForFanOut) and purpose.going
         for node in purpose.nodes
     }

@@ -332,7 +332,7 @@ def exchange(session: Session) -> Outcome:
     other_games = {**moved.other_games, first_key: with_along(first_game, first_game.active)}
     session = replace(moved, game=with_along(moved.game, moved.game.active), other_games=other_games)
     if second.prompts:
-        session = remember(before, session, asked=True)
+        session = remember(before, session, by_player=True)
     session, effects = show(session)
     session, more = carry(session)  # texts carried over earlier that had no turn yet
     name, _ = versus.titles(session.game, first_game)

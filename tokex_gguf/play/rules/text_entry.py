@@ -434,8 +434,8 @@ def enter(session: Session) -> Outcome:
     if session.game.engine is not EngineStatus.READY:
         return replace(session, notice=stopped(session)), []
     if tokens := session.game.newest(ForContinuation):
-        asked = {**session.game.asked, tokens[0]: ForContinuation(entered=True)}
-        return replace(session, game=replace(session.game, asked=asked)), []
+        open_requests = {**session.game.open_requests, tokens[0]: ForContinuation(entered=True)}
+        return replace(session, game=replace(session.game, open_requests=open_requests)), []
     if typing.tip is typing.base:  # the engine refused it before: try again
         return tokenize(session, typing.line.text, ForContinuation(entered=True), continues=True)
     return go_on(session, typing.base, typing.tip)
@@ -453,7 +453,12 @@ def score(session: Session) -> Outcome:
     session = session.turned(Input(base=typing.base, tip=typing.base))
     if tokens := session.game.newest(ForContinuation):
         return ask(
-            replace(session, game=replace(session.game, asked={**session.game.asked, tokens[0]: ForScore(typing.base)}))
+            replace(
+                session,
+                game=replace(
+                    session.game, open_requests={**session.game.open_requests, tokens[0]: ForScore(typing.base)}
+                ),
+            )
         )
     if typing.tip is typing.base:  # as with Enter
         return tokenize(session, text, ForScore(typing.base), continues=True)
@@ -595,14 +600,14 @@ def edited_opened(session: Session, path: list[int], replacing: Node) -> Outcome
 
 def _edit_done(session: Session, target: Node, tip: Node) -> Session:
     """Notes that an edited text became a prompt; a later edit of the same prompt will replace the new one."""
-    asked: dict[int, Purpose] = {
+    open_requests: dict[int, Purpose] = {
         number: ForEdited(tip) if isinstance(purpose, ForEdited) and purpose.replacing is target else purpose
-        for number, purpose in session.game.asked.items()
+        for number, purpose in session.game.open_requests.items()
     }
-    edit_pending = any(isinstance(purpose, ForEdited) for purpose in asked.values())
+    edit_pending = any(isinstance(purpose, ForEdited) for purpose in open_requests.values())
     editing = session.game.editing
     if editing is not None and editing.state is EditState.SENT and not edit_pending:
         editing = None
     elif editing is not None and editing.target is target:
         editing = replace(editing, target=tip)
-    return replace(session, game=replace(session.game, asked=asked, editing=editing))
+    return replace(session, game=replace(session.game, open_requests=open_requests, editing=editing))

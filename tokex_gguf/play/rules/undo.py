@@ -15,10 +15,10 @@ MOST_ACTIONS = 1_000
 """The most actions that can be undone. The tree keeps all visited paths in any case."""
 
 
-def remember(before: Session, after: Session, *, asked: bool) -> Session:
+def remember(before: Session, after: Session, *, by_player: bool) -> Session:
     """Stores what it takes to undo a message.
 
-    `asked`: the message is the player's, and not the engine's. An autoplay is one action, however many tokens it
+    `by_player`: the message is the player's, and not the engine's. An autoplay is one action, however many tokens it
     appends, and so is a series of changes of one sampler's values. Going to another prompt, to another row or back
     in the prompt is no action: it changes nothing.
     """
@@ -29,7 +29,7 @@ def remember(before: Session, after: Session, *, asked: bool) -> Session:
     if _changed(old, new):
         sampler = _tuned(old, new)
         extends = (
-            running is Running.AUTOPLAY and (old.pressed.autoplay and not asked)
+            running is Running.AUTOPLAY and (old.pressed.autoplay and not by_player)
             if sampler is None
             else running is sampler
         )

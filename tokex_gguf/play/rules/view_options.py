@@ -129,7 +129,7 @@ def asking_nothing(game: Game) -> Game:
     """A game without its engine: all requests and refusals are forgotten."""
     game = replace(
         game,
-        asked={},
+        open_requests={},
         pressed=replace(game.pressed, ahead=0, rolling=0, appending=False, autoplay=False),
         health=replace(game.health, progress=0.0, unanswered=0),
     )
