@@ -40,7 +40,7 @@ def coming() -> Play:
     play = wanted()
     play.answer()
     assert play.session.download == Coming(NAME)
-    assert play.session.told == "this is the small bundled model: play with it while Large-1B is downloaded"
+    assert play.session.notice_line == "this is the small bundled model: play with it while Large-1B is downloaded"
     return play
 
 

@@ -156,7 +156,7 @@ def test_a_prompt_is_removed_at_the_second_press_and_the_way_back_is_told() -> N
     play = prompts()
     play.press(Action.REMOVE)
     assert len(play.session.game.prompts) == 3
-    assert play.session.told == "a again removes prompt 3; A brings it back, / finds a line by its text"
+    assert play.session.notice_line == "a again removes prompt 3; A brings it back, / finds a line by its text"
     play.press(Action.UP, Action.REMOVE)
     assert len(play.session.game.prompts) == 3, "another key came between"
     play.press(Action.REMOVE)

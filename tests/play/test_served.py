@@ -541,7 +541,7 @@ def test_a_silent_connection_and_one_that_answers() -> None:
     assert play.session.notice == "the server answers: you are connected"
     play.take(Action.APPEND)
     play.take(Action.RESTART)
-    assert "the server is still at it: press r again to reconnect" in play.session.told
+    assert "the server is still at it: press r again to reconnect" in play.session.notice_line
     for _ in range(SILENT_AFTER):
         play.take(Beat())
     assert "connection silent for 4 s: r reconnects" in screen(play)

@@ -264,7 +264,7 @@ def pruned() -> Play:
 
 def test_a_line_is_pruned_at_the_second_press_and_comes_back() -> None:
     play = forked(4).press(Action.TREE, Action.TOP, Action.DOWN, Action.DOWN, Action.PRUNE)
-    assert "a again prunes 1 path" in play.session.told and len(said(play)) == 5
+    assert "a again prunes 1 path" in play.session.notice_line and len(said(play)) == 5
     play.press(Action.DOWN, Action.UP, Action.PRUNE)
     assert len(said(play)) == 5, "another key between them: it asks again"
     play.press(Action.PRUNE)

@@ -1178,13 +1178,13 @@ def test_a_question_that_no_longer_stands_on_the_line_is_not_answered() -> None:
     play = started()
     play.take(Action.APPEND)
     play.take(Action.RESTART)
-    asked = play.session.told
+    asked = play.session.notice_line
     assert "press r again" in asked
     for remark in ("something else", asked):  # of the line itself nothing depends
         play.take(Remark(remark))
-        assert play.session.told == remark
+        assert play.session.notice_line == remark
         play.take(Action.RESTART)
-        assert play.session.told == asked and not any(isinstance(effect, Start) for effect in play.effects)
+        assert play.session.notice_line == asked and not any(isinstance(effect, Start) for effect in play.effects)
     play.take(Action.RESTART)
     assert any(isinstance(effect, Start) for effect in play.effects)
 

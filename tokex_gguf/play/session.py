@@ -796,7 +796,7 @@ class Session:
     """Shown while there is no notice, until a notice or the next key."""
 
     @property
-    def told(self) -> str:
+    def notice_line(self) -> str:
         """The line to show: the notice, else the standing line."""
         return self.notice or (self.standing.line if self.standing else "")
 

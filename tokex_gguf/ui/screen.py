@@ -576,7 +576,7 @@ def second_line(session: Session, width: int) -> Line:
     """The line being typed, or the notice, else the layer's legend and the numbers of the token under the cursor."""
     if isinstance(session.screen, TypingScreen):
         return _input(session, session.screen, width)
-    if session.told:
+    if session.notice_line:
         return _notice_lines(session, width)[0]
     parts: list[tuple[int, Line]] = []
     follow_ups: tuple[int, ...] = ()
@@ -614,7 +614,7 @@ def second_line(session: Session, width: int) -> Line:
 
 def _notice_lines(session: Session, width: int, most: int | None = None) -> list[Line]:
     """The notice in as many lines as it takes, or `most` of them."""
-    return [[("class:notice", f" {line}")] for line in paragraph(visible(session.told), width - 2, most)]
+    return [[("class:notice", f" {line}")] for line in paragraph(visible(session.notice_line), width - 2, most)]
 
 
 def _notice_overflow(session: Session, width: int, height: int) -> list[Line]:
@@ -622,11 +622,11 @@ def _notice_overflow(session: Session, width: int, height: int) -> list[Line]:
 
     Where the footer has fewer lines, the notice takes some of those above the status, too.
     """
-    if not session.told or (isinstance(session.screen, Input) and _spaced_twice(session, session.screen)):
+    if not session.notice_line or (isinstance(session.screen, Input) and _spaced_twice(session, session.screen)):
         return []
     most = _key_lines(height) + MOST_LINES_LENT
     if isinstance(session.screen, TypingScreen):
-        beside = cells_of(visible(session.told)) < _cells_beside_input(session.screen, width)
+        beside = cells_of(visible(session.notice_line)) < _cells_beside_input(session.screen, width)
         return [] if beside else _notice_lines(session, width, most)
     return _notice_lines(session, width, 1 + most)[1:]
 
@@ -788,9 +788,9 @@ def _input(session: Session, typing: TypingScreen, width: int) -> Line:
     right: Line = []
     if isinstance(typing, Input) and _spaced_twice(session, typing):
         right = [("class:notice", "there is a space before it already ")]
-    elif session.told and cells_of(visible(session.told)) < _cells_beside_input(typing, width):
-        right = [("class:notice", visible(session.told) + " ")]
-    elif session.told:
+    elif session.notice_line and cells_of(visible(session.notice_line)) < _cells_beside_input(typing, width):
+        right = [("class:notice", visible(session.notice_line) + " ")]
+    elif session.notice_line:
         right = []
     elif isinstance(typing, SearchScreen) and typing.rows is not None:
         fault = visible(typing.fault)
