@@ -816,7 +816,7 @@ def test_a_second_model_that_is_none_is_refused(beside: str) -> None:
 def test_where_two_models_part_is_shown_with_both_ways() -> None:
     two = compared().press(Action.PART)
     parting = two.versus.parting
-    assert parting and parting.told and two.session.notice == "they part after 4 tokens; t shows both ways"
+    assert parting and parting.reported and two.session.notice == "they part after 4 tokens; t shows both ways"
     tip = two.session.game.prompt.tip
     a = parting.a.path()
     assert a[: tip.depth] == tip.path() and parting.a.visited
@@ -839,7 +839,7 @@ class AtOnce(Two):
 def test_both_go_on_by_no_more_tokens_than_is_said() -> None:
     two = chosen(AtOnce("hello")).run().press(Action.PART)
     parting = two.versus.parting
-    assert parting and parting.told and [len(way) for way in parting.ways] == [64, 64]
+    assert parting and parting.reported and [len(way) for way in parting.ways] == [64, 64]
     assert two.session.notice == "they do not part in 64 tokens"
 
 
@@ -872,7 +872,7 @@ def test_the_other_ways_tokens_are_known_where_their_own_engine_never_told_of_th
     for token in {*pieces} - {*two.versus.parting.a.path()}:
         del pieces[token]
     two.run()
-    assert two.versus.parting and two.versus.parting.told
+    assert two.versus.parting and two.versus.parting.reported
     assert {node.token for node in two.versus.parting.ways[1]} <= pieces.keys()
 
 

@@ -1,4 +1,4 @@
-"""The second model's game, live beside the one that is played; what two models are asked to be compared by."""
+"""The second model's game beside the current one, and the requests that compare the two models."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -206,32 +206,32 @@ def _look_ahead(session: Session, pair: Pair, way: ByDistributions, tokens: list
     return session, [*effects, *more]
 
 
-def _table(session: Session, known: ModelComparison) -> Positions | None:
+def _table(session: Session, comparison: ModelComparison) -> Positions | None:
     """The position of the shown table; None where it is compared already."""
     place = session.game.prompt.place.tip
-    if not place.depth or known.detailed(place):
+    if not place.depth or comparison.detailed(place):
         return None
     return _part(place.depth - 1, place.depth, session)
 
 
-def _apart(session: Session, known: ModelComparison) -> Positions | None:
+def _apart(session: Session, comparison: ModelComparison) -> Positions | None:
     """The position of the shown table, with a selected or popped token that is not compared there; None without one."""
     place = session.game.prompt.place.tip
-    token = next(iter(apart(session)), None) if known.detailed(place) else None
+    token = next(iter(apart(session)), None) if comparison.detailed(place) else None
     return None if token is None else Positions(place.child(token), place.depth - 1, place.depth)
 
 
-def _lacking(session: Session, known: ModelComparison) -> Positions | None:
+def _lacking(session: Session, comparison: ModelComparison) -> Positions | None:
     """The next positions of the prompt to compare: those in sight, then all."""
     tip, cursor = session.game.prompt.tip, session.game.prompt.cursor
     sight = session.rows * TOKENS_PER_LINE
     end = tip.depth if cursor is None else min(tip.depth, cursor.depth + sight // 2)
-    nodes = known.lacking(tip, end - sight, end)
+    nodes = comparison.lacking(tip, end - sight, end)
     if not nodes:
-        first = known.first_lacking(tip)
+        first = comparison.first_lacking(tip)
         if first is None:
             return None
-        nodes = known.lacking(tip, first, first + POSITIONS_AT_ONCE)
+        nodes = comparison.lacking(tip, first, first + POSITIONS_AT_ONCE)
     run = [nodes[-1]]
     for node, previous in pairwise(reversed(nodes)):
         if previous.depth != node.depth - 1 or len(run) == POSITIONS_AT_ONCE:
@@ -250,9 +250,9 @@ MAX_FILE_BYTES = 1 << 28
 
 def export_all(session: Session, pair: Pair) -> Outcome:
     """Requests all missing rows of A's prompt from B, as far as there is room: B is loaded for this alone."""
-    tip, known = session.game.prompt.tip, pair.way.comparison
+    tip, comparison = session.game.prompt.tip, pair.way.comparison
     vocabulary = session.game.model.vocab_size if session.game.model else 1
-    start = known.first_lacking(tip) if isinstance(known, ModelComparison) else None
+    start = comparison.first_lacking(tip) if isinstance(comparison, ModelComparison) else None
     if start is None:
         return session, []
     end = min(tip.depth, start + max(1, MAX_FILE_BYTES // (4 * vocabulary)))
@@ -261,10 +261,10 @@ def export_all(session: Session, pair: Pair) -> Outcome:
 
 def _against_all(session: Session, pair: Pair, part: Positions) -> Outcome:
     """Compares with all rows that B has written to the file."""
-    newest, known = session.game.newest(ForAgainst), pair.way.comparison
-    if not fully_idle(session.game) or (newest and newest[1].going) or not isinstance(known, ModelComparison):
+    newest, comparison = session.game.newest(ForAgainst), pair.way.comparison
+    if not fully_idle(session.game) or (newest and newest[1].going) or not isinstance(comparison, ModelComparison):
         return session, []
-    if known.after(part.tip.ancestor(part.end)) and known.detailed(part.tip.ancestor(part.end)):
+    if comparison.after(part.tip.ancestor(part.end)) and comparison.detailed(part.tip.ancestor(part.end)):
         return _request_strict_of_a(replace(session, paired=pair.holding(None)))
     if (ForAgainst, part.tip, RAW) in session.game.refused:
         return _request_strict_of_a(session)
@@ -304,7 +304,7 @@ def compared(session: Session, purpose: ForAgainst, message: Compared) -> Sessio
     if not part.start <= message.start < end <= part.end:
         return None
     if isinstance(session.paired, Pair) and isinstance(session.paired.way, ByDistributions):
-        known = session.paired.way.comparison
+        comparison = session.paired.way.comparison
         nodes = part.tip.ancestor(end).nodes(message.start)
         known_tokens = session.game.known.pieces.keys()
         for node, difference in zip(nodes, message.differences, strict=True):
@@ -314,7 +314,7 @@ def compared(session: Session, purpose: ForAgainst, message: Compared) -> Sessio
             following = part.tip.ancestor(node.depth + 1)
             if following is not node and (difference.taken is None or difference.taken.token != following.token):
                 return None  # else it would be requested forever
-            known.keep(node, difference, detailed=purpose.detailed)
+            comparison.keep(node, difference, detailed=purpose.detailed)
     return answered(session, message.request) if end == part.end else session
 
 

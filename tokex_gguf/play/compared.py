@@ -56,11 +56,11 @@ def apart(session: Session) -> list[int]:
     return [token for token in dict.fromkeys((place.selected, place.popped)) if token is not None and token not in rows]
 
 
-def lacking(session: Session, other: Node | None) -> Iterator[Lacking]:
+def lacking(session: Session, path_b: Node | None) -> Iterator[Lacking]:
     """The strict answers that the screen lacks besides the comparison itself.
 
     They are of the shown table, of the prompt's last token, and of selected and popped tokens that are not among the
-    candidates: evaluating these as well gives their numbers. `other`: B's path, where it is of the same model.
+    candidates: evaluating these as well gives their numbers. `path_b`: B's path, where it is of the same model.
     """
     prompt, tip = session.game.prompt, session.game.prompt.place.tip
     if not tip.depth:
@@ -70,6 +70,6 @@ def lacking(session: Session, other: Node | None) -> Iterator[Lacking]:
     if prompt.cursor is None and tip.depth > 1 and of_token(session, tip) is None:
         yield Lacking(tip, tip.depth - 2)
     for token in apart(session):
-        for node in (tip, other):
+        for node in (tip, path_b):
             if node is not None and node.depth and node.strict_taken_after(token) is None:
                 yield Lacking(node.child(token), node.depth - 1)

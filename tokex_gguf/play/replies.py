@@ -741,7 +741,7 @@ def _continued(session: Session, message: Continued) -> Outcome:
         judged = nodes[len(nodes) - len(message.verdicts) :]
         for judged_node, verdict in zip(judged, message.verdicts, strict=True):
             session.game.known.answers.attach_verdict(purpose.lens, judged_node, verdict)
-        for judged_node, taken in zip(judged, message.taken, strict=False):  # the last may have none
+        for judged_node, taken in zip(judged, message.taken, strict=False):  # for tokens outside the candidates
             judged_node.attach_taken(taken)
     pending = session.game.pending
     open_requests = {**_open_after(session, message.request), message.request: replace(purpose, target=node)}
@@ -828,7 +828,7 @@ def _failed(session: Session, message: Failed) -> Outcome:
         case ForCompanion(target):
             return _refused(noticed, ForCompanion, target, RAW), []
         case ForStrictLookahead():
-            return answered(session, message.request), []  # nobody waits for it
+            return answered(session, message.request), []  # not awaited: no notice
         case ForParting():
             return second_model.not_parted(noticed), []
         case ForSearch():

@@ -305,11 +305,11 @@ def judge_on(session: Session) -> Outcome:
     game, lens = session.game, session.lens
     if isinstance(lens, Raw) or session.options.layer not in LENS_LAYERS or not game.ready or game.pressed.autoplay:
         return session, []
-    further = not game.known.answers.judge_more(lens, game.prompt.tip, JUDGED_AT_ONCE)
-    if further == session.under_way.judging:
+    unfinished = not game.known.answers.judge_more(lens, game.prompt.tip, JUDGED_AT_ONCE)
+    if unfinished == session.under_way.judging:
         return session, []
-    session = replace(session, under_way=replace(session.under_way, judging=further))
-    return session, [JudgeFurther()] if further else []
+    session = replace(session, under_way=replace(session.under_way, judging=unfinished))
+    return session, [JudgeFurther()] if unfinished else []
 
 
 def judge(session: Session) -> Outcome:
@@ -489,10 +489,10 @@ def look_further_ahead(session: Session) -> Outcome:
     if session.under_way.judging or session.under_way.comparing or session.under_way.aligning or session.order_awaited:
         return session, []
     tip = game.prompt.tip
-    if any(_goes_first(one) for one in game.open_requests.values()) or (ForLookahead, tip, RAW) in game.refused:
+    if any(_goes_first(purpose) for purpose in game.open_requests.values()) or (ForLookahead, tip, RAW) in game.refused:
         return session, []
     lookahead, may = game.known.lookahead.tree_at(tip), _may(session)
-    going = [one.branches for one in _lookaheads(game, tip) if one.best_first and one.going]
+    going = [purpose.branches for purpose in _lookaheads(game, tip) if purpose.best_first and purpose.going]
     awaited = {branch for branches in going for branch in branches if lookahead.at(branch).distribution is None}
     under_way = sum(any(branch in awaited for branch in branches) for branches in going)
     if under_way < REQUESTS_AHEAD:
@@ -500,15 +500,17 @@ def look_further_ahead(session: Session) -> Outcome:
     effects: list[Effect] = []
     for _ in range(under_way, REQUESTS_AHEAD):
         count = BRANCHES_TOGETHER if lookahead.known >= FIRST_BRANCHES else FIRST_BRANCHES
-        wanted = (
+        next_branches = (
             lookahead.wanted(count, budget, may)
             if tip.depth + LONGEST_BRANCH < (game.model.context_limit if game.model else 0)
             else []
         )
-        if not wanted:
+        if not next_branches:
             break
         session, sent = request(
-            session, ForLookahead(tip, tuple(wanted), best_first=True), _asks_best_first(session, tip, wanted)
+            session,
+            ForLookahead(tip, tuple(next_branches), best_first=True),
+            _asks_best_first(session, tip, next_branches),
         )
         effects += sent
     return session, effects
@@ -625,10 +627,10 @@ GATHERED_AT_ONCE, GATHERED_FURTHER = 60, 1_500
 """Tokens of a path that are gathered for alignment along with a key, and with a message of their own."""
 
 
-def _align(session: Session, comparison: PathComparison, most: int) -> Outcome:
-    """Aligns two paths, in the background where that takes long. `most`: tokens to gather."""
+def _align(session: Session, comparison: PathComparison, limit: int) -> Outcome:
+    """Aligns two paths, in the background where that takes long. `limit`: tokens to gather."""
     pair = comparison.a, comparison.b
-    if session.under_way.aligning == pair or not comparison.gather(most):
+    if session.under_way.aligning == pair or not comparison.gather(limit):
         return session, []
     a, b = comparison.tails
     if quick(a, b, ALIGNED_AT_ONCE):
@@ -659,11 +661,11 @@ def compare_on(session: Session) -> Outcome:
         session, effects = _align(session, comparison, GATHERED_AT_ONCE)
         gathering = comparison.alignment is None and session.under_way.aligning != (comparison.a, comparison.b)
     comparison.follow(session.game.prompt.tip)
-    further = not comparison.compare_more(JUDGED_AT_ONCE) or gathering
-    if further == session.under_way.comparing:
+    unfinished = not comparison.compare_more(JUDGED_AT_ONCE) or gathering
+    if unfinished == session.under_way.comparing:
         return session, effects
-    session = replace(session, under_way=replace(session.under_way, comparing=further))
-    return session, [*effects, CompareFurther()] if further else effects
+    session = replace(session, under_way=replace(session.under_way, comparing=unfinished))
+    return session, [*effects, CompareFurther()] if unfinished else effects
 
 
 def compare(session: Session) -> Outcome:

@@ -248,7 +248,7 @@ class Sessions(TypingScreen):
 class Samplers(ListScreen):
     """The sampler chain, beside the table."""
 
-    told: Raw | Sampled = RAW
+    shown_lens: Raw | Sampled = RAW
     """The lens whose numbers are shown until those of the present one are known."""
 
 

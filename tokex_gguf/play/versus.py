@@ -1,4 +1,4 @@
-"""What the active prompt, A, is compared with: B. Pure."""
+"""B, with which the active prompt, A, is compared: another prompt or another model. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -82,7 +82,7 @@ class Parting:
     one_vocabulary: bool
     done: tuple[bool, bool] = (False, False)
     """Whether each way is finished."""
-    told: bool = False
+    reported: bool = False
     """Whether the result was shown."""
 
     @property
@@ -175,7 +175,7 @@ class Pair:
     @property
     def is_parting(self) -> bool:
         """Whether both models are continuing greedily to see where they part."""
-        return self.parting is not None and not self.parting.told
+        return self.parting is not None and not self.parting.reported
 
     def holding(self, part: Positions | None) -> "Pair":
         """The pair where the file holds B's rows of this part."""

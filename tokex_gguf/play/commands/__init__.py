@@ -1,4 +1,4 @@
-"""Every screen and its commands, declared once: keys, what they do, when it cannot be done, and how it is told.
+"""Every screen and its commands, declared once: keys, handlers, conditions, and texts for footer and help.
 
 Key bindings, footer, help screen and the tables in the docs all come from here.
 """

@@ -1,4 +1,4 @@
-"""Making single tokens likelier or less likely: bias, bans, and the order of the table by what comes of it."""
+"""Biases and bans of single tokens, and the order of the table."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The sampler chain: its lines, their values, order and presets; chains of other programs, read and copied out."""
+"""The sampler chain: its lines, values, order and presets; reading and copying other programs' chains."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -76,7 +76,7 @@ def what_it_did(session: Session) -> dict[str, tuple[Stage, Stage]]:
     lens, node = session.lens, session.game.prompt.place.tip
     screen = session.on(Samplers)
     if session.view is None and screen and not isinstance(lens, Raw):
-        lens = screen.told
+        lens = screen.shown_lens
     if isinstance(lens, Raw) or node.distribution is None or session.game.model is None:
         return {}
     view = session.game.known.answers.view(lens, node)
@@ -113,7 +113,7 @@ def open_chain(session: Session) -> Outcome:
     places = [(line.stage, line.parameter) for line in lines(session.game)]
     last_line = session.sampler
     row = places.index(last_line) if last_line in places else _first(session.game)
-    return replace(session, screen=Samplers(row=row, told=session.lens)), []
+    return replace(session, screen=Samplers(row=row, shown_lens=session.lens)), []
 
 
 def close(session: Session) -> Outcome:
@@ -136,14 +136,14 @@ def _first(game: Game) -> int:
 def _with_chain(session: Session, chain: Chain, notice: str = "", keep: ChainLine | None = None) -> Outcome:
     """Sets another chain. The selected line, or `keep`, stays selected if the chain still has it."""
     screen = session.on(Samplers)
-    shown_lens = session.lens if screen is None or session.view or isinstance(session.lens, Raw) else screen.told
+    shown_lens = session.lens if screen is None or session.view or isinstance(session.lens, Raw) else screen.shown_lens
     keep = keep or selected(session)
     game = replace(session.game, sampling=replace(session.game.sampling, chain=chain))
     chain_lines = lines(game)
     row = max(0, min(_row(session), len(chain_lines) - 1)) if keep else _first(game)
     row = chain_lines.index(keep) if keep in chain_lines else row
     session = replace(session, game=game, notice=notice)
-    return session.turned(Samplers(row=row, told=shown_lens)), []
+    return session.turned(Samplers(row=row, shown_lens=shown_lens)), []
 
 
 def _row(session: Session) -> int:
@@ -194,7 +194,7 @@ def _parameter(session: Session) -> tuple[ChainLine, Sampler, Parameter]:
 
 
 def change(steps: int) -> Callable[[Session], Outcome]:
-    """Changes the selected value by so many steps."""
+    """Changes the selected value by some steps."""
 
     def go(session: Session) -> Outcome:
         if reason := no_value(session):
@@ -271,7 +271,7 @@ def set_number(session: Session) -> Outcome:
 
 def leave_number(session: Session) -> Outcome:
     """Returns to the chain; the value stays as it was."""
-    back = Samplers(row=_row(session), told=session.lens)
+    back = Samplers(row=_row(session), shown_lens=session.lens)
     return replace(session, screen=_or_play(session, back)), []
 
 

@@ -1,4 +1,4 @@
-"""Commands by their names: typing filters them, Enter does the selected one."""
+"""Commands by their names: typing filters them, Enter runs the selected one."""
 
 from collections.abc import Callable
 from dataclasses import replace

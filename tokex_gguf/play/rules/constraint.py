@@ -1,4 +1,4 @@
-"""Setting, changing and lifting a constraint; running through what is forced."""
+"""Setting, changing and lifting a constraint; appending forced tokens."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -93,15 +93,15 @@ def go_on(session: Session) -> Outcome:
         return session, []
     if any(isinstance(purpose, ForCritical) and purpose.awaited for purpose in game.open_requests.values()):
         return session, []
-    work, wanted = TOKENS_AT_ONCE, None
+    work, missing_node = TOKENS_AT_ONCE, None
     if critical.scan_places(PLACES_AT_ONCE):
         while (work := critical.advance(search.places, search.each, work)) > 0:
-            wanted = critical.wanted(search.places)
-            if wanted is None:
+            missing_node = critical.wanted(search.places)
+            if missing_node is None:
                 return session, []  # complete
-            game.known.lookahead.recall(wanted)
-            if wanted.distribution is None:
-                return _ask(session, wanted) if game.engine is EngineStatus.READY else (session, [])
+            game.known.lookahead.recall(missing_node)
+            if missing_node.distribution is None:
+                return _ask(session, missing_node) if game.engine is EngineStatus.READY else (session, [])
     if search.due or search.state is not CriticalState.RUNNING:
         return session, []
     return _with(session, replace(search, due=True)), [FanFurther()]
@@ -179,7 +179,7 @@ def more(step: int) -> Callable[[Session], Outcome]:
 
 
 def select(lines: int) -> Callable[[Session], Outcome]:
-    """Moves the selection by so many lines."""
+    """Moves the selection by some lines."""
 
     def go(session: Session) -> Outcome:
         return _select(session, _shown(session).selected + lines)
@@ -256,7 +256,7 @@ def _end(session: Session) -> tuple[Trial | None, Node | None, str]:
 
 
 def type_lead(session: Session) -> Outcome:
-    """Begins to type what stands before an answer; typing replaces the present one."""
+    """Begins to type the lead of answers; typing replaces the present one."""
     search = _shown(session)
     text = search.found.rule.lead.decode("utf-8", "replace").replace("\n", "⏎")
     line = replace(EMPTY.typed(text), selected=True)

@@ -1,4 +1,4 @@
-"""Looking back inside a prompt without popping, and jumping to high surprisals and entropies."""
+"""The cursor inside a prompt: moving it, and jumping to high surprisals and entropies."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Drawing: one token that is appended, or many that are counted."""
+"""Drawing: one token to append, or many to count."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Changing the middle of a prompt and keeping what follows: a new prompt beside the one that it is made from."""
+"""Changing the middle of a prompt and keeping what follows: the result is a new prompt beside the old one."""
 
 from dataclasses import replace
 

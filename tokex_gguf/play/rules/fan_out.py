@@ -1,4 +1,4 @@
-"""Fanning out: which answers may follow, found the likeliest first while their list is shown."""
+"""The search for answers by fan-out, the likeliest first, while their list is shown."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -119,11 +119,11 @@ def _expand(session: Session, fan: Fan) -> tuple[Session, list[Effect], bool]:
     asking = game.engine is EngineStatus.READY and out.base.distribution is not None
     while out.taken <= PATHS_AHEAD - BATCH and (out.looked >= FIRST_PATHS or not out.taken):
         before = out.taken
-        wanted, work = _wanted(session, fan, work)
-        if not wanted or not asking:
-            out.give_back(wanted)
+        nodes, work = _wanted(session, fan, work)
+        if not nodes or not asking:
+            out.give_back(nodes)
             break
-        session, ask_effects = _ask(session, out, wanted)
+        session, ask_effects = _ask(session, out, nodes)
         effects += ask_effects
         if out.taken - before < BATCH:
             break
@@ -209,13 +209,13 @@ def more(step: int) -> Callable[[Session], Outcome]:
         present = fan.budget.tokens
         larger = [count for count in TOKEN_BUDGETS if count > max(present, fan.out.looked)] if step > 0 else []
         smaller = [count for count in TOKEN_BUDGETS if count < present]
-        wanted = larger[0] if larger else smaller[-1] if step < 0 and smaller else present
-        if wanted == present:
+        budget = larger[0] if larger else smaller[-1] if step < 0 and smaller else present
+        if budget == present:
             # The configuration may set more than the largest of these, or less than the smallest.
             largest, smallest = max(present, TOKEN_BUDGETS[-1]), min(present, TOKEN_BUDGETS[0])
             notice = f"no more than {largest:,} tokens" if step > 0 else f"no less than {smallest:,} tokens"
             return replace(session, notice=notice), []
-        return _with(session, replace(fan, budget=replace(fan.budget, tokens=wanted))), []
+        return _with(session, replace(fan, budget=replace(fan.budget, tokens=budget))), []
 
     return go
 
@@ -224,7 +224,7 @@ def more(step: int) -> Callable[[Session], Outcome]:
 
 
 def select(lines: int) -> Callable[[Session], Outcome]:
-    """Moves the selection by so many lines."""
+    """Moves the selection by some lines."""
 
     def go(session: Session) -> Outcome:
         return _select(session, selected(_shown(session)) + lines)

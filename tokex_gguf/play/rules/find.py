@@ -1,4 +1,4 @@
-"""Finding text in the prompt: what is looked at follows what is typed."""
+"""Finding text in the prompt: the cursor follows the typed text."""
 
 from collections.abc import Callable
 from dataclasses import replace

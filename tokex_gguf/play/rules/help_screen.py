@@ -1,4 +1,4 @@
-"""The help: typing filters it, Enter does what is selected."""
+"""The help: typing filters it, Enter runs the selected command."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Text that is typed into the middle of a prompt, before a token or in place of some: what follows is kept."""
+"""Inserting typed text before a token, or in place of some: what follows is kept."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Finding a line of a list by what it says: the same in the lists of prompts, of models and of samplers to add."""
+"""Searching the lists of prompts, models and samplers to add."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The lists: the open prompts, texts to start with; models."""
+"""The lists: moving in any of them; open prompts, texts to start with, and names of prompts."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,7 @@
-"""Another model: the list of those on this machine, and the way there and back.
+"""Switching models: the list of models, loading one, and returning to the one before.
 
-The text of every prompt comes along and is tokenised anew. What was played with the
-model before stays as it was, for going back.
+The text of every prompt is carried over and tokenised again. The old model's game
+stays as it was, to return to.
 """
 
 from dataclasses import replace
@@ -245,18 +245,18 @@ def escape(session: Session) -> Outcome:
 
 def settled(session: Session) -> Session:
     """Forgets the way back: the present model has a prompt now."""
-    beside = session.paired.key if isinstance(session.paired, Pair) else ""
-    other_games = {key: game for key, game in session.other_games.items() if game.prompts or key == beside}
+    second_key = session.paired.key if isinstance(session.paired, Pair) else ""
+    other_games = {key: game for key, game in session.other_games.items() if game.prompts or key == second_key}
     return replace(session, origin="", other_games=other_games) if session.origin else session
 
 
 def adopted(session: Session, model: Loaded) -> Session:
     """Continues an earlier game with the same model from another file's path."""
-    beside = session.paired.key if isinstance(session.paired, Pair) else ""
+    second_key = session.paired.key if isinstance(session.paired, Pair) else ""
     same_model = (
         file
         for file, game in session.other_games.items()
-        if file != beside and game.prompts and game.model and model.same(game.model)
+        if file != second_key and game.prompts and game.model and model.same(game.model)
     )
     if not model.fingerprint or (file := next(same_model, None)) is None:
         return session
@@ -323,7 +323,7 @@ def carry(session: Session) -> Outcome:
 
 def arrived(session: Session, path: list[int]) -> Outcome:
     """Handles the tokens of a carried text: it becomes a prompt again, at its index."""
-    (index, _, name), *others = session.game.carried
+    (index, _, name), *remaining = session.game.carried
     prompt = replace(Prompt.at(session.game.known.root.descend(path)), name=name)
     prompts = (*session.game.prompts[:index], prompt, *session.game.prompts[index:])
     active = session.game.active + (index <= session.game.active)
@@ -333,7 +333,7 @@ def arrived(session: Session, path: list[int]) -> Outcome:
     )
     # It counts as always open: undoing does not remove it.
     undo = replace(undo, past=past, undone=undone)
-    game = replace(session.game, prompts=prompts, active=active, carried=tuple(others), undo=undo)
+    game = replace(session.game, prompts=prompts, active=active, carried=tuple(remaining), undo=undo)
     screen = session.screen
     if isinstance(screen, Prompts | PromptName) and screen.row >= index:
         session = replace(session, screen=replace(screen, row=screen.row + 1))  # stay on the same prompt
@@ -348,9 +348,9 @@ def _with_prompt_inserted(places: Places, index: int, prompt: Prompt) -> Places:
 
 def dropped(session: Session, reason: str) -> Outcome:
     """A carried text has no tokens here: it is left out, and stays with the model that it came from."""
-    (index, *_), *others = session.game.carried
+    (index, *_), *remaining = session.game.carried
     # The indices of those after it are one less.
-    carried = tuple(text._replace(place=text.place - 1) for text in others)
+    carried = tuple(text._replace(place=text.place - 1) for text in remaining)
     return carry(
         replace(
             session,

@@ -1,4 +1,4 @@
-"""A second model beside the one that is played: choosing it, playing on with either, where the two part."""
+"""A second model beside the current one: choosing it, exchanging the two, finding where they part."""
 
 from dataclasses import replace
 
@@ -420,14 +420,14 @@ def part(session: Session) -> Outcome:
     return session, effects + more
 
 
-def first_tokens(pair: Pair, tip: Node, other: Node) -> tuple[int, int] | None:
+def first_tokens(pair: Pair, tip: Node, tip_b: Node) -> tuple[int, int] | None:
     """Each model's most likely token after a path; None until both are known."""
     if isinstance(pair.way, ByDistributions):
         difference = pair.way.comparison.after(tip)
         return None if difference is None else (difference.first_a, difference.first_b)
-    if tip.strict is None or other.strict is None:
+    if tip.strict is None or tip_b.strict is None:
         return None
-    return tip.strict.most_likely, other.strict.most_likely
+    return tip.strict.most_likely, tip_b.strict.most_likely
 
 
 def _continue_greedily(session: Session, tip: Node, token: int) -> Outcome:
@@ -500,7 +500,7 @@ def watch(session: Session) -> Outcome:
     parting = pair.parting
     if not _is_from(session, parting):
         return _given_up(session, pair, second)
-    if parting.told:
+    if parting.reported:
         return session, []
     if all(parting.done):
         return _show_parting(session, pair, parting), []
@@ -533,7 +533,7 @@ def _is_from(session: Session, parting: Parting) -> bool:
 
 def _given_up(session: Session, pair: Pair, second: Game) -> Outcome:
     """Gives up the search for the parting, and stops both continuations."""
-    shown = pair.parting is not None and pair.parting.told
+    shown = pair.parting is not None and pair.parting.reported
     session = replace(session, paired=replace(pair, parting=None))
     effects: list[Effect] = []
     if session.game.newest(ForParting):
@@ -560,4 +560,4 @@ def _show_parting(session: Session, pair: Pair, parting: Parting) -> Session:
         notice = f"they part at once; t shows {ways}"
     else:
         notice = f"they part after {counted(apart[0], 'token')}; t shows {ways}"
-    return replace(session, paired=replace(pair, parting=replace(parting, told=True)), notice=notice)
+    return replace(session, paired=replace(pair, parting=replace(parting, reported=True)), notice=notice)

@@ -1,4 +1,4 @@
-"""The list of sessions: finding one, and going on with it in place of the one that is played."""
+"""The list of sessions: finding one, and continuing it in place of the present one."""
 
 from collections.abc import Callable
 from dataclasses import replace

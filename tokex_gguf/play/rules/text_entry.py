@@ -1,4 +1,4 @@
-"""Text that is typed: searching the vocabulary, going on with words of one's own, scoring phrases, the editor."""
+"""Typed text: searching the vocabulary, appending text, scoring phrases, the editor."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -145,12 +145,12 @@ def walk(step: int) -> Callable[[Session], Outcome]:
     def go(session: Session) -> Outcome:
         typing = _typing(session)
         before = history(session, type(typing))
-        found = before.earlier(typing.line.text) if step < 0 else before.later()
-        if found is None:
+        stepped = before.earlier(typing.line.text) if step < 0 else before.later()
+        if stepped is None:
             oldest = "this is the oldest text" if before.texts else "no text was typed before"
             return replace(session, notice=oldest if step < 0 else "this is the newest text"), []
-        session = with_history(session, type(typing), found[0])
-        return _changed(session, EMPTY.typed(found[1]))
+        session = with_history(session, type(typing), stepped[0])
+        return _changed(session, EMPTY.typed(stepped[1]))
 
     return go
 

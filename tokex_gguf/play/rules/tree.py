@@ -1,4 +1,4 @@
-"""The tree of all paths visited: going through it, finding a line by its text, folding, pruning, sorting."""
+"""The tree of all visited paths: moving in it, searching, folding, pruning, sorting."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Undoing what was done to the open prompts, to the constraint and to the sampler chain."""
+"""Undoing changes of the open prompts, the constraint and the sampler chain."""
 
 from dataclasses import replace
 

@@ -73,7 +73,7 @@ def versus(session: Session) -> Outcome:
     return begin(session, other_tip), []
 
 
-def begin(session: Session, other: Node) -> Session:
+def begin(session: Session, tip_b: Node) -> Session:
     """Compares the active prompt with another path, and shows by colours how they differ."""
     before = DELTA
     match session.game.versus:
@@ -81,11 +81,11 @@ def begin(session: Session, other: Node) -> Session:
             before = session.options.layer
         case AgainstPrompt(before=before) | AgainstModel(before=before):
             pass
-    compared = AgainstPrompt(session.game.prompt.tip, other, before)
+    compared = AgainstPrompt(session.game.prompt.tip, tip_b, before)
     game = replace(session.game, versus=compared, refused=refused_elsewhere(session.game))
     session = replace(session, game=game, options=replace(session.options, layer=DELTA))
     notice = f"against {called(session)[1]}: n looks at the greatest change, D where another token comes first"
-    if other is session.game.prompt.tip:
+    if tip_b is session.game.prompt.tip:
         notice = f"{called(session)[1]} is the same so far: change one of the two"
     return replace(session, notice=notice)
 

@@ -1,4 +1,4 @@
-"""Layers, colours, help, saving, the engine's restart, the end."""
+"""Layers, colours, mouse, saving, pings, the engine's restart, the end."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
