@@ -2,7 +2,7 @@
 
 import pytest
 
-from tokex_gguf.values.grouping import FIRST_NUMBER, MOST_TRIES, READ, found, pattern_of, tries
+from tokex_gguf.values.grouping import FIRST_NUMBER, MOST_TRIES, READ, found, found_last, meaning, pattern_of, tries
 
 HARMLESS = [
     *(FIRST_NUMBER, r"(\d+)\D*$", r"\$?(\d+(?:\.\d+)?)", r"\d{1,3}(?:,\d{3})*(?:\.\d+)?", r"-?\d+(?:\.\d+)?%?$"),
@@ -42,6 +42,28 @@ ENDLESS = [
     *("(?!b){99999999}x", "(?=a){20}(?!b){9999}.*x", "((?!b)*.{4}){11,40}a*x", "()" * 20 + ".*" + "()" * 20 + ".*x"),
     ".*[^" + "".join(map(chr, range(0x1F600, 0x1F680))) + "]*x",
 ]
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        *(("x = -5", "-5", "-5"), ("(-5)", "-5", "-5"), ("$-5.50", "-5.50", "-5.50"), ("48 - 24", "48", "24")),
+        *(("48-24", "48", "24"), ("on 2024-05-17", "2024", "17"), ("COVID-19", "19", "19"), ("(1+2)-3", "1", "3")),
+        *(
+            ("f[0]-1", "0", "1"),
+            ("-1,200 to 7", "-1,200", "7"),
+            ("\u22127", "\u22127", "\u22127"),
+            ("none", None, None),
+        ),
+    ],
+)
+def test_a_minus_is_one_where_a_number_begins_with_it(text: str, first: str | None, last: str | None) -> None:
+    pattern = pattern_of(FIRST_NUMBER)
+    assert (found(pattern, text), found_last(pattern, text)) == (first, last)
+
+
+def test_both_ways_to_write_a_minus_mean_one_number() -> None:
+    assert meaning("\u22127.0") == meaning("-7") != meaning("7") and meaning("\u22120") == meaning("0")
 
 
 @pytest.mark.parametrize("text", HARMLESS)

@@ -1,7 +1,8 @@
 r"""Matches of a regular expression in answers, to group these by. Pure.
 
->>> found(pattern_of(FIRST_NUMBER), "She has 1,200 of them, not 12."), found(pattern_of(FIRST_NUMBER), "None.")
-('1,200', None)
+>>> first = pattern_of(FIRST_NUMBER)
+>>> [found(first, text) for text in ("She has 1,200 of them, not 12.", "COVID-19", "x = -5", "None.")]
+['1,200', '19', '-5', None]
 """
 
 import math
@@ -11,7 +12,8 @@ from collections.abc import Iterator
 from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
-FIRST_NUMBER = r"-?\d+(?:,\d{3}){0,9}(?:\.\d+)?"
+FIRST_NUMBER = r"(?:(?<![\w)\]])[-\u2212])?\d+(?:,\d{3}){0,9}(?:\.\d+)?"
+"""A minus behind a word, a number or a bracket is none: it joins, or takes away."""
 LONGEST_PATTERN = 200
 """The most characters of a pattern."""
 READ = 300
@@ -24,7 +26,7 @@ _MOST_OPEN = 6
 """The most repeats without a limit that a pattern may have."""
 
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_NUMBER = re.compile(r"([-+]?)0*([0-9]*)(?:\.([0-9]*?)0*)?")
+_NUMBER = re.compile(r"([-+\u2212]?)0*([0-9]*)(?:\.([0-9]*?)0*)?")
 _REPEATS = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
 _CHARACTERS = ("LITERAL", "NOT_LITERAL", "IN", "ANY")
 _SLOW = 8.0
@@ -211,7 +213,7 @@ def meaning(text: str) -> Number | str:
         return text
     sign, whole, part = match[1], match[2], match[3] or ""
     digits = f"{whole or 0}.{part}" if part else whole or "0"
-    return Number(f"-{digits}" if sign == "-" and (whole or part) else digits)
+    return Number(f"-{digits}" if sign in ("-", "\u2212") and (whole or part) else digits)
 
 
 def _group_of(match: re.Match[str], pattern: re.Pattern[str]) -> str:
