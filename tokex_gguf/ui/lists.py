@@ -186,9 +186,9 @@ def _odds(difference: float) -> str:
     """How many times less likely than the best, by the difference of log-probabilities.
 
     >>> _odds(0.0), _odds(-6.02), _odds(-1000.0), _odds(-math.inf)
-    ('best', '1:412', '1:1e434', 'never')
-    >>> _odds(-math.log(999.7)), _odds(-math.log(99_999.7))
-    ('1:1,000', '1:1e5')
+    ('best', '1:412', '1:2e434', 'never')
+    >>> _odds(-math.log(999.7)), _odds(-math.log(99_999.7)), _odds(-math.log(400_000)), _odds(-math.log(9_990_000))
+    ('1:1,000', '1:1.0e5', '1:4.0e5', '1:1.0e7')
     """
     if difference == 0:
         return "best"
@@ -196,7 +196,12 @@ def _odds(difference: float) -> str:
         return "never"
     decimal = -difference / math.log(10)
     times = 10 ** min(decimal, 6)
-    return f"1:{times:.3g}" if times < 999.5 else f"1:{times:,.0f}" if times < 99_999.5 else f"1:1e{decimal:.0f}"
+    if times < 99_999.5:
+        return f"1:{times:.3g}" if times < 999.5 else f"1:{times:,.0f}"
+    power = int(decimal)
+    digits = 1 if power < 99 else 0
+    leading = round(10 ** (decimal - power), digits)
+    return f"1:{leading / 10:.{digits}f}e{power + 1}" if leading >= 10 else f"1:{leading:.{digits}f}e{power}"
 
 
 def _tokens(session: Session, score: Score, width: int, height: int) -> list[Line]:
