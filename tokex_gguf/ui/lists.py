@@ -53,12 +53,25 @@ def logarithmic(logprob: float) -> str:
 
     >>> logarithmic(math.log(0.25)), logarithmic(-3000.0), logarithmic(-math.inf)
     ('0.2500', '1e-1303', '0')
+    >>> logarithmic(math.log(10) * -927.05), logarithmic(math.log(10) * -927.01)
+    ('9e-928', '1e-927')
     """
     if logprob == -math.inf:
         return "0"
     if logprob > -690:
         return number(math.exp(logprob))
-    return f"1e{math.floor(logprob / math.log(10)):d}"
+    return _scientific(logprob / math.log(10), 0)
+
+
+def _scientific(decimal: float, digits: int) -> str:
+    """Ten to a power, with so many digits behind the point.
+
+    >>> _scientific(5.6021, 1), _scientific(5.9996, 1), _scientific(-1302.88, 0)
+    ('4.0e5', '1.0e6', '1e-1303')
+    """
+    power = math.floor(decimal)
+    leading = round(10 ** (decimal - power), digits)
+    return f"{leading:.{digits}f}e{power}" if leading < 10 else f"{1:.{digits}f}e{power + 1}"
 
 
 _LEGIBLE_CELLS = 8
@@ -198,10 +211,7 @@ def _odds(difference: float) -> str:
     times = 10 ** min(decimal, 6)
     if times < 99_999.5:
         return f"1:{times:.3g}" if times < 999.5 else f"1:{times:,.0f}"
-    power = int(decimal)
-    digits = 1 if power < 99 else 0
-    leading = round(10 ** (decimal - power), digits)
-    return f"1:{leading / 10:.{digits}f}e{power + 1}" if leading >= 10 else f"1:{leading:.{digits}f}e{power}"
+    return f"1:{_scientific(decimal, 1 if decimal < 99 else 0)}"
 
 
 def _tokens(session: Session, score: Score, width: int, height: int) -> list[Line]:
