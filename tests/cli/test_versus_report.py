@@ -247,6 +247,8 @@ def test_a_prompt_of_one_token_has_no_figures(pair: tuple[Path, Path], capsys: p
     assert (
         main.main(["--no-config", "--plain", "--model", str(pair[0]), "--versus", str(pair[1]), "--prompt", "a"]) == 0
     )
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "no part of the text was predicted by both models: give a longer one"
 
 
 def test_the_numbers_do_not_depend_on_who_is_first(

@@ -159,6 +159,14 @@ def test_the_session_that_was_read_takes_the_place_of_the_present_one() -> None:
     assert play.session.game.ready and play.decoded == 5, "nothing was decoded for it"
 
 
+def test_a_session_that_has_a_name_is_told_by_it() -> None:
+    named = entry("tale", "Once upon a time", called="tale")
+    play = listing((named, *ENTRIES[:2]))
+    play.take(Action.ENTER)
+    play.take(Resumed("tale", other(), ""))
+    assert play.session.notice == "this is the session “tale”, saved today 12:00: y lists the others"
+
+
 def test_what_there_is_to_tell_of_it_is_told() -> None:
     play = resuming()
     play.take(Resumed("a-0001", other(), "it is open in another program"))

@@ -129,4 +129,6 @@ def lines(versus: VersusResult) -> list[str]:
             + (f"   per word: {per_word[0]:.3f} and {per_word[1]:.3f}" if per_word else "")
             + f"   ({rates.bytes} bytes)"
         )
+    else:
+        rows.append("no part of the text was predicted by both models: give a longer one")
     return list(map(visible, rows))

@@ -97,7 +97,7 @@ def resumed(session: Session, message: Resumed) -> Outcome:
             engines=session.counts.engines,
             requests=session.counts.requests,
         ),
-        notice=message.notice or f"this is the session of {_when(screen, message.name)}: y lists the others",
+        notice=message.notice or f"this is the session {_which(screen, message.name)}: y lists the others",
     )
     after, effects = begin(lit(after, light=session.game.settings.light))
     after, more = second_model.begun(after)
@@ -106,8 +106,12 @@ def resumed(session: Session, message: Resumed) -> Outcome:
     return after, [GoOn(message.name), *closing, *effects, *more]
 
 
-def _when(screen: Sessions, name: str) -> str:
-    return next((entry.when for entry in screen.entries or () if entry.name == name), "before")
+def _which(screen: Sessions, name: str) -> str:
+    """A session by the name that it was given, where it was, and by its time."""
+    entry = next((entry for entry in screen.entries or () if entry.name == name), None)
+    if entry is None:
+        return "from before"
+    return f"“{entry.called}”, saved {entry.when}" if entry.called else f"of {entry.when}"
 
 
 def not_resumed(session: Session, message: NotResumed) -> Session:
