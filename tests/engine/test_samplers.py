@@ -31,7 +31,7 @@ from tokex_gguf.engine.worker import logit_math
 from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.lenses import ConstraintState, Lenses, SeenRow
 from tokex_gguf.engine.worker.llama import Llama, ModelError, Vocabulary, llama_cpp
-from tokex_gguf.engine.worker.sampling import BuiltChain, Left, SamplerState, Workshop, mass_of
+from tokex_gguf.engine.worker.sampling import BuiltChain, Remaining, SamplerState, Workshop, mass_of
 from tokex_gguf.values import reachability
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import numbers
@@ -89,7 +89,7 @@ def scenes(model_path: Path, tiny: dict[str, Path]) -> dict[str, Scene]:
     return {name: scene(model) for name, model in models.items()}
 
 
-def applied(place: Scene, chain: Chain, where: int = -1, memory: SamplerState | None = None) -> Left:
+def applied(place: Scene, chain: Chain, where: int = -1, memory: SamplerState | None = None) -> Remaining:
     path, row, log_sum = place.places[where]
     built = BuiltChain(place.workshop, chain.acting)
     return built.apply(row, log_sum, path, memory or built.beginning())
@@ -220,7 +220,7 @@ def test_what_remembers_goes_along_a_path_as_llama_cpp_does(
         alive, _, token = real.apply(row.logits)
         real.accept([token])
         theirs = dict(zip(alive.ids.tolist(), alive.probabilities().tolist(), strict=True))
-        ours = dict(zip(seen.left.ids.tolist(), seen.left.finals.tolist(), strict=True))
+        ours = dict(zip(seen.remaining.ids.tolist(), seen.remaining.finals.tolist(), strict=True))
         # What one of them has more has hardly a chance: llama.cpp remembers in single precision.
         assert sum({**theirs, **ours}[token] for token in theirs.keys() ^ ours.keys()) < 1e-4
         assert max(abs(theirs.get(token, 0) - ours.get(token, 0)) for token in theirs | ours) < 1e-4
@@ -462,8 +462,8 @@ def test_a_mass_that_single_precision_does_not_hold_is_none_the_less_told() -> N
     assert mass_of(row, log_sum, np.array([5], np.int32)) == mass_of(row, log_sum, np.array([], np.int32)) == 0
 
 
-def seen_of(left: Left) -> SeenRow:
-    return SeenRow(left, ConstraintState(Standing.FREE, None), 1.0)
+def seen_of(remaining: Remaining) -> SeenRow:
+    return SeenRow(remaining, ConstraintState(Standing.FREE, None), 1.0)
 
 
 def viewed(chain: Chain, logits: Any, tokens: tuple[int, ...] = (), legal: list[int] | None = None) -> View:
@@ -683,7 +683,7 @@ def test_with_nothing_left_nothing_is_drawn(chain: Chain, how: str) -> None:
     assert view.left == 0 and view.mass == 0 and view.entropy_bits == 0 and not view.likeliest
     assert all(verdict == (0.0, 0, 1.0) for verdict in view.verdicts.values())
     assert list(Lenses.draws(seen, [0.0, 0.5])) == []
-    assert built.after(SamplerState(3, 1), seen.left, 1) == SamplerState(3, 1)
+    assert built.after(SamplerState(3, 1), seen.remaining, 1) == SamplerState(3, 1)
 
 
 def test_greedy_leaves_one() -> None:

@@ -18,10 +18,10 @@ from tokex_gguf.values.view import NOT_CUT
 CLOSE = 2e-4
 """Masses closer than this to a limit are left to the engine: llama.cpp sums in single precision."""
 CLOSE_OF_MANY = 5e-3
-"""The same for sums of more than MANY terms: small terms are lost, and all chances come out too high. By up to 0.1 %
-with Qwen's vocabulary, and by 0.2 % with one of 262,144 tokens."""
-MANY = 1024
-"""Terms of a sum from which on the wider margin holds."""
+"""CLOSE for sums of more than MANY_TERMS: small terms are lost, and all chances are too high: by up to 0.1 % with
+Qwen's vocabulary, and by 0.2 % with one of 262,144 tokens."""
+MANY_TERMS = 1024
+"""The most terms of a sum for the smaller margin."""
 _ORDER = (Kind.TOP_K, Kind.TOP_P, Kind.MIN_P, Kind.TEMPERATURE)
 
 
@@ -104,7 +104,7 @@ def _cut_by_top_p(sampler: Sampler, before: Distribution, taken: Taken, limit: f
         total = math.fsum(probs[: int(limit)])
         further = max(0, int(limit) - len(probs))
         total_least, total_most = total, min(1.0, total + further * last)
-    p, close = sampler.values[0], CLOSE_OF_MANY if limit > MANY else CLOSE
+    p, close = sampler.values[0], CLOSE_OF_MANY if limit > MANY_TERMS else CLOSE
     if above_least >= (p + close) * total_most:
         return True
     if above_most < (p - close) * total_least:

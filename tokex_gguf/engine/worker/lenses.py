@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokex_gguf.engine.worker.constraints import BadConstraint, Broken, Constraints, Legal
 from tokex_gguf.engine.worker.llama import ModelError, Vocabulary
 from tokex_gguf.engine.worker.logit_math import Logits, reaching, top_ids
-from tokex_gguf.engine.worker.sampling import BuiltChain, Left, SamplerState, TokenIds, Workshop, mass_of
+from tokex_gguf.engine.worker.sampling import BuiltChain, Remaining, SamplerState, TokenIds, Workshop, mass_of
 from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.record import record
@@ -44,13 +44,13 @@ class ConstraintState(NamedTuple):
 class SeenRow:
     """A row through a lens."""
 
-    left: Left
+    remaining: Remaining
     constraint: ConstraintState
     legal_mass: float
 
     def verdict(self, token: int) -> Verdict:
         """The verdict on one token."""
-        return Verdict(self.left.final(token), int(self.left.cuts[token]), self.legal_mass)
+        return Verdict(self.remaining.final(token), int(self.remaining.cuts[token]), self.legal_mass)
 
 
 class _Remembered:
@@ -151,7 +151,7 @@ class Lenses:
             self._remembered.popitem(last=False)
         before = self._memory(lens, built, path)
         count = len(path) - _first_choice(lens)
-        kept.memories = [*(kept.memories[: count + 1] or [before]), built.after(before, seen.left, token)]
+        kept.memories = [*(kept.memories[: count + 1] or [before]), built.after(before, seen.remaining, token)]
         kept.path = [*path, token]
 
     # --- rows
@@ -166,76 +166,76 @@ class Lenses:
         legal = constraint.legal
         if lens.constraint is not None and legal is None:
             legal = np.arange(len(row), dtype=np.int32)
-        left = built.apply(row, log_sum, path, self._memory(lens, built, path), legal)
+        remaining = built.apply(row, log_sum, path, self._memory(lens, built, path), legal)
         mass = 1.0 if constraint.legal is None else mass_of(row, log_sum, constraint.legal)
-        return SeenRow(left, constraint, mass)
+        return SeenRow(remaining, constraint, mass)
 
     @staticmethod
     def view(seen: SeenRow, tokens: Iterable[int]) -> View:
         """The view of a row, with its likeliest tokens and `tokens`."""
-        left = seen.left
-        order = _likeliest(left, VIEW_TOKENS)
-        finals = dict(zip(left.ids[order].tolist(), left.finals[order].tolist(), strict=True))
+        remaining = seen.remaining
+        order = _likeliest(remaining, VIEW_TOKENS)
+        finals = dict(zip(remaining.ids[order].tolist(), remaining.finals[order].tolist(), strict=True))
         for token in tokens:
             if token not in finals:
-                finals[token] = 0.0 if left.cuts[token] >= 0 else left.final(token)
+                finals[token] = 0.0 if remaining.cuts[token] >= 0 else remaining.final(token)
         ids = list(finals)
         return View(
-            left=len(left.ids),
-            mass=left.mass,
-            entropy_bits=left.entropy_bits,
+            left=len(remaining.ids),
+            mass=remaining.mass,
+            entropy_bits=remaining.entropy_bits,
             legal_mass=seen.legal_mass,
-            stages=left.stages,
+            stages=remaining.stages,
             standing=seen.constraint.standing,
             broken=seen.constraint.broken,
             ids=array("i", ids),
             finals=array("d", finals.values()),
-            cuts=array("b", left.cuts[ids].tolist()),
+            cuts=array("b", remaining.cuts[ids].tolist()),
         )
 
     @staticmethod
     def draws(seen: SeenRow, numbers: Iterable[float]) -> Iterator[Draw]:
         """The tokens that numbers from 0 to 1 draw, the most likely first on the bar; none where no token remains."""
-        left = seen.left
-        if not len(left.ids):
+        remaining = seen.remaining
+        if not len(remaining.ids):
             return
-        order = _likeliest(left, ORDERED)
-        bar, whole = _bar(left, order), len(order) == len(left.ids)
+        order = _likeliest(remaining, ORDERED)
+        bar, whole = _bar(remaining, order), len(order) == len(remaining.ids)
         for number in numbers:
             if not whole and number >= bar[-1]:
-                order, whole = _with_all_others(left, order), True
-                bar = _bar(left, order)
+                order, whole = _with_all_others(remaining, order), True
+                bar = _bar(remaining, order)
             place = int(np.searchsorted(bar, number, side="right"))
             low = float(bar[place - 1]) if place else 0.0
-            yield Draw(int(left.ids[order[place]]), number, low, float(bar[place]))
+            yield Draw(int(remaining.ids[order[place]]), number, low, float(bar[place]))
 
 
-def _bar(left: Left, order: TokenIds) -> NDArray[np.float64]:
+def _bar(remaining: Remaining, order: TokenIds) -> NDArray[np.float64]:
     """The end of each token's part on the bar from 0 to 1, in the given order."""
-    finals = left.finals[order]
+    finals = remaining.finals[order]
     bar: NDArray[np.float64] = np.cumsum(finals)
-    if len(order) == len(left.ids):  # rounding must not leave a gap after the last token that can be drawn
+    if len(order) == len(remaining.ids):  # rounding must not leave a gap after the last token that can be drawn
         bar[np.flatnonzero(finals)[-1] :] = 1
     return bar
 
 
-def _likeliest(left: Left, count: int) -> TokenIds:
+def _likeliest(remaining: Remaining, count: int) -> TokenIds:
     """Indexes of the `count` most likely remaining tokens, the smaller id first among equals."""
-    candidates = reaching(left.finals, count)
-    order = np.lexsort((left.ids[candidates], -left.finals[candidates]))[:count]
+    candidates = reaching(remaining.finals, count)
+    order = np.lexsort((remaining.ids[candidates], -remaining.finals[candidates]))[:count]
     return candidates[order].astype(np.int32)
 
 
-def _with_all_others(left: Left, first: TokenIds) -> TokenIds:
+def _with_all_others(remaining: Remaining, first: TokenIds) -> TokenIds:
     """The indexes `first`, and all others after them, by id."""
-    rest = np.ones(len(left.ids), np.bool_)
+    rest = np.ones(len(remaining.ids), np.bool_)
     rest[first] = False
     others = np.flatnonzero(rest)
-    return np.concatenate([first, others[np.argsort(left.ids[others])]]).astype(np.int32)
+    return np.concatenate([first, others[np.argsort(remaining.ids[others])]]).astype(np.int32)
 
 
 def likeliest(seen: SeenRow, row: Logits, top: int) -> list[int]:
     """The `top` likeliest tokens by the model, the likeliest first."""
-    known = seen.left.likeliest
+    known = seen.remaining.likeliest
     tokens: list[int] = (known[:top] if len(known) >= top else top_ids(row, top)).tolist()
     return tokens

@@ -173,7 +173,7 @@ class SamplerState(NamedTuple):
 
 
 @record(slots=False)
-class Left:
+class Remaining:
     """What the stages leave of a row."""
 
     ids: TokenIds
@@ -242,29 +242,29 @@ class _Run:
     def record(self, text: str = "", *, like_before: bool = False) -> None:
         """Records a stage. `like_before`: the logits of the remaining tokens are unchanged."""
         before = self.stages[-1] if self.stages else None
-        same = before is not None and before.left == self.left
+        same = before is not None and before.left == self.count_left
         mass = before.mass if before and same else self._mass()
         entropy = before.entropy_bits if before and same and like_before else self._entropy()
-        self.stages.append(Stage(self.left, mass, entropy, text))
+        self.stages.append(Stage(self.count_left, mass, entropy, text))
 
     @property
-    def left(self) -> int:
+    def count_left(self) -> int:
         """How many tokens can be drawn."""
         return len(self.logits)
 
     def _mass(self) -> float:
         if self.ids is None:
             return 1.0
-        if 2 * self.left > len(self.row):
+        if 2 * self.count_left > len(self.row):
             cut_mass = mass_of(self.row, self.log_sum, np.flatnonzero(self.cuts != NOT_CUT).astype(np.int32))
             if cut_mass < 0.5:
                 return 1 - cut_mass
         return mass_of(self.row, self.log_sum, self.ids)
 
     def _entropy(self) -> float:
-        if self.left < 2:
+        if self.count_left < 2:
             return 0.0
-        return self._statistics.entropy(self.logits)[0] if self.left > _LARGE else _entropy(self.logits)
+        return self._statistics.entropy(self.logits)[0] if self.count_left > _LARGE else _entropy(self.logits)
 
     @property
     def tokens_left(self) -> TokenIds:
@@ -274,7 +274,7 @@ class _Run:
     @property
     def has_zero(self) -> bool:
         """Whether the array has a candidate whose probability is 0 in single precision."""
-        if self.left < len(self.array.view):
+        if self.count_left < len(self.array.view):
             return True
         shifted = self.logits - self.logits.max()
         if shifted.min() > -87:
@@ -293,22 +293,22 @@ class _Run:
     def apply(self, sampler: Sampler, built: _BuiltSampler, number: int) -> None:
         """Applies a sampler as one stage. An empty array is left alone: some samplers would end the process."""
         text = ""
-        if self.left:
+        if self.count_left:
             if sampler.kind is Kind.TYPICAL and self.has_zero:
                 text = _TYPICAL_UNDEFINED
             is_temperature = sampler.kind is Kind.TEMPERATURE
-            if is_temperature and sampler.values[1] > 0 and self.left < len(self.array.view):
+            if is_temperature and sampler.values[1] > 0 and self.count_left < len(self.array.view):
                 text = _DYNAMIC_COUNTS
             likeliest = int(self.tokens_left[self.logits.argmax()]) if is_temperature else 0
             llama_cpp.llama_sampler_apply(built.pointer, self.array.reference)
             self.in_order &= sampler.kind in _STILL or (is_temperature and sampler.values[1] == 0)
             self.look(number)
-            if is_temperature and (not self.left or self.logits.max() == np.inf):
+            if is_temperature and (not self.count_left or self.logits.max() == np.inf):
                 # A temperature near 0 makes infinite logits, and sorting their probabilities may end the process.
                 self.array.leave(likeliest)
                 self.in_order, text = False, _OVERFLOW
                 self.look(number)
-            if sampler.kind is Kind.XTC and not self.left:
+            if sampler.kind is Kind.XTC and not self.count_left:
                 text = _XTC_UNDEFINED
         self.record(text, like_before=sampler.kind in _CUT_ONLY)
 
@@ -338,7 +338,7 @@ class BuiltChain:
 
     def apply(
         self, row: Logits, log_sum: float, path: Sequence[int], memory: SamplerState, legal: TokenIds | None = None
-    ) -> Left:
+    ) -> Remaining:
         """What the chain leaves of a row of logits, shape (vocabulary size,), after a path.
 
         `legal`: the tokens that a constraint allows, which is then the first stage. Where XTC applies only at times,
@@ -427,7 +427,7 @@ class BuiltChain:
     @staticmethod
     def _result(
         ways: list[tuple[float, _Run]], shown: _Run, likeliest: TokenIds, among: tuple[tuple[TokenIds, Logits], ...]
-    ) -> Left:
+    ) -> Remaining:
         if len(ways) == 1:
             finals = softmax(shown.logits)
             if not shown.stages:
@@ -436,7 +436,9 @@ class BuiltChain:
             else:
                 last = shown.stages[-1]
             stages = tuple(shown.stages)
-            return Left(shown.tokens_left, finals, shown.cuts, stages, last.mass, last.entropy_bits, likeliest, among)
+            return Remaining(
+                shown.tokens_left, finals, shown.cuts, stages, last.mass, last.entropy_bits, likeliest, among
+            )
         chances, is_left = np.zeros(len(shown.cuts)), np.zeros(len(shown.cuts), np.bool_)
         for weight, run in ways:
             chances[run.tokens_left] += weight * softmax(run.logits)
@@ -449,7 +451,7 @@ class BuiltChain:
         mass = mass_of(shown.row, shown.log_sum, ids)
         likely = finals[finals > 0]
         entropy = max(0.0, -float(likely @ np.log2(likely)))
-        return Left(ids, finals, cuts, tuple(shown.stages), mass, entropy, likeliest, among)
+        return Remaining(ids, finals, cuts, tuple(shown.stages), mass, entropy, likeliest, among)
 
     # --- samplers with memory
 
@@ -463,12 +465,12 @@ class BuiltChain:
         target, decay = last.values
         return SamplerState(target / (1 - decay), 1 / (1 - decay))
 
-    def after(self, memory: SamplerState, left: Left, token: int) -> SamplerState:
+    def after(self, memory: SamplerState, remaining: Remaining, token: int) -> SamplerState:
         """The memory after the choice of a token."""
         last = self.chain.samplers[-1] if self.chain.samplers else None
         if last is None or not last.row.chooses:
             return memory
-        probability = next((chance for one in left.chosen_among if (chance := _chance(one, token)) > 0), 0.0)
+        probability = next((chance for one in remaining.chosen_among if (chance := _chance(one, token)) > 0), 0.0)
         if probability <= 0:
             return memory  # the chain could not have chosen it: its surprisal is undefined
         if last.kind is Kind.MIROSTAT:
