@@ -72,7 +72,7 @@ class RolloutEnd(Enum):
     ENDED = "the model ends"
     """Before the lead: the answer is the last number of the text, if it has one."""
     LONG = "no end"
-    """It has as many tokens as are allowed."""
+    """The rollout has as many tokens as are allowed."""
     FULL = "the context is full"
 
 

@@ -57,7 +57,7 @@ class _CacheUse(Enum):
     """The cache of the played path, for that path."""
     IN_TURN = "in turn"
     """The cache of the played path, for another path."""
-    BESIDE = "beside"
+    SECOND = "second"
     """A second cache."""
 
 
@@ -108,7 +108,7 @@ class Evaluator:
         """Set while the cache of the played path has another path of a walk."""
         self._played: list[int] = []
         """The last path of a call that was not for a walk."""
-        self._beside = 0
+        self._second_length = 0
         """Tokens in the second cache."""
         self._searched: tuple[list[int], Remembered] | None = None
         """The path of the last search, with its whole distribution, which is kept for one path only."""
@@ -170,7 +170,7 @@ class Evaluator:
         wanted, following = path[: place + 1], path[place + 1] if place + 1 < len(path) else None
         # On a llama-server, both caches share the cells of one context: where these are short, each evicts the other.
         fits = self.served.at_once or len(path) + len(self._played) <= self.served.context
-        where = _CacheUse.BESIDE if self._apart and fits else _CacheUse.IN_TURN
+        where = _CacheUse.SECOND if self._apart and fits else _CacheUse.IN_TURN
         for _, _, result in self._read(wanted, following, where):
             known, decoded, seconds = result
         return Chunk(place, [known.cut(top)], _taken(known, following), decoded, seconds)
@@ -252,8 +252,8 @@ class Evaluator:
         began = time.perf_counter()
         decoded = max(1, len(path) - self._shared(path, where))
         self._make_ready(path, where)
-        beside = where is _CacheUse.BESIDE
-        (answer,) = self._client.run(self._dialect.after([path], [asked], self.candidates, aside=beside))
+        aside = where is _CacheUse.SECOND
+        (answer,) = self._client.run(self._dialect.after([path], [asked], self.candidates, aside=aside))
         self._recent[where].note(path)
         return _KnownPath(self._keep(path, answer, asked), decoded, time.perf_counter() - began)
 
@@ -263,11 +263,11 @@ class Evaluator:
         A llama-server saves its cache when a call shares less than half of it, and restores that only when a call again
         shares less than half. So a call about another path comes first, before the played path is continued.
         """
-        if where is _CacheUse.BESIDE:
-            self._beside = len(path)
+        if where is _CacheUse.SECOND:
+            self._second_length = len(path)
             return
-        if len(path) + self._beside > self.served.context:  # it evicts the second cache
-            self._beside, self._recent[_CacheUse.BESIDE] = 0, Recent()
+        if len(path) + self._second_length > self.served.context:  # it evicts the second cache
+            self._second_length, self._recent[_CacheUse.SECOND] = 0, Recent()
         if where is _CacheUse.IN_TURN:
             played = self._played
             kept = self._walked.kept if self._walked else 2 * common_prefix(path, played) < len(played)

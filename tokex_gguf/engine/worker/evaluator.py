@@ -151,7 +151,7 @@ class Evaluator:
         return self._lenses.see(lens, row.logits, row.log_sum, path), row, count
 
     def apply(self, path: list[int], lens: Sampled, tokens: list[int], top: int) -> tuple[View, int]:
-        """What a lens leaves of the distribution after a path, and how many tokens were decoded for it.
+        """The view of the distribution after a path through a lens, and how many tokens were decoded for it.
 
         The view has the `top` likeliest by the model, `tokens`, and the likeliest left. Raises as `evaluate` does.
         """

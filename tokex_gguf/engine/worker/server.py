@@ -360,7 +360,7 @@ class Server:
         except ModelError as error:
             self._send(Failed(request.request, str(error)))
         except OSError:
-            raise  # nobody listens any more
+            raise  # the other process is gone
         except Exception as error:
             log_place(request, error)
             self._send(Failed(request.request, f"the engine cannot answer this ({type(error).__name__})"))

@@ -1,1 +1,1 @@
-"""How the kinds of servers are asked, and how they answer. Pure: a dialect makes requests and sends nothing."""
+"""The dialects of the kinds of servers. Pure: a dialect makes requests and sends nothing."""
