@@ -1,11 +1,10 @@
-"""A session as bytes, to go on with another day: `Encoder` and `load`. Pure.
+"""Encodes a session as bytes, and decodes it: `Encoder` and `load`. Pure.
 
-One JSON object, described in docs/reference/session-file.md, with a game for each model that was played. The
-tree's numbers are columns, packed as base64 (`columns`): that keeps every bit, and ten thousand tables are written in
-milliseconds instead of seconds.
+One JSON object, described in docs/reference/session-file.md, with a game for each model. The tree's numbers are columns
+in base64 (`columns`): that keeps every bit, and ten thousand tables are written in milliseconds instead of seconds.
 
-`Encoder.encode` may run in another thread while the session is played on. A session does not change,
-and its tree only gains: what is gained meanwhile is in the result or not, never half.
+`Encoder.encode` may run in another thread while the game goes on. A session is immutable, and its
+tree only grows: a value that comes meanwhile is in the result as a whole, or not at all.
 """
 
 import json
@@ -77,15 +76,15 @@ from tokex_gguf.values.samplers import KINDS, Chain, Kind, Sampler
 from tokex_gguf.values.tokens import Piece, visible
 from tokex_gguf.values.tree import Node
 
-_LARGEST = 1 << 30
-"""Bytes of the largest document that is read."""
-_MANY = 1000
-"""More prompts or scores than any session has."""
-_TOP = 2**31 - 1
-_HUGE = 1e9
-"""More than any parameter of a sampler, or bias, is."""
-_EARLIER = 1 << 16
-"""Characters of earlier texts of a screen that are saved: it is done again about every second."""
+_MOST_BYTES = 1 << 30
+"""Bytes of a document that is read, at the most."""
+_MOST_ROWS = 1000
+"""Upper bound of a session's prompts, scores and so on."""
+_MOST_INT = 2**31 - 1
+_MOST_REAL = 1e9
+"""Upper bound of samplers' parameters and biases."""
+_EARLIER_CHARACTERS = 1 << 16
+"""Characters of a screen's earlier texts that are saved: a save happens about every second."""
 _SCREENS: dict[str, type[TypingScreen]] = {
     "input": Input,
     "insert": Insert,
@@ -95,9 +94,9 @@ _SCREENS: dict[str, type[TypingScreen]] = {
     "search": SearchScreen,
     "find": Find,
 }
-"""The screens whose texts are saved, as they are called there."""
+"""The screens whose texts are saved, by their names in the file."""
 _UNUSED = {"typed": "input", "inserted": "insert", "unopened": "new"}
-"""Fields of their own for what was typed on some of them and not used."""
+"""Fields for the unused texts of some of them, as older files have them."""
 
 _T = TypeVar("_T")
 
@@ -105,37 +104,37 @@ _T = TypeVar("_T")
 # --- writing
 
 
-class _Encoded(NamedTuple):
-    """What was played with one model, encoded."""
+class _EncodedGame(NamedTuple):
+    """The game with one model, encoded."""
 
     members: list[bytes]
     """The game's fields, without the braces around them, in parts."""
     tokens: int
-    """On all paths visited."""
+    """Tokens on all visited paths."""
 
 
 class Encoder:
-    """Encodes the states of one session: anew only what has changed since the last one. Not for two threads at once."""
+    """Encodes the states of one session; only changes since the last one are encoded again. Not thread-safe."""
 
     def __init__(self) -> None:
         self.games: dict[Node, _GameEncoder] = {}
-        """By the roots of their trees."""
+        """Encoders of games by the roots of their trees."""
 
     def encode(self, session: Session, stamp: Stamp, give_way: Callable[[], object] = lambda: None) -> list[bytes]:
-        """The session as a document, in parts. What is searched, pending or under way is not kept.
+        """The session as a document, in parts, without searches and requests under way.
 
-        `give_way` is called again and again: it may let other threads have the interpreter.
+        `give_way` is called often, to let other threads run.
         """
         try:
             return self._encode(session, stamp, give_way)
         except BaseException:
-            # What was noted of a tree may be of half of it.
+            # The encoder of a tree may have seen only a part of it.
             self.games = {}
             raise
 
     def _encode(self, session: Session, stamp: Stamp, give_way: Callable[[], object]) -> list[bytes]:
         active = played(session)
-        if session.game is not active and session.game.editing:  # it belongs to the game that is gone back to
+        if session.game is not active and session.game.editing:  # the edit belongs to the active game
             game = self._game(replace(active, editing=session.game.editing), give_way)
         else:
             game = self._game(active, give_way)
@@ -156,8 +155,8 @@ class Encoder:
         if isinstance(session.paired, Pair) and session.beside:
             against = session.game.versus
             before = {"before": against.before.name} if isinstance(against, AgainstModel) else {}
-            shown["beside"] = {**_named_model(session.beside.settings.model), **before}
-        shown |= _typed_told(session)
+            shown["beside"] = {**_model_place(session.beside.settings.model), **before}
+        shown |= _typed_fields(session)
         about = _summary(active, stamp, game.tokens + sum(other.tokens for other in others), len(others) + 1)
         roots = {active.known.root, *(other.known.root for other in session.other_games.values())}
         self.games = {root: encoder for root, encoder in self.games.items() if root in roots}
@@ -172,24 +171,24 @@ class Encoder:
             ]
         )
 
-    def _game(self, game: Game, give_way: Callable[[], object]) -> _Encoded:
+    def _game(self, game: Game, give_way: Callable[[], object]) -> _EncodedGame:
         if game.known.root not in self.games:
             self.games[game.known.root] = _GameEncoder(game.known.root)
         return self.games[game.known.root].encode(game, give_way)
 
 
 def dump(session: Session) -> bytes:
-    """The session as a document of its own, saved by nobody yet."""
+    """The session as a document with an empty stamp."""
     return b"".join(Encoder().encode(session, Stamp()))
 
 
 def played(session: Session) -> Game:
-    """The game that is played: while a model is loaded in place of another one, still that one's."""
+    """The active game; while another model is being loaded, the game before it."""
     return session.game if session.game.prompts else session.other_games.get(session.origin, session.game)
 
 
 def summary_of(session: Session) -> Summary:
-    """What a session's summary would say, where its file has none."""
+    """The summary of a session whose file has none."""
     return _summary(session.game, Stamp(), 0, 1)
 
 
@@ -214,13 +213,13 @@ def _summary(game: Game, stamp: Stamp, tokens: int, games: int) -> Summary:
 
 
 def _name(game: Game) -> str:
-    """What a list calls a game's model: its own name, and its server's."""
+    """The model's name in a list, with its server."""
     served = f" ⇄ {game.settings.model.server}" if game.settings.model.server else ""
     return f"{game.model.name}{served}" if game.model else ""
 
 
-def _named_model(model: ModelRef) -> dict[str, object]:
-    """Where a model is, and what the player called it."""
+def _model_place(model: ModelRef) -> dict[str, object]:
+    """A model's file or server, and the player's name for it."""
     return {"file": model.path if isinstance(model, GgufFile) else model.url, "asked": model.asked}
 
 
@@ -228,19 +227,19 @@ class _GameEncoder:
     """Encodes the states of one game."""
 
     def __init__(self, root: Node, tree: ReadTree | None = None, pieces: ReadPieces | None = None) -> None:
-        """`tree`, `pieces`: what was read of it."""
+        """`tree`, `pieces`: the game as read from a file."""
         self._tree = TreeEncoder(root, tree)
         self._pieces = PieceEncoder(pieces)
         self._tree.mentioned.update(pieces.token if pieces else ())
 
-    def encode(self, game: Game, give_way: Callable[[], object]) -> _Encoded:
-        """The game as it is now; its tree may grow meanwhile."""
-        rolls = list(game.known.rolls.items())  # a copy, made at once: draws may be made meanwhile
-        tree = self._tree.encode(_referred(game).union(node for (_, node), _ in rolls), give_way)
+    def encode(self, game: Game, give_way: Callable[[], object]) -> _EncodedGame:
+        """The present state of the game; its tree may grow meanwhile."""
+        rolls = list(game.known.rolls.items())  # an atomic copy: draws may come meanwhile
+        tree = self._tree.encode(_nodes_to_save(game).union(node for (_, node), _ in rolls), give_way)
         place = self._tree.place
 
         def parent(one: Prompt) -> int | None:
-            """What it was made from. Without that there is less to compare it with, and no save fails for it."""
+            """The index of the prompt's parent. None if it is not saved: no save fails for that."""
             try:
                 return None if one.parent is None else place(one.parent)
             except KeyError:
@@ -253,19 +252,19 @@ class _GameEncoder:
             return [place(one.tip), one.selected, one.popped, cursor, one.chosen]
 
         document = {
-            **_named_model(game.settings.model),
-            "model": _told(game.model) if game.model else None,
+            **_model_place(game.settings.model),
+            "model": _model_fields(game.model) if game.model else None,
             "context": game.context,
             "prompts": [prompt(one) for one in game.prompts],
             "active": game.active,
             "removed": [[index, *prompt(one)] for index, one in game.removed],
             "scores": [[place(score.base), place(score.tip)] for score in game.results.scores],
-            "versus": _versus_told(game.versus, place),
+            "versus": _versus_fields(game.versus, place),
             "begins": [min(one.begins, one.tip.depth) for one in game.prompts],
             "removed_begins": [min(one.begins, one.tip.depth) for _, one in game.removed],
             "parents": [parent(one) for one in game.prompts],
             "removed_parents": [parent(one) for _, one in game.removed],
-            "sampling": _sampling_told(game.sampling),
+            "sampling": _sampling_fields(game.sampling),
             "rolls": [[seed, place(node), count] for (seed, node), count in rolls],
             "names": [[index, one.name] for index, one in enumerate(game.prompts) if one.name],
             "removed_names": [[index, one.name] for index, (_, one) in enumerate(game.removed) if one.name],
@@ -278,54 +277,54 @@ class _GameEncoder:
             document["along"] = along
         if game.editing and game.editing.state is not EditState.OPEN:
             document["edited"] = game.editing.text
-        # A bias is of a token that no table may list.
-        self._tree.mentioned.update(one for one, _ in game.sampling.chain.bias if one in game.known.pieces)
+        # Tokens with a bias may be in no table.
+        self._tree.mentioned.update(token for token, _ in game.sampling.chain.bias if token in game.known.pieces)
         give_way()
-        # Read after the tree: a piece is there before anything that mentions its token.
+        # Read after the tree: a piece comes before anything that mentions its token.
         pieces = self._pieces.encode(self._tree.mentioned, game.known.pieces)
-        # Base64 needs no escapes. The encoder would read all of it once more, and meanwhile no key is answered.
+        # Columns are added as text, as base64 needs no escapes: the JSON encoder would block other threads.
         text = json.dumps(document, separators=(",", ":")).encode()
         parts = [text[1:-1], b',"nodes":{', *_members(tree.columns), b'},"pieces":{', *_members(pieces), b"}"]
-        return _Encoded(parts, tree.visited)
+        return _EncodedGame(parts, tree.visited)
 
 
-def _sampling_told(sampling: Sampling) -> dict[str, object]:
-    """The chain with what is off in it, the constraint and the seed. JSON has no infinity: a banned token has null."""
+def _sampling_fields(sampling: Sampling) -> dict[str, object]:
+    """The chain with the samplers that are off, constraint and seed. A banned token has null: JSON has no infinity."""
     limit = sampling.constraint
     return {
-        **_chain_told(sampling.chain),
+        **_chain_fields(sampling.chain),
         "constraint": None if limit is None else [limit.kind, limit.text],
         "seed": sampling.seed,
-        "own": [_chain_told(chain) for chain in sampling.own],
+        "own": [_chain_fields(chain) for chain in sampling.own],
     }
 
 
-def _typed_told(session: Session) -> dict[str, object]:
-    """The texts that were typed, as far as there are any; of earlier ones, the newest."""
+def _typed_fields(session: Session) -> dict[str, object]:
+    """The typed texts, without empty fields; of earlier texts, the newest."""
     left, kinds = session.left, session.kinds
     unused = {name: left[kind].unfinished for name, kind in _SCREENS.items() if kind in left}
     earlier = {name: _newest(left[kind].texts) for name, kind in _SCREENS.items() if kind in left}
     constraints = [unused.get("constraint", ""), *earlier.get("constraint", ())]
-    told: dict[str, object] = {field: unused.pop(name, "") for field, name in _UNUSED.items()}
-    told["left"] = {name: text for name, text in unused.items() if text}
-    told["earlier"] = {name: texts for name, texts in earlier.items() if texts}
-    told["kinds"] = [[kinds[text], text] for text in constraints if text in kinds]
-    return {name: value for name, value in told.items() if value}
+    fields: dict[str, object] = {field: unused.pop(name, "") for field, name in _UNUSED.items()}
+    fields["left"] = {name: text for name, text in unused.items() if text}
+    fields["earlier"] = {name: texts for name, texts in earlier.items() if texts}
+    fields["kinds"] = [[kinds[text], text] for text in constraints if text in kinds]
+    return {name: value for name, value in fields.items() if value}
 
 
 def _newest(texts: tuple[str, ...]) -> list[str]:
-    """The newest of some texts, as many as have room."""
-    room, found = _EARLIER, list[str]()
+    """The newest of some texts, as many as fit."""
+    room, newest = _EARLIER_CHARACTERS, list[str]()
     for text in reversed(texts):
         room -= len(text)
         if room < 0:
             break
-        found.insert(0, text)
-    return found
+        newest.insert(0, text)
+    return newest
 
 
-def _versus_told(versus: Versus, place: Callable[[Node], int]) -> list[object] | None:
-    """What the active prompt is compared with, and the layer from before."""
+def _versus_fields(versus: Versus, place: Callable[[Node], int]) -> list[object] | None:
+    """The prompts that are compared, and the layer before the comparison."""
     match versus:
         case AgainstPrompt(a, b, before):
             return [place(a), place(b), before.name]
@@ -333,7 +332,7 @@ def _versus_told(versus: Versus, place: Callable[[Node], int]) -> list[object] |
             return None
 
 
-def _chain_told(chain: Chain) -> dict[str, object]:
+def _chain_fields(chain: Chain) -> dict[str, object]:
     return {
         "samplers": [[one.kind, list(one.values), one.on] for one in chain.samplers],
         "bias": [[token, None if amount == -math.inf else amount] for token, amount in chain.bias],
@@ -341,8 +340,8 @@ def _chain_told(chain: Chain) -> dict[str, object]:
     }
 
 
-def _told(model: Loaded) -> dict[str, object]:
-    """What is kept of a model. What its engine can do, and its file recommends, is told anew by the next one."""
+def _model_fields(model: Loaded) -> dict[str, object]:
+    """The saved fields of a model. Its engine reports capabilities and recommended samplers again when it is loaded."""
     values = asdict(model)
     del values["capabilities"], values["sampling"], values["suppressed"], values["vocabulary"]
     return {name: value for name, value in values.items() if value or name not in ("server", "candidates")}
@@ -355,12 +354,12 @@ def _members(columns: dict[str, Text]) -> list[bytes]:
 
 
 def seal(body: bytes) -> bytes:
-    """The document with this session, which is JSON, and its checksum."""
+    """The document with this session, given as JSON, and its checksum."""
     return b"".join(sealed([body]))
 
 
 def sealed(body: Iterable[bytes]) -> list[bytes]:
-    """The same in parts."""
+    """As `seal`, in parts."""
     parts, checksum = list(body), 0
     for part in parts:
         checksum = crc32(part, checksum)
@@ -371,8 +370,8 @@ def _head(checksum: int, version: int = VERSION) -> bytes:
     return b'{"format":"%s","version":%d,"crc32":%d,"session":' % (FORMAT.encode(), version, checksum)
 
 
-def _referred(game: Game) -> set[Node]:
-    """Nodes that must be there, whether they hold anything or not."""
+def _nodes_to_save(game: Game) -> set[Node]:
+    """Nodes that must be saved even if they have no values."""
     prompts = [*game.prompts, *(prompt for _, prompt in game.removed)]
     scored = {node for score in game.results.scores for node in (score.base, score.tip)}
     cursors = {prompt.cursor for prompt in prompts if prompt.cursor}
@@ -387,31 +386,30 @@ def _referred(game: Game) -> set[Node]:
 
 
 def load(data: bytes, settings: Settings) -> Session:
-    """The session of a document, as `read` gives it."""
+    """The session of a document, as from `read`."""
     return read(data, settings)[0]
 
 
 def read(data: bytes, settings: Settings) -> tuple[Session, Encoder]:
     """The session of a document, its engine still to be loaded. Raises BadArchive, and nothing else.
 
-    The encoder has it encoded already, by the bytes that were read.
+    The encoder reuses the encoding of the bytes that were read.
 
-    The model that it was played with is kept: when the engine has loaded another one, `update`
-    says so and leaves the session to be looked at. Where `settings` name no model file, the
-    document's own is taken.
+    The session keeps its model: if the engine has loaded another one, `update` reports it, and the
+    session can be viewed only. If `settings` name no model, the document's own is used.
     """
     encoder = Encoder()
     try:
-        return _session(_opened(data), settings, encoder), encoder
+        return _session(_checked_document(data), settings, encoder), encoder
     except (RecursionError, MemoryError):
-        # Not chained: what filled the memory is let go.
+        # Not chained, so that the traceback does not keep the memory.
         raise BadArchive("nested too deeply, or too large for the memory") from None
 
 
-def _opened(data: bytes) -> dict[str, object]:
-    """The session's object in a document of this format and version that is as it was written."""
-    if len(data) > _LARGEST:
-        raise BadArchive(f"larger than {_LARGEST >> 20} MB")
+def _checked_document(data: bytes) -> dict[str, object]:
+    """The session's object in a document of this format and version, with a right checksum. Raises BadArchive."""
+    if len(data) > _MOST_BYTES:
+        raise BadArchive(f"larger than {_MOST_BYTES >> 20} MB")
     try:
         document = json.loads(data.decode())
     except ValueError:
@@ -423,20 +421,20 @@ def _opened(data: bytes) -> dict[str, object]:
         raise BadArchive("made by a newer version of the program")
     if version < 1:
         raise BadArchive("version: there is no such version")
-    told = _number(document.get("crc32"), "crc32", 0, 2**32 - 1)
-    if not data.startswith(head := _head(told, version)) or crc32(memoryview(data)[len(head) : -1]) != told:
+    checksum = _number(document.get("crc32"), "crc32", 0, 2**32 - 1)
+    if not data.startswith(head := _head(checksum, version)) or crc32(memoryview(data)[len(head) : -1]) != checksum:
         raise BadArchive("damaged: the checksum is another one")
     return value_of(document, "session", dict)
 
 
 def _session(document: dict[str, object], settings: Settings, encoder: Encoder) -> Session:
     game = _game(document, settings, encoder)
-    own = model_at(value_of(document, "file", str), str(document.get("asked", ""))).key
+    own_key = model_at(value_of(document, "file", str), str(document.get("asked", ""))).key
     other_games: dict[str, Game] = {}
     for table in _tables(document, "others"):
         other = _game(table, replace(settings, model=GgufFile(""), text="", chat=""), encoder)
         key = other.settings.model.key
-        if key in other_games or key == own:
+        if key in other_games or key == own_key:
             raise BadArchive("others: two games of one model")
         other_games[key] = other
     layer = _one_of(document, "layer", every_layer() | {layer.name: layer for layer in LENS_LAYERS})
@@ -444,12 +442,12 @@ def _session(document: dict[str, object], settings: Settings, encoder: Encoder) 
     if "beside" in document:
         table = value_of(document, "beside", dict)
         model = GgufFile(_path(table), value_of(table, "asked", str))
-        known, before = ModelComparison(), PLAIN if layer is DELTA else layer
+        comparison, before = ModelComparison(), PLAIN if layer is DELTA else layer
         if "before" in table:  # older files do not have it
             before = _one_of(table, "before", every_layer())
-        against = AgainstModel.of(model.key, before, known, same_file=model.key == own)
-        game, paired = replace(game, versus=against), Pair(model.key, ByDistributions(known))
-        if model.key not in (own, *other_games):  # nothing was played with it yet
+        versus = AgainstModel.of(model.key, before, comparison, same_file=model.key == own_key)
+        game, paired = replace(game, versus=versus), Pair(model.key, ByDistributions(comparison))
+        if model.key not in (own_key, *other_games):  # a model without a game yet
             other_games[model.key] = Game(replace(settings, model=model, text="", chat=""))
     orders = {order.value: order for order in Order}
     return Session(
@@ -495,39 +493,38 @@ def _texts(table: dict[str, object], name: str) -> tuple[str, ...]:
 def _tables(table: dict[str, object], name: str) -> list[dict[str, object]]:
     """A field that is a list of objects; files of version 1 have none."""
     rows = table.get(name, [])
-    if type(rows) is not list or len(rows) > _MANY or not all(type(row) is dict for row in rows):
+    if type(rows) is not list or len(rows) > _MOST_ROWS or not all(type(row) is dict for row in rows):
         raise BadArchive(f"{name}: too many, or not objects")
     return rows
 
 
 def _game(document: dict[str, object], settings: Settings, encoder: Encoder) -> Game:
     file = _path(document)
-    # Older files do not have it. A command line need not be Unicode, and neither need this.
+    # Older files do not have it. It may hold surrogates, from a command line that is not Unicode.
     asked = value_of(document, "asked", str) if "asked" in document else ""
-    told = document.get("model")
-    model = None if told is None else _model(value_of(document, "model", dict))
-    read = pieces_of(value_of(document, "pieces", dict), (model.vocab_size if model else 0) or _TOP)
+    model = None if document.get("model") is None else _model(value_of(document, "model", dict))
+    read = pieces_of(value_of(document, "pieces", dict), (model.vocab_size if model else 0) or _MOST_INT)
     pieces = read.pieces
-    told = value_of(document, "nodes", dict)
-    tree = tree_of(told, pieces)
+    columns = value_of(document, "nodes", dict)
+    tree = tree_of(columns, pieces)
     nodes = tree.nodes
     encoder.games[nodes[0]] = _GameEncoder(nodes[0], tree, read)
-    if model is not None:  # the layers say what is not exact in this file
+    if model is not None:  # so that layers show which numbers of this file are bounds
         inexact = {Capability.EXACT_ENTROPY: "slack_bits", Capability.EXACT_RANKS: "taken_at_least"}
-        lacks = {capability for capability, column in inexact.items() if column in told}
+        lacks = {capability for capability, column in inexact.items() if column in columns}
         model = replace(model, capabilities=model.capabilities - lacks)
     opened = [_prompt(row, nodes, pieces) for row in _list(document, "prompts", 5)]
-    for one in opened:
-        one.tip.sort()
-    begun = _begun(document, "begins", opened)
-    prompts = _along(document, _named(document, "names", _made(document, "parents", begun, nodes)))
+    for prompt in opened:
+        prompt.tip.sort()
+    begun = _with_begins(document, "begins", opened)
+    prompts = _with_along(document, _with_names(document, "names", _with_parents(document, "parents", begun, nodes)))
     if prompts and model is None:
         raise BadArchive("model: there are prompts, but no model")
     edited = _text(document, "edited")
     rows = _list(document, "removed", 6)
-    places = [_number(row[0], "removed", 0, _MANY) for row in rows]
-    closed = _begun(document, "removed_begins", [_prompt(row[1:], nodes, pieces) for row in rows])
-    removed = _named(document, "removed_names", _made(document, "removed_parents", closed, nodes))
+    places = [_number(row[0], "removed", 0, _MOST_ROWS) for row in rows]
+    closed = _with_begins(document, "removed_begins", [_prompt(row[1:], nodes, pieces) for row in rows])
+    removed = _with_names(document, "removed_names", _with_parents(document, "removed_parents", closed, nodes))
     return Game(
         editing=Editing(nodes[0], edited, EditState.SENT) if edited else None,
         # Older files have neither samplers nor draws.
@@ -539,7 +536,7 @@ def _game(document: dict[str, object], settings: Settings, encoder: Encoder) -> 
         prompts=prompts,
         active=_number(document.get("active"), "active", 0, max(0, len(prompts) - 1)),
         removed=tuple(zip(places, removed, strict=True)),
-        # What an open prompt has is not hidden, whatever the file says.
+        # Nodes of open prompts are not hidden, whatever the file says.
         hidden=Hidden(
             pruned=tuple(
                 node
@@ -552,7 +549,7 @@ def _game(document: dict[str, object], settings: Settings, encoder: Encoder) -> 
         versus=_versus(document.get("versus"), nodes),
         said=_said(document, nodes),
         model=model,
-        context=_number(document.get("context"), "context", 0, _TOP),
+        context=_number(document.get("context"), "context", 0, _MOST_INT),
     )
 
 
@@ -565,7 +562,7 @@ def _path(table: dict[str, object]) -> str:
 
 
 def _text(table: dict[str, object], name: str) -> str:
-    """A field that may be missing: text that can be given to the engine."""
+    """A field of Unicode text; "" if it is missing."""
     if name not in table:
         return ""
     value = value_of(table, name, str)
@@ -583,7 +580,7 @@ def _number(value: object, name: str, least: int, most: int) -> int:
 def _list(table: dict[str, object], name: str, width: int) -> list[list[object]]:
     """A field that is a list of lists of `width` values each."""
     rows = value_of(table, name, list)
-    if len(rows) > _MANY or not all(type(row) is list and len(row) == width for row in rows):
+    if len(rows) > _MOST_ROWS or not all(type(row) is list and len(row) == width for row in rows):
         raise BadArchive(f"{name}: too many, or not lists of {width} values")
     return rows
 
@@ -596,25 +593,25 @@ def _one_of(table: dict[str, object], name: str, values: dict[str, _T]) -> _T:
 
 
 def _model(table: dict[str, object]) -> Loaded:
-    # A server may not tell.
-    size = _number(table.get("vocab_size"), "vocab_size", 0 if table.get("server") else 1, _TOP)
+    # Servers may not report it.
+    size = _number(table.get("vocab_size"), "vocab_size", 0 if table.get("server") else 1, _MOST_INT)
     bos = table.get("bos")
     return Loaded(
         name=value_of(table, "name", str),
         architecture=value_of(table, "architecture", str),
         quantization=value_of(table, "quantization", str),
         vocab_size=size,
-        context=_number(table.get("context"), "context", 0, _TOP),
-        context_limit=_number(table.get("context_limit"), "context_limit", 0, _TOP),
-        bos=None if bos is None else _number(bos, "bos", 0, (size or _TOP) - 1),
+        context=_number(table.get("context"), "context", 0, _MOST_INT),
+        context_limit=_number(table.get("context_limit"), "context_limit", 0, _MOST_INT),
+        bos=None if bos is None else _number(bos, "bos", 0, (size or _MOST_INT) - 1),
         space_prefix=value_of(table, "space_prefix", bool),
         fingerprint=value_of(table, "fingerprint", str),
-        # Version 0.1.0 did not tell these.
+        # Version 0.1.0 did not have these.
         cells=value_of({"cells": "", **table}, "cells", str),
         arithmetic=value_of({"arithmetic": "", **table}, "arithmetic", str),
-        # Those of this machine have neither.
+        # Local models have neither.
         server=value_of({"server": "", **table}, "server", str),
-        candidates=_number(table.get("candidates", 0), "candidates", 0, _TOP),
+        candidates=_number(table.get("candidates", 0), "candidates", 0, _MOST_INT),
     )
 
 
@@ -626,7 +623,7 @@ def _places(table: dict[str, object], name: str, nodes: list[Node]) -> list[Node
     return [_place(value, name, nodes) for value in rows]
 
 
-def _named(table: dict[str, object], name: str, prompts: list[Prompt]) -> tuple[Prompt, ...]:
+def _with_names(table: dict[str, object], name: str, prompts: list[Prompt]) -> tuple[Prompt, ...]:
     """Prompts with their names, which older files do not have."""
     for row in _list(table, name, 2) if name in table else []:
         index = _number(row[0], name, 0, len(prompts) - 1)
@@ -634,8 +631,8 @@ def _named(table: dict[str, object], name: str, prompts: list[Prompt]) -> tuple[
     return tuple(prompts)
 
 
-def _along(table: dict[str, object], prompts: tuple[Prompt, ...]) -> tuple[Prompt, ...]:
-    """Prompts with which of them goes along to the second model; older files do not have it."""
+def _with_along(table: dict[str, object], prompts: tuple[Prompt, ...]) -> tuple[Prompt, ...]:
+    """Prompts with the one that is carried to the second model marked; older files do not have it."""
     if "along" not in table:
         return prompts
     along = _number(table["along"], "along", 0, len(prompts) - 1)
@@ -643,7 +640,7 @@ def _along(table: dict[str, object], prompts: tuple[Prompt, ...]) -> tuple[Promp
 
 
 def _said(table: dict[str, object], nodes: list[Node]) -> frozenset[Node] | None:
-    """The assistant's tokens. Files from before they were kept have none."""
+    """The assistant's tokens; older files do not have them."""
     rows = table.get("assistant", [])
     if rows is None:
         return None
@@ -662,14 +659,14 @@ def _prompt(row: list[object], nodes: list[Node], pieces: dict[int, Piece]) -> P
     cursor = None if row[3] is None else _place(row[3], "prompts", nodes)
     if cursor and not tip.descends_from(cursor):
         raise BadArchive("prompts: a cursor beside its path")
-    tokens = [None if value is None else _number(value, "prompts", 0, _TOP) for value in (row[1], row[2], row[4])]
+    tokens = [None if value is None else _number(value, "prompts", 0, _MOST_INT) for value in (row[1], row[2], row[4])]
     if not all(token is None or token in pieces for token in tokens):
         raise BadArchive("prompts: a token without its piece")
     return Prompt(tip, tokens[0], tokens[1], cursor, tokens[2])
 
 
-def _begun(table: dict[str, object], name: str, prompts: list[Prompt]) -> list[Prompt]:
-    """Prompts with where what the model wrote begins; in older files, that is what was chosen on the way there."""
+def _with_begins(table: dict[str, object], name: str, prompts: list[Prompt]) -> list[Prompt]:
+    """Prompts with the depth at which the model's text begins; in older files, the number of given tokens."""
     values = table.get(name, [prompt.tip.given for prompt in prompts])
     if type(values) is not list or len(values) != len(prompts):
         raise BadArchive(f"{name}: not one for each prompt")
@@ -679,8 +676,8 @@ def _begun(table: dict[str, object], name: str, prompts: list[Prompt]) -> list[P
     ]
 
 
-def _made(table: dict[str, object], name: str, prompts: list[Prompt], nodes: list[Node]) -> list[Prompt]:
-    """Prompts with the end that the one had which each was made from; older files do not have it."""
+def _with_parents(table: dict[str, object], name: str, prompts: list[Prompt], nodes: list[Node]) -> list[Prompt]:
+    """Prompts with their parents, the tips that they were copied from; older files do not have them."""
     values = table.get(name, [None] * len(prompts))
     if type(values) is not list or len(values) != len(prompts):
         raise BadArchive(f"{name}: not one for each prompt")
@@ -701,13 +698,13 @@ def _chain(table: dict[str, object]) -> Chain:
         raise BadArchive("samplers: one of them twice")
     rows = _rows(table.get("bias"), "bias", 2)
     bias = {
-        _number(token, "bias", 0, _TOP): -math.inf if amount is None else _real(amount, "bias")
+        _number(token, "bias", 0, _MOST_INT): -math.inf if amount is None else _real(amount, "bias")
         for token, amount in rows
     }
     if len(bias) != len(rows) or 0 in bias.values():
         raise BadArchive("bias: of one token twice, or of 0")
     breakers = value_of(table, "breakers", list)
-    if len(breakers) > _MANY:
+    if len(breakers) > _MOST_ROWS:
         raise BadArchive("breakers: too many")
     texts = [_text({"breakers": text}, "breakers") for text in breakers]
     return Chain(tuple(samplers), tuple(sorted(bias.items())), tuple(texts))
@@ -722,9 +719,9 @@ def _sampler(row: list[object]) -> Sampler:
 
 
 def _real(value: object, name: str) -> float:
-    """A number that llama.cpp can be given."""
-    if type(value) not in (int, float) or not -_HUGE <= value <= _HUGE:  # type: ignore[operator]
-        raise BadArchive(f"{name}: not a number from -{_HUGE:.0e} to {_HUGE:.0e}")
+    """A finite number within llama.cpp's range."""
+    if type(value) not in (int, float) or not -_MOST_REAL <= value <= _MOST_REAL:  # type: ignore[operator]
+        raise BadArchive(f"{name}: not a number from -{_MOST_REAL:.0e} to {_MOST_REAL:.0e}")
     return float(value)  # type: ignore[arg-type]
 
 
@@ -739,26 +736,26 @@ def _constraint(table: dict[str, object]) -> Constraint | None:
 
 
 def _rows(rows: object, name: str, width: int) -> list[list[object]]:
-    """A list of lists of `width` values each, however many they are."""
+    """A list of any number of lists of `width` values each."""
     if type(rows) is not list or not all(type(row) is list and len(row) == width for row in rows):
         raise BadArchive(f"{name}: not lists of {width} values")
     return rows
 
 
 def _rolls(value: object, nodes: list[Node]) -> dict[tuple[int, Node], int]:
-    """How many draws were made by each seed after each path."""
+    """The number of draws by seed and path."""
     rows = _rows(value, "rolls", 3)
-    made = {
-        (_number(seed, "rolls", 0, RANDOM_SEED), _place(place, "rolls", nodes)): _number(count, "rolls", 1, _TOP)
+    rolls = {
+        (_number(seed, "rolls", 0, RANDOM_SEED), _place(place, "rolls", nodes)): _number(count, "rolls", 1, _MOST_INT)
         for seed, place, count in rows
     }
-    if len(made) != len(rows):
+    if len(rolls) != len(rows):
         raise BadArchive("rolls: one place and seed twice")
-    return made
+    return rolls
 
 
 def _versus(row: object, nodes: list[Node]) -> Versus:
-    """What the active prompt is compared with; older files do not have it."""
+    """The comparison of the active prompt; older files do not have it."""
     if row is None:
         return ALONE
     if type(row) is not list or len(row) != 3:
