@@ -497,14 +497,21 @@ class Sampler:
 
     @property
     def short(self) -> str:
-        """The sampler in a status line.
+        """The sampler in a status line: with its first parameter, or with the one that acts where the first is off.
 
         >>> Sampler.of(Kind.MIN_P).short, Sampler.of(Kind.TEMPERATURE, 0.7).short
         ('min-p 0.05', 'T 0.7')
+        >>> Sampler.of(Kind.TEMPERATURE, 1, 0.5).short, Sampler.of(Kind.PENALTIES, 1, 64, 0, 0.5).short
+        ('T 1±0.5', 'penalties presence 0.5')
         """
-        first = self.row.parameters[0]
-        title = "T" if self.kind is Kind.TEMPERATURE else self.row.title
-        return f"{title} {first.text(self.values[0])}"
+        parameters, values = self.row.parameters, self.values
+        texts = [parameter.text(value) for parameter, value in zip(parameters, values, strict=True)]
+        if self.kind is Kind.TEMPERATURE:
+            return f"T {texts[0]}±{texts[1]}" if values[1] > 0 else f"T {texts[0]}"
+        if self.kind is Kind.PENALTIES and self.acts and values[0] == 1:
+            by = 2 if values[2] else 3
+            return f"{self.row.title} {parameters[by].label} {texts[by]}"
+        return f"{self.row.title} {texts[0]}"
 
 
 Bias: TypeAlias = tuple[tuple[int, float], ...]
