@@ -302,6 +302,19 @@ def test_a_paste_behind_enter_is_kept() -> None:
     assert play.session.line.text == "pasted"
 
 
+def test_a_paste_while_a_constraint_is_being_read_is_kept() -> None:
+    play = started("hello").press(Action.CONSTRAINT, Typed("[0-9]"))
+    play.take(Action.ENTER)
+    play.take(Typed("x"))
+    assert play.session.notice == "the constraint is being read; Esc leaves it", "a key is for what comes then"
+    play.take(Typed("an hour of typing"))
+    assert play.session.notice.endswith("the text is kept: ↑ brings it back") and play.session.line.text == "[0-9]"
+    play.answer()
+    constraint = play.session.game.sampling.constraint
+    assert constraint is not None and constraint.text == "[0-9]"
+    assert play.press(Action.CONSTRAINT, Action.EARLIER, Action.EARLIER).session.line.text == "an hour of typing"
+
+
 def test_a_paste_while_a_text_was_left_begins_a_new_one() -> None:
     play = typed("left").press(Action.CLOSE, Typed("pasted"))
     assert play.session.line.text == "pasted"
@@ -454,6 +467,7 @@ KEYS = [
     *(Action.CURSOR_BACK, Action.CURSOR_FIRST, Action.CURSOR_TIP, Action.TREE, Action.EDIT, Action.PROMPTS),
     *(Action.CARET_START, Action.CARET_END, Action.AUTOPLAY, Action.CLEAR_SCORES),
     *(Action.INSERT, Action.INSERT, Action.TAKE_IN, Action.GIVE_BACK, Action.REPLACE, Action.DELETE_TOKEN),
+    *(Action.CONSTRAINT, Action.CONSTRAINT, Action.KIND, Action.SAMPLERS, Action.READ_IN, Action.NEW, Action.FIND),
 ]
 
 
@@ -479,6 +493,9 @@ class Writer:
         self.play.take(self.chance.choice(KEYS))
 
     def word(self) -> None:
+        current = self.play.session.current
+        if isinstance(current, TypingScreen) and type(current) not in BRINGS_BACK:
+            return  # as names and numbers, which are short
         # A word alone filters the help, and is no text of the player's; a pasted line is kept.
         end = "\n" if isinstance(self.play.session.screen, screens.Help) else ""
         self.play.take(Typed(self.new() + end))

@@ -99,7 +99,7 @@ def _begins(session: Session, base: Node, tip: Node) -> int:
 def typed(session: Session, text: str) -> Outcome:
     """Text from the keyboard."""
     if waiting := _still_read(session):
-        return waiting, []
+        return (_kept_for_later(session, text) if len(text) > 1 else waiting), []
     tokens = session.game.newest(ForContinuation)
     if (tokens and tokens[1].entered) or session.game.newest(ForInsertion):
         # Keys after Enter are not part of the text: they are meant for the prompt to come.
@@ -117,6 +117,13 @@ def _still_read(session: Session) -> Session | None:
     if typing is None or not (typing.file or session.game.newest(ForConstraint)):
         return None
     return replace(session, notice="the constraint is being read; Esc leaves it")
+
+
+def _kept_for_later(session: Session, text: str) -> Session:
+    """Keeps a constraint that was pasted while the one in the line is being read."""
+    kept = history(session, Constraining).change().remember(text)
+    notice = "the constraint is being read; the text is kept: ↑ brings it back"
+    return replace(with_history(session, Constraining, kept), notice=notice)
 
 
 def line_break(session: Session) -> Outcome:
