@@ -749,6 +749,7 @@ def item(index: int, value: float) -> Callable[[Any], None]:
         (lambda body: body.update(rolls=[[-1, 1, 1]]), "rolls"),
         (lambda body: body.update(rolls=[[7, 1, 1], [7, 1, 2]]), "rolls"),
         (lambda body: body.update(rolls=[[7, 1]]), "rolls"),
+        (lambda body: body.update(by_delta=1), "by_delta"),
         (lambda body: body.update(left=[]), "left"),
         (lambda body: body.update(left={"find": 1}), "find"),
         (lambda body: body.update(left={"constraint": "\ud800"}), "constraint"),
@@ -1087,6 +1088,12 @@ def test_a_constraint_and_a_chain_that_were_typed_are_there_the_next_day(left: b
     assert on(again.session, screens.Constraining).kind is ConstraintKind.REGEX and again.session.line.text == "[0-9]"
     again.press(Action.CLOSE, Action.SAMPLERS, Action.READ_IN)
     assert again.session.line.text == "--temp"
+
+
+def test_how_the_table_of_what_is_compared_is_sorted_comes_back() -> None:
+    two = started("hello").press(Action.COPY, Action.DOWN, Action.APPEND, Action.VERSUS, Action.ORDER)
+    assert two.session.options.by_delta and resumed(two.session).session.options.by_delta
+    assert not resumed(two.press(Action.ORDER).session).session.options.by_delta
 
 
 def test_the_constraint_that_holds_is_no_text_that_was_typed() -> None:

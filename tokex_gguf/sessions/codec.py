@@ -151,7 +151,7 @@ class Encoder:
             "by_final": session.options.by_final,
         }
         shown |= {} if session.options.shows_ahead else {"ahead": False}
-        shown |= {"ghost": True} if session.options.ghost else {}
+        shown |= {name: True for name in ("ghost", "by_delta") if getattr(session.options, name)}
         if isinstance(session.paired, Pair) and session.beside:
             against = session.game.versus
             before = {"before": against.before.name} if isinstance(against, AgainstModel) else {}
@@ -460,6 +460,7 @@ def _session(document: dict[str, object], settings: Settings, encoder: Encoder) 
             by_final=value_of(document, "by_final", bool) if "by_final" in document else False,
             shows_ahead=value_of(document, "ahead", bool) if "ahead" in document else True,
             ghost=value_of(document, "ghost", bool) if "ghost" in document else False,
+            by_delta=value_of(document, "by_delta", bool) if "by_delta" in document else False,
         ),
         paired=paired,
         begun=True,
