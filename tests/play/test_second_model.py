@@ -1469,6 +1469,15 @@ def test_where_nothing_can_be_compared_the_table_has_strict_numbers_of_the_first
     assert all_told(refuse(two, engine, kind))
 
 
+def test_what_is_told_of_a_table_and_of_the_token_before_it_is_asked_for_together() -> None:
+    two = chosen(Two("hello you", kind=Fast))
+    a, tip = two.session.game.address, two.session.game.prompt.tip
+    (request,) = (one for one in two.asked[a] if isinstance(one, EvaluateStrictly))
+    assert (request.path, request.start) == (tip.path(), tip.depth - 2)
+    two.step(a)
+    assert not any(isinstance(one, EvaluateStrictly) for one in two.asked[a]) and all_told(two)
+
+
 def test_before_the_first_engine_goes_the_table_has_its_strict_numbers() -> None:
     two = chosen(Watched("hello you", kind=Fast), together=False)
     while two.versus.turn is Turn.DUE:

@@ -65,10 +65,10 @@ def lacking(session: Session, path_b: Node | None) -> Iterator[Lacking]:
     prompt, tip = session.game.prompt, session.game.prompt.place.tip
     if not tip.depth:
         return
-    if tip.strict is None:
-        yield Lacking(tip, tip.depth - 1)
     if prompt.cursor is None and tip.depth > 1 and of_token(session, tip) is None:
-        yield Lacking(tip, tip.depth - 2)
+        yield Lacking(tip, tip.depth - 2)  # the table comes along
+    elif tip.strict is None:
+        yield Lacking(tip, tip.depth - 1)
     for token in apart(session):
         for node in (tip, path_b):
             if node is not None and node.depth and node.strict_taken_after(token) is None:
