@@ -455,6 +455,22 @@ def test_only_what_comes_behind_the_common_beginning_is_asked_for_and_each_once(
     assert [len(one.path) - one.start for one in strictly(play)] == [1, 1]
 
 
+def test_of_a_path_whose_end_is_strict_already_only_what_comes_before_that_is_asked_for() -> None:
+    text = "a text that has no numbers of this kind before it is compared"
+    play = lax(two(f"{text[:40]}X{text[41:]}", text)).press(Action.VERSUS, Action.VERSUS)
+    tip = play.session.game.prompts[0].tip
+    told = next(node.depth for node in tip.nodes(20) if node.strict and node.strict_taken)
+    assert 40 <= told < tip.depth
+    opened(play, f"{text[:20]}Y{text[21:]}")
+    play.take(Action.VERSUS)
+    play.press(Action.TOP)
+    play.take(Action.VERSUS)
+    (asked,) = strictly(play)
+    assert asked.path == tip.path()[: told - 1] and 18 <= asked.start <= 20
+    check(play)
+    assert not strictly(play)
+
+
 def test_numbers_that_are_strict_already_are_compared_with_the_key() -> None:
     play = two()
     play.take(Action.VERSUS)

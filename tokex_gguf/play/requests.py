@@ -684,9 +684,11 @@ def compare(session: Session) -> Outcome:
     lacking, top = comparison.lacking(), game.settings.tokens_to_show
     if lacking and (ForStrict, lacking.path, RAW) not in game.refused:
         path, start = lacking
-        if session.under_way.comparing or any(
-            isinstance(purpose, ForStrict) and purpose.target is path for purpose in open_purposes
-        ):
+        # A request for a longer path covers this one.
+        going = any(
+            isinstance(purpose, ForStrict) and purpose.target.descends_from(path) for purpose in open_purposes
+        )
+        if session.under_way.comparing or going:
             return session, []
         return evaluate_strictly(session, path, start, comparison.path(path))
     if any(not isinstance(purpose, ForNoise) for purpose in open_purposes):

@@ -13,6 +13,8 @@ from tokex_gguf.values.tree import Node
 
 PAIRS = 8
 """The latest pairs of paths, which are kept."""
+SCANNED_TOKENS = (8, 256)
+"""Tokens to scan for the next strict answer: at first, and at the most."""
 MOST_DIFFERENCES = 1024
 """The latest differences, which are kept."""
 
@@ -348,8 +350,17 @@ class PathComparison:
             if known < tip.depth:
                 node = tip.ancestor(known + 1)
                 lacks_taken = node.strict_taken is None and node.depth > max(1, self.common)
-                return Lacking(tip, known - 1 if lacks_taken else known)
+                return Lacking(_up_to_strict(tip, known), known - 1 if lacks_taken else known)
         return None
+
+
+def _up_to_strict(tip: Node, known: int) -> Node:
+    """The path up to the next strict answer after a depth; the whole path, if there is none near."""
+    for count in SCANNED_TOKENS:
+        for node in tip.ancestor(known + count).nodes(known + 1):
+            if node.strict is not None and node.strict_taken is not None and node.parent is not None:
+                return node.parent
+    return tip
 
 
 def _beside(a: Node, b: Node) -> Beside | None:
