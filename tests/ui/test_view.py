@@ -750,6 +750,33 @@ def test_the_footer_has_no_value_to_type_where_the_chain_has_none() -> None:
         play.press(Action.CLOSE)
 
 
+@pytest.mark.parametrize(
+    "opened",
+    [
+        lambda: started().press(Action.PROMPTS, Action.FILTER),
+        lambda: started().press(Action.TREE, Action.FILTER),
+        sessions,
+        lambda: started().press(Action.COMMANDS),
+        lambda: started().press(Action.HELP),
+    ],
+)
+def test_the_footer_has_nothing_to_do_with_what_was_not_found(opened: Callable[[], Play]) -> None:
+    play = opened()
+    does = r"row|select|Enter|page|\^d"
+    assert re.search(does, below(text(play, 300)).keys)
+    play.press(*map(Typed, "zzz"))
+    keys_told = below(text(play, 300)).keys
+    assert not re.search(does, keys_told) and "Esc" in keys_told
+    play.press(Action.ERASE_LINE)
+    assert re.search(does, below(text(play, 300)).keys)
+
+
+def test_the_footer_still_has_enter_for_the_number_of_a_token() -> None:
+    play = started().press(Action.COMMANDS, *map(Typed, "0002"))
+    keys = below(text(play, 300)).keys
+    assert "Enter do" in keys and "row" not in keys
+
+
 def test_the_footer_shows_what_the_keys_do_while_looking_back() -> None:
     play = started().press(Action.CURSOR_BACK)
     line = below(text(play)).keys

@@ -685,9 +685,7 @@ def compare(session: Session) -> Outcome:
     if lacking and (ForStrict, lacking.path, RAW) not in game.refused:
         path, start = lacking
         # A request for a longer path covers this one.
-        going = any(
-            isinstance(purpose, ForStrict) and purpose.target.descends_from(path) for purpose in open_purposes
-        )
+        going = any(isinstance(purpose, ForStrict) and purpose.target.descends_from(path) for purpose in open_purposes)
         if session.under_way.comparing or going:
             return session, []
         return evaluate_strictly(session, path, start, comparison.path(path))

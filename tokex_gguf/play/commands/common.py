@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.command import Command, Handler, Reason, unread
+from tokex_gguf.play.command import Command, Handler, Hint, Reason, no_hint, unread
 from tokex_gguf.play.commands import conditions
 from tokex_gguf.play.rules import command_line, help_screen, list_search, prompt, text_entry, view_options
 from tokex_gguf.values.text_field import TextField
@@ -170,12 +170,17 @@ def rows(
     *,
     letters: bool = True,
     disabled: Reason = unread,
+    now: Hint = no_hint,
 ) -> tuple[Command, ...]:
     """Commands that move the selection. Where text is typed, letters do not."""
     up, down = (("up", "k"), ("down", "j")) if letters else (("up",), ("down",))
     commands = (
-        Command(Action.UP, move(-1), up, topic, "row", f"Select the {one} above.", footer=70, disabled=disabled),
-        Command(Action.DOWN, move(1), down, topic, "row", f"Select the {one} below.", footer=70, disabled=disabled),
+        Command(
+            Action.UP, move(-1), up, topic, "row", f"Select the {one} above.", footer=70, now=now, disabled=disabled
+        ),
+        Command(
+            Action.DOWN, move(1), down, topic, "row", f"Select the {one} below.", footer=70, now=now, disabled=disabled
+        ),
         Command(Action.PAGE_UP, move(-prompt.PAGE), ("pageup",), topic, "page up", f"Select ten {several} up."),
         Command(Action.PAGE_DOWN, move(prompt.PAGE), ("pagedown",), topic, "page down", f"Select ten {several} down."),
         Command(Action.TOP, move(-prompt.ALL_ROWS), ("home", "g"), topic, "top", f"Select the first {one}."),

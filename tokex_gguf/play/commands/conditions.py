@@ -47,6 +47,11 @@ def nothing_to_choose(session: Session) -> str:
     return f"{reason}: nothing to choose" if reason == FIRST else reason
 
 
+def of_found(found: Callable[[Session], object]) -> Hint:
+    """The footer leaves out what is done with something that was found, where nothing was."""
+    return lambda session: None if found(session) else (0, "")
+
+
 cannot_play = either(unread, no_engine)
 cannot_type = either(at_first_token, no_engine)
 cannot_replace = either(nothing_to_choose, editing.cannot_replace)

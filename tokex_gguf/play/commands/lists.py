@@ -113,7 +113,7 @@ def list_search_row(of: CommandsOf) -> ScreenRow:
     return ScreenRow(
         "Finding a line of a list (`/` there)",
         (
-            *rows(list_search.select, letters=False),
+            *rows(list_search.select, letters=False, now=conditions.of_found(list_search.found)),
             Command(
                 Action.ENTER,
                 list_search.choose(of),
@@ -122,6 +122,7 @@ def list_search_row(of: CommandsOf) -> ScreenRow:
                 "choose",
                 "Do with the line what Enter does in the list.",
                 footer=90,
+                now=conditions.of_found(list_search.found),
             ),
             *ERASING,
             *leaving(
@@ -199,7 +200,7 @@ SECOND_MODELS = ScreenRow(
 SESSIONS = ScreenRow(
     "The list of sessions (`y`): typing filters it",
     (
-        *rows(sessions.select, letters=False),
+        *rows(sessions.select, letters=False, now=conditions.of_found(sessions.found)),
         Command(
             Action.ENTER,
             sessions.choose,
@@ -208,6 +209,7 @@ SESSIONS = ScreenRow(
             "go on",
             "Save this session and go on with the selected one.",
             footer=90,
+            now=conditions.of_found(sessions.found),
         ),
         *ERASING,
         *leaving(lists.close, "Go back; this session stays."),

@@ -2,6 +2,7 @@
 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, ScreenRow
+from tokex_gguf.play.commands import conditions
 from tokex_gguf.play.commands.common import ERASING, leaving, leaving_list, rows
 from tokex_gguf.play.rules import lists, text_entry, tree
 
@@ -72,12 +73,32 @@ TREE = ScreenRow(
     pick_row=tree.pick,
 )
 
+_FOUND = conditions.of_found(tree.found_lines)
+
 TREE_SEARCH = ScreenRow(
     "Finding a path in the tree (`/` there)",
     (
-        *rows(tree.select_found, letters=False),
-        Command(Action.ENTER, tree.go_to_found, ("enter",), "List", "go there", "Let the prompt go there.", footer=90),
-        Command(Action.OPEN, tree.open_found, ("c-d",), "List", "open", "Open the place as a new prompt.", footer=86),
+        *rows(tree.select_found, letters=False, now=_FOUND),
+        Command(
+            Action.ENTER,
+            tree.go_to_found,
+            ("enter",),
+            "List",
+            "go there",
+            "Let the prompt go there.",
+            footer=90,
+            now=_FOUND,
+        ),
+        Command(
+            Action.OPEN,
+            tree.open_found,
+            ("c-d",),
+            "List",
+            "open",
+            "Open the place as a new prompt.",
+            footer=86,
+            now=_FOUND,
+        ),
         *ERASING,
         *leaving(tree.leave_search, "Go back to the whole tree, with the line selected that was found.", label="tree"),
     ),

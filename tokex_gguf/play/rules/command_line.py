@@ -64,6 +64,11 @@ def found(session: Session, rows: CommandsOf) -> list[Command]:
     return sorted([command for command in runnable if rank(command) < NO_MATCH_RANK], key=rank)
 
 
+def means_something(session: Session, rows: CommandsOf) -> bool:
+    """Whether Enter has something to do: a command that was found, or a token to look at."""
+    return _screen(session).token is not None or bool(found(session, rows))
+
+
 def select(step: int, rows: CommandsOf) -> Handler:
     """Moves the selection."""
 

@@ -1,6 +1,6 @@
 """The list of sessions: finding one, and continuing it in place of the present one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tokex_gguf.play.messages import Close, GiveBack, GoOn, ListSessions, NotResumed, Outcome, Resume, Resumed
@@ -37,6 +37,11 @@ def listed(session: Session, entries: tuple[SessionEntry, ...]) -> Session:
 def not_listed(session: Session, reason: str) -> Session:
     """The sessions could not be listed."""
     return replace(listed(session, ()), notice=reason)
+
+
+def found(session: Session) -> Sequence[SessionEntry]:
+    """The sessions that have what is typed; none until they are listed."""
+    return _screen(session).found
 
 
 def select(rows: int) -> Callable[[Session], Outcome]:
