@@ -466,9 +466,10 @@ class App:
         # `before` shares its tree with the session, so that what it waited for was stored at the last frame.
         under_way, previous = _under_way(session), self._under_way
         self._under_way = under_way
-        if self._answer_timer and not under_way:  # the next answer gets all of its time
+        if self._answer_timer and not under_way:  # draw what has waited; the next answer gets all of its time
             self._answer_timer.cancel()
             self._answer_timer = None
+            self._application.invalidate()
         awaits_answer = session.game.waiting or (session.beside is not None and session.beside.waiting)
         if awaits_answer and self._heartbeat_timer is None:
             self._heartbeat_timer = asyncio.get_running_loop().call_later(BEAT, self._heartbeat)
