@@ -519,6 +519,8 @@ def test_what_comes_before_an_answer_that_is_waited_for_is_drawn_with_it(
         await player.until(lambda _: FakeEngine.latest.waiting)
         player.game.remark("something came")
         await player.until(lambda _: "something came" in player.game.session.notice_line)
+        player.app._heartbeat()
+        assert player.game.session.game.health.unanswered == 1
         for _ in range(20):
             await asyncio.sleep(0)
         assert not frames

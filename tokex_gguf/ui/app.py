@@ -290,7 +290,7 @@ class App:
 
     def _ask_terminal_background(self) -> None:
         if isinstance(keys := self._application.input, Keyboard):
-            keys.ask_background(lambda colour: self._dispatch(Lit(is_light(colour))))
+            keys.ask_background(lambda colour: self._dispatch(Lit(is_light(colour)), from_outside=True))
 
     def _signal(self, number: int) -> None:
         """Signal handler: runs in the main thread, at any point of it."""
@@ -441,13 +441,13 @@ class App:
             self._report_fault()
         self._draw(before, from_outside=True)
 
-    def _dispatch(self, message: Message) -> None:
+    def _dispatch(self, message: Message, *, from_outside: bool = False) -> None:
         before = self._game.session
         try:
             self._game.dispatch(message)
         except Exception:
             self._report_fault()
-        self._draw(before)
+        self._draw(before, from_outside=from_outside)
 
     def _report_fault(self) -> None:
         """Reports an internal error to the log and the player; the game goes on."""
@@ -460,7 +460,7 @@ class App:
     def _draw(self, before: Session, *, from_outside: bool = False) -> None:
         """Draws the next frame, or sets a timer: an answer under way gets a short time to come first.
 
-        `from_outside`: whether no key made the change, but a message from elsewhere. It waits for that answer, too.
+        `from_outside`: whether no key made the change, but a message or a timer. It waits for that answer, too.
         """
         session = self._game.session
         # `before` shares its tree with the session, so that what it waited for was stored at the last frame.
@@ -552,7 +552,7 @@ class App:
     def _heartbeat(self) -> None:
         """Heartbeat timer fired: checks that the engine is alive, while it owes an answer."""
         self._heartbeat_timer = None
-        self._dispatch(Beat())
+        self._dispatch(Beat(), from_outside=True)
 
     def _leave(self, error: Exception | None = None) -> None:
         if self._editor:
