@@ -651,7 +651,7 @@ def test_other_documents_are_refused(data: bytes, reason: str) -> None:
 
 
 def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "_LARGEST", 1000)
+    monkeypatch.setattr(codec, "_MOST_BYTES", 1000)
     assert "larger" in refused(DATA)
 
 
