@@ -388,7 +388,7 @@ def test_after_a_fault_in_the_middle_nothing_is_missing(monkeypatch: pytest.Monk
         growing.step()
         growing.tip.child(turn).visit()
         with monkeypatch.context() as patch:
-            patch.setattr(columns.TreeEncoder, ("_descend", "_columns", "_add")[turn % 3], failing)
+            patch.setattr(columns.TreeEncoder, ("_add_new_below", "_columns", "_add")[turn % 3], failing)
             with suppress(MemoryError):
                 encoder.encode(growing.now(), Stamp())
                 faults -= 1
