@@ -997,3 +997,19 @@ def test_a_comparison_of_many_positions_comes_in_parts(
         assert all(each.kl_bits == 0 for each in told.differences)
         end, parts = end + len(told.differences), parts + 1
     assert parts > 1
+
+
+def test_of_what_is_decoded_before_the_first_position_nothing_is_told(
+    tiny: dict[str, Path], engine: Callable[..., Engine], tmp_path: Path
+) -> None:
+    """A part without differences would be no answer: who hears it does not believe the engine any more."""
+    writer, file = engine(tiny["qwen2"]), tmp_path / "rows"
+    file.touch()
+    path = [token % 60 for token in range(200)]
+    writer.client.send(Export(1, path, 198, 200, str(file)))
+    assert isinstance(writer.next(), Exported)
+    reader = engine(tiny["qwen2"])  # nothing of the path is cached there
+    reader.client.send(Against(2, path, 198, 200, str(file), 5))
+    told = reader.next()
+    assert isinstance(told, Compared) and (told.start, len(told.differences), told.decoded) == (198, 2, 200)
+    assert all(each.kl_bits == 0 for each in told.differences)

@@ -669,19 +669,21 @@ class Server:
         self._send(Exported(request.request, request.start, request.end, decoded, seconds))
 
     def _against(self, request: Against, model: Llama, evaluator: Evaluator, index: Index) -> None:
-        began = time.perf_counter()
+        began, decoded = time.perf_counter(), 0
         following = [*request.path[1:], None]
         path = _requested_path(request)
         with reading(request.file, model.vocabulary.size, request.start, request.end) as file:
             for part in evaluator.strict.rows(path, request.start, keep=_single_row(request)):
+                decoded += part.decoded
                 differences = [
                     evaluator.strict.difference(row, file.row(), request.top, following[place])
                     for place, row in enumerate(part.rows, part.first)
                 ]
-                # One reply for each part: a reply with all differences may exceed the limit of a line.
-                self._compared(request.request, part.first, differences, part.decoded, began, model)
+                if differences:  # a part before the first position has none
+                    # One reply for each part: a reply with all differences may exceed the limit of a line.
+                    self._compared(request.request, part.first, differences, decoded, began, model)
+                    began, decoded = time.perf_counter(), 0
                 self._answer_waiting(model, evaluator, index, aside=True)
-                began = time.perf_counter()
 
     def _measure(self, request: MeasureNoise, evaluator: Evaluator) -> None:
         by = f"{self._identified.arithmetic}, cells {self._identified.cells}"
