@@ -20,6 +20,7 @@ from tokex_gguf.engine.protocol import Chat, Tokenized
 from tokex_gguf.engine.worker import server
 from tokex_gguf.engine.worker.chat_template import TemplateFailed, render
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.session import Turns
 from tokex_gguf.ui.screen import ScreenRenderer
 
 # --- what is read
@@ -241,7 +242,7 @@ def test_the_assistants_perplexity_stands_beside_that_of_everything() -> None:
     nodes = play.session.game.prompt.tip.nodes()
     turns = [node for node in nodes[2:4] if node.taken]
     perplexity = math.exp(-sum(node.taken.logprob for node in turns if node.taken) / len(turns))
-    play.session = replace(play.session, game=replace(play.session.game, said=frozenset(turns)))
+    play.session = replace(play.session, game=replace(play.session.game, turns=Turns(frozenset(turns))))
 
     def status(width: int = 130) -> str:
         return "".join(text for _, text in view.screen(play.session, width, 40)[-4])
@@ -253,7 +254,7 @@ def test_the_assistants_perplexity_stands_beside_that_of_everything() -> None:
     while play.session.game.prompt.tip.depth > 3:
         play.press(Action.POP)
     assert "assistant" not in status(), "not all of the turns are there"
-    play.session = replace(play.session, game=replace(play.session.game, said=None))
+    play.session = replace(play.session, game=replace(play.session.game, turns=Turns(None)))
     assert "assistant" not in status()
 
 

@@ -19,7 +19,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import of
 from tokex_gguf.play.messages import Edit, Edited, Go, Message, PointedAtToken, Typed, Unbound
 from tokex_gguf.play.screens import PLAY, Insert
-from tokex_gguf.play.session import Settings
+from tokex_gguf.play.session import Settings, Turns
 from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.model_ref import GgufFile
@@ -637,7 +637,7 @@ def test_an_edited_chat_knows_what_the_assistant_says() -> None:
     play = started("hello world again")
     nodes = play.session.game.prompt.tip.nodes()
     turns = frozenset([*nodes[6:9], *nodes[12:14]])
-    play.session = replace(play.session, game=replace(play.session.game, said=turns))
+    play.session = replace(play.session, game=replace(play.session.game, turns=Turns(turns)))
     assert told_perplexity(play) == perplexity(play) != ""
     play.press(PointedAtToken(3), Action.TOP, Action.REPLACE)
     assert said(play) == [6, 7, 8, 12, 13] and told_perplexity(play) == perplexity(play)

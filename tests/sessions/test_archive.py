@@ -22,13 +22,13 @@ from hypothesis import strategies as st
 from tests import fake
 from tests.fake import PIECES, Play, on, started
 from tests.figures import Figure
-from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Loaded
+from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Loaded, Tokenize
 from tokex_gguf.play import requests, screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Edit, Edited, Go, Heard, Send, Typed
 from tokex_gguf.play.purposes import ForCheck
 from tokex_gguf.play.rules.tree import tree_lines
-from tokex_gguf.play.session import EngineStatus, Game, Palette, Prompt, Sampling, Session, Settings
+from tokex_gguf.play.session import EngineStatus, Game, Palette, Prompt, Sampling, Session, Settings, Turns
 from tokex_gguf.play.update import update
 from tokex_gguf.sessions import codec, columns, summary
 from tokex_gguf.sessions.codec import Encoder, dump, load, seal
@@ -404,15 +404,39 @@ def test_whatever_was_played_a_second_dump_is_the_same(keys: list[Any], lookahea
 def test_the_assistants_tokens_come_back() -> None:
     play = started()
     nodes = play.session.game.prompt.tip.nodes()
-    play.session = replace(play.session, game=replace(play.session.game, said=frozenset(nodes[2:4])))
+    play.session = replace(play.session, game=replace(play.session.game, turns=Turns(frozenset(nodes[2:4]))))
     again = load(dump(play.session), play.session.game.settings)
     assert again.game.said == frozenset(again.game.prompt.tip.nodes()[2:4])
     assert (
         load(
-            dump(replace(play.session, game=replace(play.session.game, said=None))), play.session.game.settings
+            dump(replace(play.session, game=replace(play.session.game, turns=Turns(None)))), play.session.game.settings
         ).game.said
         is None
     )
+
+
+@pytest.mark.parametrize("chat", ["", "[]"])
+def test_in_a_chat_special_tokens_are_typed_by_their_names_also_the_next_day(chat: str) -> None:
+    play = started()
+    play.session = replace(
+        play.session, game=replace(play.session.game, settings=replace(play.session.game.settings, chat=chat))
+    )
+    plain = Settings("", GgufFile(""), parse_special=False)
+    for _ in range(2):  # and the day after
+        play.session = load(dump(play.session), plain)
+        play.asked.clear()
+        play.take(LOADED)
+        play.answer()
+    assert (b'"chat"' in dump(play.session)) == bool(chat)
+    play.press(Action.INPUT)
+    play.take(Typed("x"))
+    asked = [one.parse_special for one in play.asked if isinstance(one, Tokenize)]
+    assert asked == [bool(chat)]
+    play.press(Action.CLOSE)
+    play.take(Action.APPEND)
+    while not play.checks:
+        play.take(play.replies(play.asked.pop(0)).__next__())
+    assert [one.parse_special for one in play.checks] == [bool(chat)]
 
 
 # --- another model
@@ -750,6 +774,7 @@ def item(index: int, value: float) -> Callable[[Any], None]:
         (lambda body: body.update(rolls=[[7, 1, 1], [7, 1, 2]]), "rolls"),
         (lambda body: body.update(rolls=[[7, 1]]), "rolls"),
         (lambda body: body.update(by_delta=1), "by_delta"),
+        (lambda body: body.update(chat="[]"), "chat"),
         (lambda body: body.update(left=[]), "left"),
         (lambda body: body.update(left={"find": 1}), "find"),
         (lambda body: body.update(left={"constraint": "\ud800"}), "constraint"),

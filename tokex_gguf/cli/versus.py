@@ -35,7 +35,7 @@ from tokex_gguf.engine.protocol import (
     Tokenized,
 )
 from tokex_gguf.models.preflight import UnusableModel, memory_of
-from tokex_gguf.play.session import Prompt, Session
+from tokex_gguf.play.session import Prompt, Session, Turns
 from tokex_gguf.shell.rows import RowsFolder
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system.console import say
@@ -385,7 +385,7 @@ def _with_strict_answers(engine: _AskableEngine, session: Session) -> Session:
         copy.attach_strict(node.strict)
     said = session.game.said and frozenset(copies[node] for node in session.game.said)
     game = replace(
-        session.game, known=replace(session.game.known, root=top), prompts=(Prompt(copy),), active=0, said=said
+        session.game, known=replace(session.game.known, root=top), prompts=(Prompt(copy),), active=0, turns=Turns(said)
     )
     return replace(session, game=game)
 

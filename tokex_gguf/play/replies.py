@@ -443,7 +443,8 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             nodes = list(tip.nodes()) if message.said else []
             said = message.said if message.said is None else frozenset(nodes[place] for place in message.said)
             session = _begun(session, tip)
-            session = model_switch.settled(replace(session, game=replace(session.game, said=said)))
+            turns = replace(session.game.turns, said=said)
+            session = model_switch.settled(replace(session, game=replace(session.game, turns=turns)))
             session, effects = ask(session)
             session, more = model_switch.carry(session)
             session, edited_effects = text_entry.send_edited(session)

@@ -726,7 +726,7 @@ def check(session: Session) -> Outcome:
     newest = session.game.newest(ForCheck)
     if newest and newest[1].target is tip:
         return session, []
-    special = session.game.settings.parse_special
+    special = session.game.parses_special
     return request(session, ForCheck(tip), lambda number: Check(number, tip.path(), special))
 
 
@@ -739,5 +739,5 @@ def read_prompt(session: Session) -> Outcome:
 
 def tokenize(session: Session, text: str, purpose: Tokens, *, continues: bool = False) -> Outcome:
     """Requests the tokens of a text."""
-    special = session.game.settings.parse_special
+    special = session.game.parses_special
     return request(session, purpose, lambda number: Tokenize(number, text, special, continues))

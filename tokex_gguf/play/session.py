@@ -449,6 +449,16 @@ class Results:
     """Phrases scored so far, until they are cleared."""
 
 
+@record
+class Turns:
+    """The chat that the game was started with, and edits of it."""
+
+    said: frozenset[Node] | None = frozenset()
+    """The assistant's tokens. None where the template does not tell."""
+    of_chat: bool = False
+    """Whether the game continues a chat, from a saved session or another model."""
+
+
 LOADING = "still loading"
 
 
@@ -472,10 +482,7 @@ class Game:
     prompts: tuple[Prompt, ...] = ()
     """The open prompts; empty until the starting text is tokenised."""
     active: int = 0
-    said: frozenset[Node] | None = frozenset()
-    """The assistant's tokens in the starting chat and in edits of it.
-
-    None where the template does not tell them."""
+    turns: Turns = Turns()
     removed: tuple[tuple[int, Prompt], ...] = ()
     """Removed prompts, each with its index, the latest last."""
     undo: Undo = Undo()
@@ -505,6 +512,21 @@ class Game:
     def prompt(self) -> Prompt:
         """The active prompt."""
         return self.prompts[self.active]
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether the game began with a chat."""
+        return self.turns.of_chat or bool(self.settings.chat)
+
+    @property
+    def said(self) -> frozenset[Node] | None:
+        """The assistant's tokens in a chat; None where the template does not tell them."""
+        return self.turns.said
+
+    @property
+    def parses_special(self) -> bool:
+        """Whether the name of a special token in a text becomes that token."""
+        return self.settings.parse_special or self.is_chat
 
     @property
     def comparison(self) -> Comparison | None:

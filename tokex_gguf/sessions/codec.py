@@ -39,6 +39,7 @@ from tokex_gguf.play.session import (
     Score,
     Session,
     Settings,
+    Turns,
     TypedBefore,
     text_of,
 )
@@ -275,6 +276,8 @@ class _GameEncoder:
         along = next((index for index, one in enumerate(game.prompts) if one.along), None)
         if along is not None:
             document["along"] = along
+        if game.is_chat:
+            document["chat"] = True
         if game.editing and game.editing.state is not EditState.OPEN:
             document["edited"] = game.editing.text
         # Tokens with a bias may be in no table.
@@ -548,7 +551,7 @@ def _game(document: dict[str, object], settings: Settings, encoder: Encoder) -> 
         ),
         results=Results(scores=tuple(_score(row, nodes) for row in _list(document, "scores", 2))),
         versus=_versus(document.get("versus"), nodes),
-        said=_said(document, nodes),
+        turns=Turns(_said(document, nodes), value_of({"chat": False, **document}, "chat", bool)),
         model=model,
         context=_number(document.get("context"), "context", 0, _MOST_INT),
     )

@@ -60,7 +60,8 @@ def with_roles_kept(session: Session, prompt: Prompt, splice: Splice) -> Session
     )
     following = zip(old.nodes(splice.end), prompt.tip.nodes(end), strict=True)
     assistant_nodes |= {new_node for old_node, new_node in following if old_node in said}
-    return replace(session, game=replace(session.game, said=said | assistant_nodes)) if assistant_nodes else session
+    turns = replace(session.game.turns, said=said | assistant_nodes)
+    return replace(session, game=replace(session.game, turns=turns)) if assistant_nodes else session
 
 
 def begins_after(begins: int, splice: Splice) -> int:

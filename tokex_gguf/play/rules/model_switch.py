@@ -30,6 +30,7 @@ from tokex_gguf.play.session import (
     Sampling,
     Session,
     Settings,
+    Turns,
     text_of,
 )
 from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, Opening, Pair, Turn
@@ -160,7 +161,7 @@ def _carried(game: Game) -> Game:
     """A new game without tokens, with the texts and names of another game's prompts, and its sampling."""
     sampling = _sampling_elsewhere(game)
     if not game.prompts:
-        return Game(game.settings, sampling=sampling, carried=game.carried)
+        return Game(game.settings, sampling=sampling, carried=game.carried, turns=Turns(of_chat=game.is_chat))
     texts = [(text_of(game, prompt.tip).decode("utf-8", "replace"), prompt.name) for prompt in game.prompts]
     active = game.active
     for index, text, name in game.carried:
@@ -171,7 +172,7 @@ def _carried(game: Game) -> Game:
     # A prompt wholly under the constraint stays so; a position inside one has no meaning in other tokens.
     begins = 0 if game.prompt.begins == 0 else WHOLE_PROMPT
     settings = replace(game.settings, text=text, name=name, chat="", begins=begins)
-    return Game(settings, sampling=sampling, carried=others)
+    return Game(settings, sampling=sampling, carried=others, turns=Turns(of_chat=game.is_chat))
 
 
 def _sampling_elsewhere(game: Game) -> Sampling:
@@ -266,6 +267,7 @@ def adopted(session: Session, model: Loaded) -> Session:
     game = replace(
         earlier,
         settings=session.game.settings,
+        turns=replace(earlier.turns, of_chat=earlier.is_chat),
         address=session.game.address,
         sampling=earlier.sampling if unchanged else session.game.sampling,
     )

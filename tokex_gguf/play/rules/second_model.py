@@ -23,7 +23,7 @@ from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.rules.view_options import asking_nothing
 from tokex_gguf.play.rules.view_options import restart as restart_front
 from tokex_gguf.play.screens import PLAY, SecondModels
-from tokex_gguf.play.session import EngineStatus, Game, Prompt, Session, Settings
+from tokex_gguf.play.session import EngineStatus, Game, Prompt, Session, Settings, Turns
 from tokex_gguf.play.versus import (
     ALONE,
     UNPAIRED,
@@ -104,7 +104,7 @@ def second_game(session: Session, settings: Settings) -> Game:
     """The game of a second model: its game from before, or a new one."""
     earlier = session.other_games.get(settings.model.key)
     if earlier is None:
-        return Game(replace(settings, chat=""))
+        return Game(replace(settings, chat=""), turns=Turns(of_chat=session.game.is_chat))
     earlier_settings = earlier.settings
     return replace(
         earlier,
