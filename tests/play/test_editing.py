@@ -135,7 +135,7 @@ def test_typed_text_goes_before_the_token_that_is_looked_at() -> None:
     play = looking(depth=5)
     before = path(play)
     play.press(Action.INSERT, Typed("abc"))
-    assert len(play.session.game.prompts) == 1 and "before ␣_" in screen(play)
+    assert len(play.session.game.prompts) == 1 and "before “␣_”" in screen(play)
     play.press(Action.ENTER)
     assert path(play) == [*before[:4], *fake.text_to_path("abc"), *before[4:]]
     assert parent(play) == before and cursor(play) == 5 and play.session.screen is PLAY
@@ -149,7 +149,7 @@ def test_typed_text_takes_the_place_of_tokens_that_are_taken_in() -> None:
     play.press(Action.INSERT, Action.TAKE_IN, Action.TAKE_IN)
     assert play.session.line.text == " _ P" and "in place of 2 tokens" in screen(play)
     play.press(Action.GIVE_BACK, Action.GIVE_BACK)
-    assert play.session.line.text == "" and "before ␣_" in screen(play)
+    assert play.session.line.text == "" and "before “␣_”" in screen(play)
     play.press(Action.GIVE_BACK)
     assert play.session.notice == "no token is taken in"
     play.press(Typed("ab"), Action.TAKE_IN)

@@ -107,7 +107,7 @@ def test_a_command_that_cannot_be_done_says_why() -> None:
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ("perplexity", "there is nothing to do"),
+        ("perplexity", "it is no command"),
         ("of that number", "press the number"),
         ("xyzzy", "no match"),
     ],

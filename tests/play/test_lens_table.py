@@ -200,7 +200,7 @@ def test_a_text_is_banned_with_and_without_a_space_before_it() -> None:
     play = started().press(*typed("ban", "A"))
     assert banned(play) == {ord("A") - 0x30}, "the fake's pieces are a space and a letter"
     assert isinstance(play.session.screen, screens.Play)
-    assert play.session.notice == "banned 1 token: ␣A; :unban lifts it"
+    assert play.session.notice == "banned 1 token: “␣A”; :unban lifts it"
     play.press(*typed("ban", "␣B"))
     assert banned(play) == {ord("A") - 0x30, ord("B") - 0x30}, "a space may be typed as it is shown"
     play.press(Action.COMMANDS, Typed("unban"), Action.ENTER)

@@ -360,5 +360,5 @@ def test_a_bias_of_a_token_that_no_table_has_is_undone_after_a_restart() -> None
     del play.session.game.known.pieces[token]  # as where it came of the command line
     play.take(Action.UNBAN)
     play.take(Action.UNDO)
-    assert play.session.notice.startswith(f"undone: ‹{token}› banned")
+    assert play.session.notice.startswith(f"undone: “‹{token}›” banned")
     assert play.session.game.sampling.chain == chain

@@ -645,7 +645,7 @@ def test_it_stops_where_the_model_ends() -> None:
     assert not play.session.game.pressed.autoplay
     assert play.session.game.ready
     assert path(play) == following
-    assert play.session.notice == "the model ends here: <end> is the most likely token"
+    assert play.session.notice == "the model ends here: “<end>” is the most likely token"
 
 
 def test_it_stops_at_a_full_context() -> None:

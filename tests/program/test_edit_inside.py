@@ -57,7 +57,7 @@ def test_text_is_put_in_and_typed_over_tokens(terminal: Terminal) -> None:
     terminal.press(":", "6", "\r")
     terminal.shows("looking at 6 ")
     terminal.press("I", " many")
-    terminal.shows("put in:  many .*before ␣clips")
+    terminal.shows("put in:  many .*before “␣clips”")
     terminal.press("\r")
     screen = terminal.shows(r"Prompt 2/2  tokens: 104  looking at 6 .* ready")
     assert "Natalia sold many clips to 48" in prompt_of(screen) and decoded(screen) <= 104 - 5 + 1

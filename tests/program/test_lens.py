@@ -42,7 +42,7 @@ def test_a_text_is_banned_by_all_that_spell_it(terminal: Terminal) -> None:
     terminal.press(":", "ban\r")
     terminal.shows("ban the text: ")
     terminal.press("the\r")
-    terminal.shows(r"banned 2 tokens: ␣the, the|banned 2 tokens: the, ␣the")
+    terminal.shows(r"banned 2 tokens: “␣the”, “the”|banned 2 tokens: “the”, “␣the”")
     terminal.press(":", "ban\r")
     terminal.shows("ban the text: ")
     terminal.press("no such word\r")

@@ -104,6 +104,15 @@ def glimpse(data: bytes) -> bytes:
     return data[:end] + "…".encode()
 
 
+def quoted(data: bytes) -> str:
+    """A token's piece in a line of words, as far as it has room there.
+
+    >>> quoted(b" Paris"), quoted(b":")
+    ('“␣Paris”', '“:”')
+    """
+    return f"“{label(glimpse(data))}”"
+
+
 def starts_combining(text: str) -> bool:
     """Whether the first character takes no cell, such as a combining mark."""
     return text != "" and (unicodedata.category(text[0]) in ("Mn", "Me") or _JAMO.match(text) is not None)

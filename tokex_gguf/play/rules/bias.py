@@ -13,7 +13,7 @@ from tokex_gguf.play.screens import MOST_CHARACTERS, PLAY, Ban
 from tokex_gguf.play.session import EngineStatus, Session, selected_row, table
 from tokex_gguf.values.formatting import bias_text, counted
 from tokex_gguf.values.samplers import Chain
-from tokex_gguf.values.tokens import glimpse, label, meant, visible
+from tokex_gguf.values.tokens import meant, quoted, visible
 
 STEPS = (-math.inf, -8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0, 8.0)
 """The biases that + and - step through, added to a token's logit; the first bans the token."""
@@ -46,11 +46,11 @@ def step(direction: int) -> Callable[[Session], Outcome]:
         steps = [
             step_amount for step_amount in STEPS if (step_amount > amount if direction > 0 else step_amount < amount)
         ]
-        name = label(glimpse(session.game.piece(token).data))
+        name = quoted(session.game.piece(token).data)
         if not steps:
             most = f"has {bias_text(amount)}, the most that + adds"
             end = most if direction > 0 else "is banned already: + lifts the ban"
-            return replace(session, notice=f"“{name}” {end}"), []
+            return replace(session, notice=f"{name} {end}"), []
         amount = steps[0] if direction > 0 else steps[-1]
         session = _with(session, chain.biased(token, amount))
         # Select the token explicitly: it stays selected if the order changes.
@@ -92,7 +92,7 @@ def banned(session: Session, text: str, tokens: list[int]) -> Outcome:
     chain = session.game.sampling.chain
     for token in tokens:
         chain = chain.biased(token, -math.inf)
-    names = ", ".join(label(glimpse(session.game.piece(token).data)) for token in tokens[:NAMED])
+    names = ", ".join(quoted(session.game.piece(token).data) for token in tokens[:NAMED])
     more = ", …" if len(tokens) > NAMED else ""
     return replace(
         _with(session, chain), notice=f"banned {counted(len(tokens), 'token')}: {names}{more}; :unban lifts it"

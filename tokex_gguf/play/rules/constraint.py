@@ -17,7 +17,7 @@ from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.history import MOST_TEXTS
 from tokex_gguf.values.lens import Raw
 from tokex_gguf.values.text_field import EMPTY
-from tokex_gguf.values.tokens import label
+from tokex_gguf.values.tokens import quoted
 from tokex_gguf.values.view import Standing
 
 ENDINGS = {
@@ -191,7 +191,7 @@ def constrained(session: Session, purpose: ForConstraint, message: Constrained) 
         return replace(session, notice=f"{purpose.constraint.title}: {effect_text}; {NEXT}"), []
     first = prompt.tip.ancestor(message.broken + 1)
     session = with_prompt(session, replace(prompt, begins=begins, cursor=first, chosen=None, sought=None))
-    effect_text = f"token {first.depth}, {label(session.game.piece(first.token).data)}, is the first that is not legal"
+    effect_text = f"token {first.depth}, {quoted(session.game.piece(first.token).data)}, is the first that is not legal"
     return replace(session, notice=f"{purpose.constraint.title}: {effect_text}"), []
 
 

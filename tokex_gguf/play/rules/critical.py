@@ -16,7 +16,7 @@ from tokex_gguf.play.session import EngineStatus, Prompt, Session
 from tokex_gguf.values.critical import LONGEST_LEAD, MOST_PLACES, Critical, Rule, Trial, lead_of
 from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.text_field import EMPTY
-from tokex_gguf.values.tokens import label, meant
+from tokex_gguf.values.tokens import meant, quoted
 from tokex_gguf.values.tree import Node
 
 PLACES_AT_ONCE = 100
@@ -246,7 +246,7 @@ def _end(session: Session) -> tuple[Trial | None, Node | None, str]:
         return trial, trial.run.last, ""
     piece = session.game.piece(place.second)
     if piece.ends:
-        return trial, None, f"nothing follows: the second choice, {label(piece.data)}, ends the text"
+        return trial, None, f"nothing follows: the second choice, {quoted(piece.data)}, ends the text"
     assert place.node.parent is not None
     end = place.node.parent.child(place.second)  # only the second choice is known
     return trial, end, ""

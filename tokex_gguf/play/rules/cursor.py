@@ -11,7 +11,7 @@ from tokex_gguf.values.judged import Marked
 from tokex_gguf.values.layers import COST, ENTROPY, SURPRISAL, Layer, LensLayer
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.ranking import Notable, Ranking, entropies, surprisals
-from tokex_gguf.values.tokens import glimpse, label
+from tokex_gguf.values.tokens import quoted
 from tokex_gguf.values.tree import Node
 
 NONE = "no such token here (or not computed yet)"
@@ -143,7 +143,7 @@ def _to_costly(session: Session, lens: Sampled, direction: int) -> Outcome:
     place, total = judged.place(prompt.tip, verdict.cost_bits), answers.cost(lens, prompt.tip)
     total_text = "" if total is None else f" of {short_text(total)}"
     rank = "most of all" if place == 1 else f"#{place}"
-    name = label(glimpse(session.game.piece(node.token).data))
+    name = quoted(session.game.piece(node.token).data)
     notice = f"{name} cost {short_text(verdict.cost_bits)}{total_text} bits, {rank}"
     return replace(session, notice=f"{notice}; {session.notice}" if session.notice else notice), effects
 

@@ -12,7 +12,7 @@ from tokex_gguf.play.session import Drawn, EngineStatus, Session
 from tokex_gguf.values.dice import RANDOM_SEED, numbers
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.text_field import EMPTY
-from tokex_gguf.values.tokens import label
+from tokex_gguf.values.tokens import quoted
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import Draw, Verdict
 
@@ -120,7 +120,7 @@ def rolled(session: Session, purpose: ForRoll, draws: list[Draw], verdicts: list
     (draw,) = draws
     game.known.rolls[seed, node] = game.known.rolls.get((seed, node), 0) + 1
     piece = game.piece(draw.token)
-    notice = f"drew {draw.number:.4f}: {label(piece.data)} has {draw.low:.4f} to {draw.high:.4f} of the bar"
+    notice = f"drew {draw.number:.4f}: {quoted(piece.data)} has {draw.low:.4f} to {draw.high:.4f} of the bar"
     drawn = Drawn(node, purpose.lens, seed, (draw,), many=False)
     if isinstance(purpose.lens, Sampled):
         game.known.answers.attach_verdict(purpose.lens, node.child(draw.token), verdicts[0])

@@ -20,7 +20,7 @@ from tokex_gguf.play.session import (
 )
 from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.splice import Splice, by_ids, by_text, starting_before, unfinished
-from tokex_gguf.values.tokens import glimpse, label
+from tokex_gguf.values.tokens import quoted
 from tokex_gguf.values.tree import Node
 
 NOT_COMPARED = "the tokenizer has not compared this prompt with its text yet"
@@ -143,7 +143,7 @@ def open_edited(session: Session, prompt: Prompt, splice: Splice, notice: str, w
 
 
 def _name(game: Game, token: int | None) -> str:
-    return "" if token is None else f"“{label(glimpse(game.piece(token).data))}”"
+    return "" if token is None else quoted(game.piece(token).data)
 
 
 # --- splitting a text again

@@ -15,7 +15,7 @@ from tokex_gguf.values.fan_out import FanOut, end_of
 from tokex_gguf.values.grouping import pattern_of
 from tokex_gguf.values.stops import PLAIN_STOPS, StopRule, describe_stop, stop_of, written
 from tokex_gguf.values.text_field import EMPTY
-from tokex_gguf.values.tokens import label, meant
+from tokex_gguf.values.tokens import meant, quoted
 from tokex_gguf.values.tree import Node
 
 BATCH = 8
@@ -292,7 +292,7 @@ def _end(session: Session, fan: Fan) -> tuple[Node | None, str]:
         return None, "no answer was found yet"
     end = end_of(line.answer, fan.out.base, session.game.piece)
     if end is fan.out.base:
-        return None, f"this answer is empty: {label(session.game.piece(line.answer.best.token).data)} comes at once"
+        return None, f"this answer is empty: {quoted(session.game.piece(line.answer.best.token).data)} comes at once"
     return end, ""
 
 

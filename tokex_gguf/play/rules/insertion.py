@@ -15,7 +15,7 @@ from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.splice import Splice
 from tokex_gguf.values.text_field import EMPTY
-from tokex_gguf.values.tokens import glimpse, label
+from tokex_gguf.values.tokens import quoted
 
 INSERTING = "putting it in …"
 CHARACTER_BYTES = 4
@@ -82,7 +82,7 @@ def place_hint(session: Session) -> str:
     screen = _screen(session)
     if not screen.over:
         token = screen.tip.ancestor(screen.start + 1).token
-        return f"before {label(glimpse(session.game.piece(token).data))}; tab takes it in "
+        return f"before {quoted(session.game.piece(token).data)}; tab takes it in "
     return f"in place of {counted(screen.over, 'token')} "
 
 
@@ -128,7 +128,7 @@ def _done(session: Session, screen: Insert, count: int) -> str:
     if screen.over > 1:
         return f"without {counted(screen.over, 'token')}"
     token = screen.tip.ancestor(screen.start + 1).token
-    return f"without “{label(glimpse(session.game.piece(token).data))}”"
+    return f"without {quoted(session.game.piece(token).data)}"
 
 
 def _screen(session: Session) -> Insert:

@@ -9,7 +9,7 @@ from tokex_gguf.play.purposes import ForAutoplay
 from tokex_gguf.play.requests import ask, candidates_at_tip, request, stop
 from tokex_gguf.play.session import Cost, Game, Prompt, Session, selected_row, table
 from tokex_gguf.values.lens import Raw, Sampled
-from tokex_gguf.values.tokens import label
+from tokex_gguf.values.tokens import quoted
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import NOT_CUT, Standing
 
@@ -149,7 +149,7 @@ def would_cut(session: Session, token: int) -> str:
     verdict = session.view.verdicts.get(token) if session.view else None
     if verdict is None or verdict.cut_by == NOT_CUT or not isinstance(session.lens, Sampled):
         return ""
-    return f"{label(session.game.piece(token).data)} would not be drawn: {session.lens.stage(verdict.cut_by)} cuts it"
+    return f"{quoted(session.game.piece(token).data)} would not be drawn: {session.lens.stage(verdict.cut_by)} cuts it"
 
 
 def take(session: Session, token: int) -> Outcome:
@@ -226,10 +226,10 @@ def _end_of_play(session: Session, end: int) -> str:
         return nothing_left(session)
     if end != GOES_ON:
         cost_hint = "; E shows what the constraint cost" if session.game.sampling.constraint else ""
-        return f"the model ends here: {label(session.game.piece(end).data)} was drawn{cost_hint}"
+        return f"the model ends here: {quoted(session.game.piece(end).data)} was drawn{cost_hint}"
     piece = session.game.piece(tip.distribution.most_likely)
     if piece.ends and isinstance(session.lens, Raw):
-        return f"the model ends here: {label(piece.data)} is the most likely token"
+        return f"the model ends here: {quoted(piece.data)} is the most likely token"
     if tip.depth >= session.game.model.context_limit:
         return f"context full ({tip.depth}/{session.game.model.context_limit})"
     return ""

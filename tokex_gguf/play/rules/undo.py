@@ -8,7 +8,7 @@ from tokex_gguf.play.session import Game, Places, Running, Session, Undo
 from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.formatting import bias_text
 from tokex_gguf.values.samplers import Chain, Kind
-from tokex_gguf.values.tokens import glimpse, label
+from tokex_gguf.values.tokens import quoted
 from tokex_gguf.values.tree import Node
 
 MOST_ACTIONS = 1_000
@@ -133,7 +133,7 @@ def _of_chain(game: Game, chain: Chain, way: str) -> str:
         return f"the biases are changed {way}"
     (token,) = changed
     amount = bias_text(chain.biases.get(token, 0.0))
-    return f"{label(glimpse(game.piece(token).data))} {amount or 'has no bias any more'}"
+    return f"{quoted(game.piece(token).data)} {amount or 'has no bias any more'}"
 
 
 def _change_text(session: Session, places: Places, way: str) -> str:

@@ -16,7 +16,7 @@ from tokex_gguf.values.comparison import PathComparison
 from tokex_gguf.values.formatting import bits_text, counted
 from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.text_comparison import TextComparison
-from tokex_gguf.values.tokens import glimpse, label, visible
+from tokex_gguf.values.tokens import glimpse, label, quoted, visible
 from tokex_gguf.values.tree import Node
 
 NOTHING_COMPARED = "nothing is compared: v compares with another prompt"
@@ -185,7 +185,7 @@ def jump(session: Session, direction: int) -> Outcome:
     session, effects = look(session, node, DELTA, deltas.place(bits))
     total = f"; {bits_text(deltas.total)} in all" if len(deltas) > 1 else ""
     rank_text = "the greatest change" if session.game.prompt.nth == 1 else f"#{session.game.prompt.nth}"
-    name = label(glimpse(session.game.piece(node.token).data))
+    name = quoted(session.game.piece(node.token).data)
     so_far = "" if comparison.compared == comparison.shared(prompt.tip) else " so far"
     return replace(session, notice=f"{name} {bits_text(bits)} bits, {rank_text}{total}{so_far}"), effects
 
