@@ -89,6 +89,8 @@ def test_a_session_keeps_what_is_not_given_anew() -> None:
         (("--lark", "file"), Constraint(ConstraintKind.LARK, "{}\n")),
         # As llama.cpp's tools take them, the text itself.
         (("--grammar", 'root ::= "a"'), Constraint(ConstraintKind.GRAMMAR, 'root ::= "a"')),
+        (("--lark", 'start: "a"'), Constraint(ConstraintKind.LARK, 'start: "a"')),
+        (("--lark", 'A: "a"\n start : A'), Constraint(ConstraintKind.LARK, 'A: "a"\n start : A')),
         (("-j", '{"type": "null"}'), Constraint(ConstraintKind.JSON_SCHEMA, '{"type": "null"}')),
         (("--json-schema", " {}"), Constraint(ConstraintKind.JSON_SCHEMA, " {}")),
         (("-jf", "file"), Constraint(ConstraintKind.JSON_SCHEMA, "{}\n")),

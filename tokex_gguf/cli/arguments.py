@@ -192,7 +192,12 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
         type=name_of,
         help="what a GBNF grammar allows, a file or the text itself; - for standard input",
     )
-    which.add_argument("--lark", metavar="FILE", type=name_of, help="what a Lark grammar allows; - for standard input")
+    which.add_argument(
+        "--lark",
+        metavar="FILE",
+        type=name_of,
+        help="what a Lark grammar allows, a file or the text itself; - for standard input",
+    )
     which.add_argument("--choices", metavar="TEXTS", type=_some_text, help="one of these texts, with commas between")
     limits.add_argument(
         "--constraint-start",

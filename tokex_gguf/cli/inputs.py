@@ -24,6 +24,10 @@ _SUBSTITUTED = re.compile(r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+")
 """The file name that a shell puts in the place of <(command): a pipe with a writer."""
 
 
+_LARK_START = re.compile(r"^\s*start\s*:", re.MULTILINE)
+"""The rule that each Lark grammar has."""
+
+
 class StartingText(NamedTuple):
     """The text to begin with."""
 
@@ -80,7 +84,7 @@ def constraint_text(options: argparse.Namespace, flag: str, name: str) -> str:
 
     A name that looks like a constraint is the text itself, as for llama.cpp's `--grammar` and `--json-schema`.
     """
-    if "::=" in name or name.lstrip().startswith("{"):
+    if "::=" in name or name.lstrip().startswith("{") or _LARK_START.search(name):
         return name
     if name == "-" and options.input == "-":
         raise Exit(f"{flag} -: standard input is the prompt already; --prompt gives one instead", USAGE)
