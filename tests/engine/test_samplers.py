@@ -1006,3 +1006,17 @@ def test_behind_a_place_where_the_constraint_fails_nothing_is_remembered(llama: 
     chunks = list(evaluator.evaluate([*path, y], 0, 5, None, 0, lens))
     assert sum(len(chunk.distributions) for chunk in chunks) == len(path) + 1, "what the model says is told"
     assert evaluator.apply(other, lens, [], 10)[0].left > 0
+
+
+def test_a_view_tells_of_those_that_may_be_no_candidates_where_numbers_came_in_another_way(llama: Llama) -> None:
+    """A place of a text was computed together with others: its 30th candidate may be the 31st of a row alone."""
+    evaluator = Evaluator(llama)
+    lens = lens_of(Chain((Sampler.of(Kind.TEMPERATURE, 1.5), Sampler.of(Kind.TOP_P, 0.98))))
+    assert isinstance(lens, Sampled)
+    path = llama.vocabulary.tokenize("Once upon a time there was", parse_special=False)
+    view, _ = evaluator.apply(path, lens, [], 30)
+    row, _ = evaluator.row(path)
+    surely = set(logit_math.top_ids(row.logits, 15).tolist())
+    assert len(view.likeliest) > 30
+    assert set(view.others) == set(view.likeliest) - surely
+    assert all(told == logit_math.taken(row.logits, row.log_sum, token) for token, told in view.others.items())

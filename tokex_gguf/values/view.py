@@ -88,7 +88,7 @@ class View:
     cuts: "array[int]"
     """The stage that cut each, or NOT_CUT."""
     others: Mapping[int, Taken] = field(default_factory=dict)
-    """The model's numbers for tokens left that are not among its candidates."""
+    """The model's numbers for tokens left that may not be among the candidates of its distribution."""
 
     @property
     def cost_bits(self) -> float:
@@ -113,7 +113,7 @@ def by_final(distribution: Distribution, view: View, further: Mapping[int, Taken
 
     Cut tokens come last, in the model's own order. `further`: the model's numbers for other tokens.
     """
-    known = {**further, **view.others}
+    known = {**view.others, **further}
     rows: dict[int, Candidate] = {}
     for token in view.likeliest:
         if (place := distribution.rows.get(token)) is not None:

@@ -153,17 +153,21 @@ class Evaluator:
     def apply(self, path: list[int], lens: Sampled, tokens: list[int], top: int) -> tuple[View, int]:
         """The view of the distribution after a path through a lens, and how many tokens were decoded for it.
 
-        The view has the `top` likeliest by the model, `tokens`, and the likeliest left. Raises as `evaluate` does.
+        The view has the `top` likeliest by the model, `tokens`, and the likeliest left; and the model's numbers for
+        those left that may not be candidates. Raises as `evaluate` does.
         """
         self.cells.check([*path, *tokens])
         seen, row, count = self._see(path, lens, alone=False)
         likely = likeliest(seen, row.logits, top)
         view = self._lenses.view(seen, [*likely, *tokens])
-        shown = set(likely)
+        shown, left = set(likely), set(view.likeliest)
         others = [token for token in view.likeliest if token not in shown]
-        if not others:
-            return view, count
-        return replace(view, others=dict(zip(others, self.candidates(row, others), strict=True))), count
+        numbers = dict(zip(others, self.candidates(row, others), strict=True))
+        # Where the distribution was computed in another way, other tokens may be its last candidates.
+        for rank, token in enumerate(likely[top // 2 :], top // 2 + 1):
+            if token in left:
+                numbers[token] = Taken(float(row.logits[token]) - row.log_sum, rank)
+        return (replace(view, others=numbers) if numbers else view), count
 
     def roll(self, path: list[int], lens: Sampled, draws: Iterable[float]) -> tuple[list[Draw], list[Verdict], int]:
         """The tokens that numbers from 0 to 1 draw through a lens, and how many tokens were decoded for that.
