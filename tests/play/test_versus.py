@@ -408,6 +408,28 @@ def test_where_they_part_each_says_the_same_of_what_either_took() -> None:
     assert found.delta(node) is None, "it is no token that both have"
 
 
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [("it was so good", "it was not so good"), ("it was not so good", "it was so good"), ("it was", "it was good")],
+)
+def test_where_they_part_the_table_is_of_the_places_that_the_delta_is_of(a: str, b: str) -> None:
+    """Also where A lacks tokens that B has there, and behind A's end."""
+    play = compared(a, b)
+    found, tip = comparison(play), play.session.game.prompt.tip
+    if b.startswith(a):
+        play.press(Action.APPEND)
+        tip = play.session.game.prompt.tip
+    for node in tip.nodes(found.common):
+        if (partner := found.partner(node)) is None or node.parent is None or partner.parent is None:
+            continue
+        play.press(Action.CURSOR_TIP, *[Action.CURSOR_BACK] * (tip.depth - node.depth + 1))
+        assert play.session.game.prompt.cursor is node
+        difference, told = play.session.difference, found.beside(node)
+        of_a, of_b = (fake.logprobs(one.path()) for one in (node.parent, partner.parent))
+        assert difference and math.isclose(difference.kl_bits, fake.difference(of_a, of_b, 3).kl_bits, abs_tol=1e-9)
+        assert told and told.delta_bits == found.delta(node) == bits(node.path(), partner.path())
+
+
 # --- what is asked
 
 

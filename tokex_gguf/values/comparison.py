@@ -218,11 +218,9 @@ class PathComparison:
         """The path of B to compare with A's path `node`, whose next token is `taken`; None where B lacks the place."""
         if taken is None and node in self._along:  # both tips
             return self._along[node]
-        if node.depth <= self.common:
-            return node
         if taken is not None and (partner := self.partner(taken)) is not None:
-            return partner.parent
-        return self.partner(node)
+            return partner.parent  # after the common prefix, B may come to it later
+        return node if node.depth <= self.common else self.partner(node)
 
     def comparable(self, node: Node, taken: Node | None) -> bool:
         """As `Comparison` has it."""
@@ -279,8 +277,9 @@ class PathComparison:
 
     def beside(self, node: Node) -> Beside | None:
         """As `Comparison` has it."""
-        # The first place after the common prefix is the same, whatever token B has there.
-        partner = node if node.depth <= self.common + 1 else self.partner(node)
+        partner = self.partner(node)
+        if partner is None and node.depth == self.common + 1:
+            partner = node  # the first place after the common prefix is the same, also where B has no token there
         return None if partner is None else _beside(node, partner)
 
     def difference(self, node: Node, taken: Node | None) -> Difference | None:
