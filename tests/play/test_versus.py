@@ -430,6 +430,16 @@ def test_where_they_part_the_table_is_of_the_places_that_the_delta_is_of(a: str,
         assert told and told.delta_bits == found.delta(node) == bits(node.path(), partner.path())
 
 
+def test_where_they_part_nothing_is_said_of_b_before_the_two_are_aligned() -> None:
+    play = compared("it was so good", "it was not so good")
+    found, tip = comparison(play), play.session.game.prompt.tip
+    before, node = tip.ancestor(found.common), tip.ancestor(found.common + 1)
+    alignment, found.alignment = found.alignment, None
+    assert found.place(before, node) is found.beside(node) is None and not found.rows(before, node)
+    found.alignment = alignment
+    assert found.place(before, node) is not before and found.rows(before, node)
+
+
 # --- what is asked
 
 

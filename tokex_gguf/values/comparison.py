@@ -220,6 +220,8 @@ class PathComparison:
             return self._along[node]
         if taken is not None and (partner := self.partner(taken)) is not None:
             return partner.parent  # after the common prefix, B may come to it later
+        if taken is not None and taken.depth > self.common and self.alignment is None:
+            return None
         return node if node.depth <= self.common else self.partner(node)
 
     def comparable(self, node: Node, taken: Node | None) -> bool:
@@ -278,7 +280,7 @@ class PathComparison:
     def beside(self, node: Node) -> Beside | None:
         """As `Comparison` has it."""
         partner = self.partner(node)
-        if partner is None and node.depth == self.common + 1:
+        if partner is None and node.depth == self.common + 1 and self.alignment is not None:
             partner = node  # the first place after the common prefix is the same, also where B has no token there
         return None if partner is None else _beside(node, partner)
 
