@@ -67,6 +67,16 @@ def step(player: Patient, chance: random.Random) -> None:
     player.ready()
 
 
+def fewest_files(player: Patient, chance: random.Random, pid: int) -> tuple[int, int]:
+    """Open files of the engine and of this process: the fewest of a few steps, as a save has one for a moment."""
+    counts: list[tuple[int, int]] = []
+    for _ in range(5):
+        step(player, chance)
+        counts.append((files(pid), files(os.getpid())))
+    engine, own = zip(*counts, strict=True)
+    return min(engine), min(own)
+
+
 def play(steps: int, warm: int, model: Path, folder: Path, figure: Figure) -> None:
     chance = random.Random(SEED)
     # A model of this size plays hundreds of tokens at once: what they take would be the longest path's, and no leak's.
@@ -76,10 +86,10 @@ def play(steps: int, warm: int, model: Path, folder: Path, figure: Figure) -> No
     assert pid
     for _ in range(warm):
         step(player, chance)
-    before = memory(pid), files(pid), files(os.getpid())
+    before = memory(pid), *fewest_files(player, chance, pid)
     for _ in range(steps):
         step(player, chance)
-    after = memory(pid), files(pid), files(os.getpid())
+    after = memory(pid), *fewest_files(player, chance, pid)
     assert player.game.engine_pid == pid
     player.game.close()
     figure(
@@ -90,7 +100,7 @@ def play(steps: int, warm: int, model: Path, folder: Path, figure: Figure) -> No
         more_open_files=after[1] - before[1],
     )
     assert after[0] < GROWTH * before[0]
-    assert after[1:] == before[1:]
+    assert after[1] <= before[1] and after[2] <= before[2]
 
 
 def test_leaks(tiny: dict[str, Path], tmp_path: Path, figure: Figure) -> None:
