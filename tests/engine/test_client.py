@@ -33,6 +33,7 @@ from tokex_gguf.engine.protocol import (
     Continue,
     Continued,
     EngineDied,
+    EngineFailed,
     Evaluate,
     Evaluated,
     EvaluateStrictly,
@@ -175,8 +176,7 @@ def test_a_file_that_is_no_model_is_told_in_one_line(conversation: Conversation,
     path.write_bytes(b"GGUF" + b"\xff" * 100)
     conversation.client.send(Load(str(path), 0, 0))
     reply = conversation.next()
-    assert isinstance(reply, Failed)
-    assert reply.request is None
+    assert isinstance(reply, EngineFailed)
     assert "bad.gguf" in reply.reason
     assert "\n" not in reply.reason
     with pytest.raises(queue.Empty):
@@ -674,7 +674,7 @@ def test_a_broken_llama_cpp_is_told_in_one_line(tmp_path: Path, monkeypatch: pyt
     conversation = Conversation()
     conversation.client.send(Load("any.gguf", 0, 0))
     reply = conversation.next()
-    assert isinstance(reply, Failed) and reply.request is None
+    assert isinstance(reply, EngineFailed)
     assert "libllama.so: cannot open" in reply.reason
     conversation.client.close()
 

@@ -23,6 +23,7 @@ from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import (
     Continue,
     Continued,
+    EngineFailed,
     Evaluate,
     Evaluated,
     Failed,
@@ -68,7 +69,7 @@ class Engine:
 
     def fault(self) -> str:
         """Why it ends."""
-        while not (isinstance(reply := self.next(), Failed) and reply.request is None):
+        while not (isinstance(reply := self.next(), EngineFailed)):
             assert isinstance(reply, Evaluated | Loaded), reply
         return reply.reason
 
@@ -306,7 +307,7 @@ def test_a_line_that_fails_at_any_byte(cut: bool, passes: int, model_path: Path,
         with engine(model_path, f"{workers[0].name},{line.name}") as one:
             while True:
                 reply = one.told.get(timeout=60)
-                if isinstance(reply, Failed) and reply.request is None:
+                if isinstance(reply, EngineFailed):
                     assert line.name in reply.reason
                     assert workers[0].name not in reply.reason
                     break

@@ -25,6 +25,7 @@ from tokex_gguf.engine.protocol import (
     ConnectServer,
     Continue,
     Continued,
+    EngineFailed,
     Evaluate,
     Evaluated,
     Failed,
@@ -153,7 +154,7 @@ def test_no_server_is_told_in_one_line(address: str, said: str) -> None:
     talk = Talk(address)
     reply = talk.next()
     talk.client.close()
-    assert isinstance(reply, Failed) and reply.request is None and said in reply.reason and "\n" not in reply.reason
+    assert isinstance(reply, EngineFailed) and said in reply.reason and "\n" not in reply.reason
 
 
 def test_a_key_comes_from_the_environment_and_is_in_no_argument(
@@ -433,7 +434,7 @@ def test_other_servers_are_refused_in_one_sentence(kind: str) -> None:
         talk = Talk(server.address)
         reply = talk.next()
         talk.client.close()
-    assert isinstance(reply, Failed) and reply.request is None and "llama-server, vLLM or SGLang" in reply.reason
+    assert isinstance(reply, EngineFailed) and "llama-server, vLLM or SGLang" in reply.reason
 
 
 GUIDE = ROOT / "docs" / "guide" / "servers.md"
@@ -493,7 +494,7 @@ def test_the_guides_table_says_what_each_kind_can(request: pytest.FixtureRequest
 def test_a_server_that_goes_ends_the_engine_with_a_line(talk: Talk, server: StandIn) -> None:
     server.fault = "resets"
     reply = talk.ask(Evaluate(1, [5, 6], 1, 30))
-    assert isinstance(reply, Failed) and reply.request is None and "127.0.0.1" in reply.reason
+    assert isinstance(reply, EngineFailed) and "127.0.0.1" in reply.reason
 
 
 @pytest.mark.parametrize("fault", ["wrong id", "nan", "over one", "no json", "double"])
@@ -510,7 +511,7 @@ def test_a_model_that_changed_is_noticed_behind_a_new_connection(talk: Talk, ser
     assert isinstance(talk.ask(Evaluate(1, [5, 6], 1, 30)), Evaluated)
     server.model = "other"
     reply = talk.ask(Evaluate(2, [5, 6, 7], 2, 30))
-    assert isinstance(reply, Failed) and reply.request is None and "another model" in reply.reason
+    assert isinstance(reply, EngineFailed) and "another model" in reply.reason
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -679,7 +680,7 @@ def test_a_stopped_server_is_told() -> None:
         reply = talk.ask(Evaluate(1, [5, 6], 1, 30))
         os.kill(process.pid, signal.SIGCONT)
         talk.client.close()
-    assert isinstance(reply, Failed) and reply.request is None
+    assert isinstance(reply, EngineFailed)
 
 
 def test_a_ping_is_answered_while_a_call_is_under_way(talk: Talk, server: StandIn) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests import fake
 from tests.fake import MODEL, OTHER, Play, started
-from tokex_gguf.engine.protocol import EngineDied, Failed
+from tokex_gguf.engine.protocol import EngineDied, EngineFailed, Failed
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
@@ -35,7 +35,7 @@ def texts(play: Play) -> list[list[int]]:
     return [prompt.tip.path() for prompt in play.session.game.prompts]
 
 
-@pytest.mark.parametrize("gives_up", [Action.CURSOR_TIP, EngineDied("SIGKILL"), Failed(None, "it is broken")])
+@pytest.mark.parametrize("gives_up", [Action.CURSOR_TIP, EngineDied("SIGKILL"), EngineFailed("it is broken")])
 def test_a_text_goes_back_to_the_game_that_it_came_from(gives_up: Message | EngineDied | Failed) -> None:
     play = editing(started("hello"))
     play.take(Edited("help"))

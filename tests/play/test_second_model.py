@@ -19,6 +19,7 @@ from tokex_gguf.engine.protocol import (
     Continue,
     Continued,
     EngineDied,
+    EngineFailed,
     Evaluate,
     Evaluated,
     EvaluateStrictly,
@@ -295,7 +296,7 @@ def test_the_first_model_cannot_be_loaded_at_the_start() -> None:
     other = second_model.second_game(session, Settings("hello", GgufFile("other.gguf")))
     two.session = second_model.beside(session, other)
     two.take(Begin())
-    two.take(Heard(two.session.game.address, Failed(None, "no memory")))
+    two.take(Heard(two.session.game.address, EngineFailed("no memory")))
     assert two.effects == [Quit("no memory")]
 
 

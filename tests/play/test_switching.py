@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.fake import OTHER, PIECES, Play, on, started, text_to_path
-from tokex_gguf.engine.protocol import EngineDied, Failed, Load, Loading, Tokenize, Tokenized
+from tokex_gguf.engine.protocol import EngineDied, EngineFailed, Failed, Load, Loading, Tokenize, Tokenized
 from tokex_gguf.models.gguf.metadata import Header
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play import screens
@@ -249,7 +249,7 @@ def test_escape_while_loading_goes_back(moment: str) -> None:
     assert play.session.notice == "loading was broken off"
 
 
-@pytest.mark.parametrize("fault", [Failed(None, "it is broken"), EngineDied("SIGSEGV")])
+@pytest.mark.parametrize("fault", [EngineFailed("it is broken"), EngineDied("SIGSEGV")])
 def test_a_model_that_cannot_be_loaded_leads_back(fault: Failed | EngineDied) -> None:
     play = chosen(listed())
     play.asked.clear()
@@ -325,7 +325,7 @@ def test_a_dead_engine_loads_its_own_model_again_and_loses_nothing() -> None:
     again(again(play, "other.gguf").answer()).answer()
     play.take(EngineDied("SIGKILL"))
     again(play)
-    play.take(Failed(None, "it is broken"))
+    play.take(EngineFailed("it is broken"))
     assert game(play.session.game) == before and play.session.game.engine is EngineStatus.DEAD
     assert list(play.session.other_games) == ["other.gguf"]
 
@@ -345,7 +345,7 @@ def test_a_file_that_is_loaded_again_is_checked_again() -> None:
     assert checks == [False, True, True]
 
 
-@pytest.mark.parametrize("fault", [Failed(None, "it is broken"), EngineDied("SIGSEGV"), Action.CURSOR_TIP])
+@pytest.mark.parametrize("fault", [EngineFailed("it is broken"), EngineDied("SIGSEGV"), Action.CURSOR_TIP])
 def test_a_game_is_kept_where_its_model_cannot_be_loaded_again(fault: Message) -> None:
     play = again(rich(), "other.gguf").answer().press(Action.APPEND, Action.COPY)
     there = game(play.session.game)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests import fake
 from tests.fake import Play, on, started
 from tests.figures import Figure
-from tokex_gguf.engine.protocol import EngineDied, Failed, Tokenize
+from tokex_gguf.engine.protocol import EngineDied, EngineFailed, Failed, Tokenize
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
@@ -521,7 +521,7 @@ class Writer:
         """Loading a model is left, or fails."""
         if self.play.session.game.engine is EngineStatus.LOADING:
             self.play.asked.clear()
-            ways: list[Action | Failed | EngineDied] = [Action.CURSOR_TIP, Failed(None, "it is broken"), DIED]
+            ways: list[Action | EngineFailed | EngineDied] = [Action.CURSOR_TIP, EngineFailed("it is broken"), DIED]
             self.play.take(self.chance.choice(ways))
 
     def edit(self) -> None:

@@ -24,6 +24,7 @@ from tokex_gguf.engine.protocol import (
     Continue,
     Continued,
     EngineDied,
+    EngineFailed,
     Evaluate,
     Evaluated,
     Failed,
@@ -249,7 +250,7 @@ class FakeEngine:
     def refuse(self, chance: random.Random) -> Reply | None:
         """Refuses a request that waits, one that does not, or gives up as a whole."""
         if chance.random() < 0.15:
-            return Failed(None, "it cannot go on")
+            return EngineFailed("it cannot go on")
         if not self.loaded:
             return None
         if chance.random() < 0.1:
@@ -355,7 +356,7 @@ class World:
         for reply in replies:
             if engine is self.engine and self.session.game.engine is not EngineStatus.DEAD:
                 self.take(reply)
-                if isinstance(reply, Failed) and reply.request is None and self.engine is engine:
+                if isinstance(reply, EngineFailed) and self.engine is engine:
                     engine.waiting.clear()
 
     def die(self) -> None:

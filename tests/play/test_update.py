@@ -18,6 +18,7 @@ from tests.figures import Figure
 from tokex_gguf.engine.protocol import (
     Continue,
     EngineDied,
+    EngineFailed,
     Evaluate,
     Failed,
     Load,
@@ -683,7 +684,7 @@ def test_the_engines_death_ends_it() -> None:
 
 def test_a_model_that_cannot_be_loaded_ends_the_program_with_the_reason() -> None:
     play = Play()
-    play.take(Failed(None, "no such model"))
+    play.take(EngineFailed("no such model"))
     assert play.effects == [Quit("no such model")]
 
 
@@ -741,7 +742,7 @@ def test_a_restart_that_fails_keeps_the_prompts() -> None:
     play = started()
     play.take(EngineDied("SIGABRT"))
     play.take(Action.RESTART)
-    play.take(Failed(None, "fake.gguf: no such file"))
+    play.take(EngineFailed("fake.gguf: no such file"))
     assert play.session.game.engine is EngineStatus.DEAD
     assert play.effects == []
     assert "no such file" in play.session.notice

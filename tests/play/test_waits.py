@@ -1,7 +1,7 @@
 """An engine that waits for RPC workers says so, and can be started anew at once."""
 
 from tests.fake import Play
-from tokex_gguf.engine.protocol import EngineDied, Failed, Load, Loading, Waits
+from tokex_gguf.engine.protocol import EngineDied, EngineFailed, Load, Loading, Waits
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Start
 from tokex_gguf.play.session import EngineStatus
@@ -43,7 +43,7 @@ def test_an_engine_that_waits_is_restarted_by_one_press() -> None:
 
 
 def test_an_engine_that_is_gone_waits_for_nobody() -> None:
-    for end in (EngineDied("SIGABRT"), Failed(None, "the RPC worker lab:1 is gone")):
+    for end in (EngineDied("SIGABRT"), EngineFailed("the RPC worker lab:1 is gone")):
         play = Play().answer()
         play.take(WAITS)
         play.take(end)

@@ -17,7 +17,7 @@ from tokex_gguf.cli import cache
 from tokex_gguf.engine import process
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import remote
-from tokex_gguf.engine.protocol import ConnectServer, EngineDied, Failed, Loaded
+from tokex_gguf.engine.protocol import ConnectServer, EngineDied, EngineFailed, Loaded
 from tokex_gguf.models import discovery, hub_cache, resolve
 from tokex_gguf.models.discovery import ModelOnDisk
 from tokex_gguf.models.gguf import metadata
@@ -243,7 +243,7 @@ def _answer_of_server(connect: ConnectServer) -> Loaded | str:
         match replies.get(timeout=SERVER_WAIT):
             case Loaded() as loaded:
                 return loaded
-            case Failed(reason=reason) | EngineDied(reason):
+            case EngineFailed(reason) | EngineDied(reason):
                 return reason
             case _:
                 return "the server's answer makes no sense"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tokex_gguf.cli.report import EvaluationFailed
-from tokex_gguf.engine.protocol import GOES_ON, Capability, Continue, Continued, EngineDied, Failed
+from tokex_gguf.engine.protocol import GOES_ON, Capability, Continue, Continued, EngineDied, EngineFailed, Failed
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.values.dice import RANDOM_SEED
 from tokex_gguf.values.distribution import Taken
@@ -46,8 +46,10 @@ def _sample(game: Runtime, number: int, seed: int, most: int) -> dict[str, Any]:
                     break
             case Failed(request=request) if request == number and reply.context is not None:
                 break  # the context's end
-            case Failed(request=request) if request in (number, None):
+            case Failed(request=request) if request == number:
                 raise EvaluationFailed(reply.reason, usage=session.game.sampling.constraint is not None)
+            case EngineFailed(reason):
+                raise EvaluationFailed(reason, usage=session.game.sampling.constraint is not None)
             case EngineDied():
                 raise EvaluationFailed(game.session.game.lost(reply.reason), usage=False)
             case _:

@@ -20,6 +20,7 @@ from tokex_gguf.engine.protocol import (
     Against,
     Compared,
     EngineDied,
+    EngineFailed,
     Evaluated,
     EvaluateStrictly,
     Export,
@@ -280,7 +281,9 @@ def _answers(messages: Iterator[_EngineMessage], number: int, called: str) -> It
         match reply:
             case EngineDied(reason):
                 raise EvaluationFailed(f"{called}the engine stopped ({reason})", usage=False)
-            case Failed(request, reason, context) if request in (number, None):
+            case EngineFailed(reason):
+                raise EvaluationFailed(f"{called}{reason}", usage=False)
+            case Failed(request, reason, context) if request == number:
                 raise EvaluationFailed(f"{called}{reason}", usage=context is not None)
             case Tokenized() | Evaluated() | Exported() | Compared() | Noise() if reply.request == number:
                 yield reply
@@ -337,7 +340,7 @@ class _OwnEngine:
             match reply:
                 case Loaded():
                     return reply
-                case Failed(_, reason):
+                case EngineFailed(reason):
                     raise EvaluationFailed(reason if self.path in reason else f"{self.called}{reason}", usage=True)
                 case EngineDied(reason):
                     raise EvaluationFailed(f"{self.called}the engine stopped ({reason})", usage=False)

@@ -21,17 +21,17 @@ def about_worker(name: str) -> None:
     """Prints the memory of an RPC worker, or its fault, as one JSON object."""
     import json
 
-    from tokex_gguf.engine.protocol import Failed, Reply
+    from tokex_gguf.engine.protocol import EngineFailed, Reply
     from tokex_gguf.engine.worker import llama
 
     def tell(reply: Reply) -> None:
-        if isinstance(reply, Failed):
+        if isinstance(reply, EngineFailed):
             print(json.dumps({"fault": reply.reason}), flush=True)
 
     try:
         workers = llama.connect((name,), tell)
     except llama.ModelError as error:
-        tell(Failed(None, str(error)))
+        tell(EngineFailed(str(error)))
     else:
         memories = [device.memory() for device in workers.all[0].devices]
         workers.leave()
@@ -60,9 +60,9 @@ def main() -> None:
         from tokex_gguf.engine.worker.abort import Abort
         from tokex_gguf.engine.worker.server import Server
     except Exception as error:  # llama-cpp-python is a native library: many things can fail
-        from tokex_gguf.engine.protocol import Failed, encode
+        from tokex_gguf.engine.protocol import EngineFailed, encode
 
-        sink.write(encode(Failed(None, f"llama-cpp-python cannot be imported ({error}): install tokex-gguf anew")))
+        sink.write(encode(EngineFailed(f"llama-cpp-python cannot be imported ({error}): install tokex-gguf anew")))
         sink.flush()
         return
     gc.freeze()

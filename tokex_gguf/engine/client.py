@@ -19,8 +19,8 @@ from tokex_gguf.engine.process import REMOTE, EngineProcess, TimeoutExpired, sta
 from tokex_gguf.engine.protocol import (
     Check,
     EngineDied,
+    EngineFailed,
     Evaluate,
-    Failed,
     Load,
     Loaded,
     Lookahead,
@@ -31,6 +31,7 @@ from tokex_gguf.engine.protocol import (
     Walk,
     WireMessage,
     decode,
+    failure,
 )
 
 log = logging.getLogger(__name__)
@@ -185,7 +186,7 @@ class EngineClient:
             line = sender.encode(request)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             log.error("engine: a %s cannot be sent (%s)", type(request).__name__, type(error).__name__)
-            self._deliver(Failed(getattr(request, "request", None), "this request cannot be sent to the engine"))
+            self._deliver(failure(getattr(request, "request", None), "this request cannot be sent to the engine"))
         else:
             pipe.write(line)
 
@@ -213,7 +214,7 @@ class EngineClient:
                     self._loaded = self._loaded or isinstance(message, Loaded)
                     if self._closing and isinstance(message, Pong):
                         self._finishing.set()
-                    failed = failed or (isinstance(message, Failed) and message.request is None)
+                    failed = failed or isinstance(message, EngineFailed)
                     self._deliver(message)
         except (OSError, ProtocolError) as error:
             reason = "unreadable reply"

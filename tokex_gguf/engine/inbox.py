@@ -12,7 +12,17 @@ from typing import BinaryIO, NoReturn, Protocol
 
 from tokex_gguf.engine import confinement
 from tokex_gguf.engine.path_delta import OutOfStep, Receiver
-from tokex_gguf.engine.protocol import Failed, Ping, Pong, ProtocolError, Reply, Request, encode, number_of
+from tokex_gguf.engine.protocol import (
+    EngineFailed,
+    Ping,
+    Pong,
+    ProtocolError,
+    Reply,
+    Request,
+    encode,
+    failure,
+    number_of,
+)
 from tokex_gguf.engine.queue import Queue
 
 LAST_REPLY_WAIT = 2
@@ -80,10 +90,10 @@ class Inbox:
                 if not isinstance(request, Request):
                     raise ProtocolError("a reply, where a request is due")
             except OutOfStep as error:
-                self._answer(Failed(None, f"a request cannot be read: {error}"))
+                self._answer(EngineFailed(f"a request cannot be read: {error}"))
                 return
             except ProtocolError as error:
-                self._answer(Failed(number_of(line), f"a request cannot be read: {error}"))
+                self._answer(failure(number_of(line), f"a request cannot be read: {error}"))
                 continue
             if isinstance(request, Ping):
                 self._answer(Pong())

@@ -38,7 +38,7 @@ class ProtocolError(Exception):
 
 @record
 class Load:
-    """Load a model; the first request. Answered by Loading…, then Loaded or Failed."""
+    """Load a model; the first request. Answered by Loading…, then Loaded or EngineFailed."""
 
     path: str
     context: int
@@ -69,7 +69,7 @@ class Load:
 
 @record
 class ConnectServer:
-    """Use the model of a server; the first request, in place of Load. Answered by Loaded or Failed.
+    """Use the model of a server; the first request, in place of Load. Answered by Loaded or EngineFailed.
 
     The server's key is not a field: it comes through the environment only.
     """
@@ -675,12 +675,24 @@ class Waits:
 class Failed:
     """A request cannot be fulfilled."""
 
-    request: int | None
-    """None: the model could not be loaded, or its numbers are unusable; the engine ends."""
+    request: int
     reason: str
     """One line for the player."""
     context: int | None = None
     """The number of KV cells, if they were too few."""
+
+
+@record
+class EngineFailed:
+    """The model could not be loaded, or its numbers are unusable: the engine ends."""
+
+    reason: str
+    """One line for the player."""
+
+
+def failure(request: int | None, reason: str) -> Failed | EngineFailed:
+    """The reply to a request that cannot be fulfilled; if it has no number, the engine cannot go on."""
+    return EngineFailed(reason) if request is None else Failed(request, reason)
 
 
 @record
@@ -711,6 +723,7 @@ Reply: TypeAlias = (
     | Pong
     | Waits
     | Failed
+    | EngineFailed
 )
 WireMessage: TypeAlias = Request | Reply
 

@@ -11,6 +11,7 @@ from tokex_gguf.engine.protocol import (
     Constrained,
     Continued,
     EngineDied,
+    EngineFailed,
     Evaluated,
     Exported,
     Failed,
@@ -263,6 +264,8 @@ def _handle_engine(session: Session, message: Reply | EngineDied) -> Outcome:
             return _looked_ahead_strictly(session, message), []
         case Failed():
             return _failed(session, message)
+        case EngineFailed(reason):
+            return _not_loaded(session, reason)
         case EngineDied():
             return died(session, message)
 
@@ -279,7 +282,7 @@ def _aligned(session: Session, message: Aligned) -> Session:
 def _handle_second_engine(session: Session, message: Reply | EngineDied) -> Outcome:
     """Handles a message of the second model's engine."""
     match message:
-        case EngineDied(reason) | Failed(None, reason):
+        case EngineDied(reason) | EngineFailed(reason):
             return second_model.died(session, reason)
         case Loaded():
             return second_model.loaded(session, message)
@@ -769,8 +772,6 @@ def _open_after(session: Session, request: int) -> dict[int, Purpose]:
 
 
 def _failed(session: Session, message: Failed) -> Outcome:
-    if message.request is None:
-        return _not_loaded(session, message.reason)
     purpose = session.game.open_requests.get(message.request)
     noticed = replace(answered(session, message.request), notice=message.reason)
     match purpose:

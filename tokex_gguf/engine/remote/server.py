@@ -23,6 +23,7 @@ from tokex_gguf.engine.protocol import (
     Constrain,
     Continue,
     Continued,
+    EngineFailed,
     Evaluate,
     Evaluated,
     EvaluateStrictly,
@@ -136,9 +137,9 @@ class Server:
         try:
             self._serve(connect)
         except (NoAnswer, Unsuited, Changed) as error:
-            self._send(Failed(None, str(error)))
+            self._send(EngineFailed(str(error)))
         except (CallRefused, Nonsense) as error:  # while connecting
-            self._send(Failed(None, _message(error)))
+            self._send(EngineFailed(_message(error)))
         except Interrupted:
             pass  # while connecting: the other process is gone
 

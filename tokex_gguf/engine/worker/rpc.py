@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tokex_gguf.engine.protocol import Failed, Reply, Waits
+from tokex_gguf.engine.protocol import EngineFailed, Reply, Waits
 from tokex_gguf.engine.worker import ggml
 from tokex_gguf.engine.worker.ggml import Device
 from tokex_gguf.values.formatting import system_reason
@@ -146,7 +146,7 @@ class Workers:
         if "RPC" not in message and "connect" not in message:
             return
         with suppress(OSError):
-            self._tell(Failed(None, self._lost()))
+            self._tell(EngineFailed(self._lost()))
         if not self._connecting:
             self.leave()
         os._exit(1)

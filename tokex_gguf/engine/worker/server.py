@@ -31,6 +31,7 @@ from tokex_gguf.engine.protocol import (
     Constrained,
     Continue,
     Continued,
+    EngineFailed,
     Evaluate,
     Evaluated,
     EvaluateStrictly,
@@ -326,7 +327,7 @@ class Server:
         try:
             model = self._load(load)
         except ModelError as error:
-            self._send(Failed(None, str(error)))
+            self._send(EngineFailed(str(error)))
             return
         folder = self._kv_folder(load, model)
         evaluator = Evaluator(model, folder)
@@ -343,7 +344,7 @@ class Server:
             except Damaged as error:
                 if self._cache and isinstance(request, WithPath):
                     self._cache.forget(request.path)
-                self._send(Failed(None, str(error)))
+                self._send(EngineFailed(str(error)))
                 return  # a restart that loads the file again may do better
         if self._cache:
             self._send(Pong())  # shows that the engine does not hang
