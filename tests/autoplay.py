@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tokex_gguf.engine.client import EngineClient
-from tokex_gguf.engine.protocol import Continue, Continued, Evaluate, Evaluated, Failed, Load, Loaded, Stop
+from tokex_gguf.engine.protocol import (
+    Continue,
+    Continued,
+    EngineFailed,
+    Evaluate,
+    Evaluated,
+    Failed,
+    Load,
+    Loaded,
+    Stop,
+)
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 
 PATH = list(range(1000, 1040))
@@ -25,7 +35,7 @@ class Player:
 
     def _until(self, kind: type) -> object:
         while not isinstance(told := self._told.get(timeout=120), kind):
-            assert not isinstance(told, Failed), told
+            assert not isinstance(told, Failed | EngineFailed), told
         return told
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from tokex_gguf.engine.backend import Connect, Delivery
 from tokex_gguf.engine.protocol import (
     Applied,
     EngineDied,
+    EngineFailed,
     Evaluate,
     EvaluateStrictly,
     Failed,
@@ -116,7 +117,7 @@ class Answers:
         replies: list[Reply] = []
         while not _complete(request, replies):
             reply = engine_of.heard.get(timeout=PATIENCE)
-            assert not isinstance(reply, EngineDied | Failed), reply
+            assert not isinstance(reply, EngineDied | EngineFailed | Failed), reply
             if not isinstance(reply, Loading):
                 replies.append(reply)
                 self._pieces |= getattr(reply, "pieces", {})

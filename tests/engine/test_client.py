@@ -683,7 +683,7 @@ def test_the_engine_writes_its_log_where_load_says(tmp_path: Path) -> None:
     (tmp_path / "bad.gguf").write_bytes(b"GGUF" + bytes(100))
     conversation = Conversation()
     conversation.client.send(Load(str(tmp_path / "bad.gguf"), 0, 0, str(tmp_path / "log")))
-    while not isinstance(conversation.next(), Failed | EngineDied):
+    while not isinstance(conversation.next(), EngineFailed | EngineDied):
         pass
     conversation.client.close()
     assert "gguf" in (tmp_path / "log").read_text()

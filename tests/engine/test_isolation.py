@@ -68,7 +68,7 @@ class Raw:
     def load(self, path: Path) -> Loaded:
         self.say(encode(Load(str(path), 0, 1)))
         while not isinstance(reply := self.hear(), Loaded):
-            assert not isinstance(reply, Failed), reply
+            assert not isinstance(reply, Failed | EngineFailed), reply
         return reply
 
     def close(self) -> None:
@@ -331,7 +331,7 @@ def test_why_llama_cpp_refuses_a_file_is_told(tmp_path: Path) -> None:
 def test_a_files_own_words_are_not_raw_in_the_log(raw: Raw, tmp_path: Path) -> None:
     change = tiny_models.set_key("tokenizer.ggml.pre", "sur\x1b[31mprise\x07\x9b\r", STRING)
     raw.say(encode(Load(str(tiny_models.qwen2(tmp_path, change=change)), 0, 1, str(tmp_path / "log"))))
-    while not isinstance(raw.hear(), Failed):
+    while not isinstance(raw.hear(), EngineFailed):
         pass
     log = (tmp_path / "log").read_bytes().decode()
     assert "prise" in log and all(char.isprintable() or char == "\n" for char in log), log

@@ -26,7 +26,6 @@ from tokex_gguf.engine.protocol import (
     EngineFailed,
     Evaluate,
     Evaluated,
-    Failed,
     Load,
     Loaded,
     Loading,
@@ -212,7 +211,7 @@ def test_one_that_fails_is_told_in_time(
             assert isinstance(one.next(), Evaluated)
             began = time.monotonic()
             workers[1].signal(how)
-        while not isinstance(reply := one.told.get(timeout=60), Waits | Failed):
+        while not isinstance(reply := one.told.get(timeout=60), Waits | EngineFailed):
             pass
         assert time.monotonic() - began < (TOLD if loaded else STARTED + TOLD)
         assert workers[1].name in (" ".join(reply.workers) if isinstance(reply, Waits) else reply.reason)

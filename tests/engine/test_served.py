@@ -164,7 +164,7 @@ def test_a_key_comes_from_the_environment_and_is_in_no_argument(
         talk = Talk(server.address, log=str(tmp_path / "log"))
         reply = talk.next()
         talk.client.close()
-        assert isinstance(reply, Failed) and "TOKEX_SERVER_KEY" in reply.reason
+        assert isinstance(reply, EngineFailed) and "TOKEX_SERVER_KEY" in reply.reason
         monkeypatch.setenv("TOKEX_SERVER_KEY", "s3cret-of-mine")
         talk = Talk(server.address, log=str(tmp_path / "log"))
         assert isinstance(talk.next(), Loaded)
@@ -175,7 +175,7 @@ def test_a_key_comes_from_the_environment_and_is_in_no_argument(
         talk = Talk(server.address, log=str(tmp_path / "log"))
         reply = talk.next()
         talk.client.close()
-        assert isinstance(reply, Failed) and "s3cret" not in reply.reason
+        assert isinstance(reply, EngineFailed) and "s3cret" not in reply.reason
     assert not (tmp_path / "log").exists() or "s3cret" not in (tmp_path / "log").read_text()
 
 

@@ -430,7 +430,7 @@ class World:
         tips = [prompt.tip for prompt in after.game.prompts]
         gone = [one for one in before.game.prompts if not any(tip.descends_from(one.tip) for tip in tips)]
         assert len(gone) <= (1 if edited and isinstance(message, Tokenized) else 0), "an answer took a prompt away"
-        if isinstance(message, Failed | EngineDied | Prepared | NotPrepared | Loaded | Loading):
+        if isinstance(message, Failed | EngineFailed | EngineDied | Prepared | NotPrepared | Loaded | Loading):
             assert [one.tip for one in after.game.prompts] == [one.tip for one in before.game.prompts]
             assert after.game.removed == before.game.removed
 
