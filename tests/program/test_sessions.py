@@ -353,7 +353,7 @@ def test_a_session_of_another_model_is_gone_on_with_and_one_without_its_model_is
     appends(terminal, 5)
     listed(terminal)
     terminal.press("small", "\r")
-    terminal.shows("this is the session of today")
+    terminal.shows("this is the session “small”")
     assert re.search(r"tokex-gguf +tiny llama ", terminal.shows(r"known, 0 tokens  ready"))
     terminal.press("right")
     terminal.shows(r"ms  ready|known, 0 tokens  ready")
