@@ -416,7 +416,7 @@ def test_where_nothing_goes_on_it_is_said_why(standing: Standing, left: str, for
     assert isinstance(lens, Sampled)
     tip, none = play.session.game.prompt.tip, (array("i"), array("d"), array("b"))
     broken = 11 if standing is Standing.BROKEN else -1
-    play.session.game.known.answers.attach(lens, tip, View(0, 0.0, 0.0, 0.0, (), standing, broken, *none))
+    play.session.game.known.lens_results.attach(lens, tip, View(0, 0.0, 0.0, 0.0, (), standing, broken, *none))
     assert nothing_left(play.session).startswith(left)
     session, _ = constraint.forced(play.session, ForForced(tip, lens), [], more=False)
     assert forced in session.notice

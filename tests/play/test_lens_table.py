@@ -368,8 +368,8 @@ def constrained(costs: dict[int, float]) -> Play:
     assert isinstance(lens, Sampled)
     for depth, bits in costs.items():
         node = play.session.game.prompt.tip.ancestor(depth)
-        play.session.game.known.answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT, 2.0**-bits))
-    play.session.game.known.answers.judge_more(lens, play.session.game.prompt.tip, 1000)
+        play.session.game.known.lens_results.attach_verdict(lens, node, Verdict(0.5, NOT_CUT, 2.0**-bits))
+    play.session.game.known.lens_results.judge_more(lens, play.session.game.prompt.tip, 1000)
     play.session = replace(play.session, options=replace(play.session.options, layer=COST))
     return play
 
@@ -387,7 +387,7 @@ def test_a_prompt_is_judged_in_pieces_of_which_one_is_on_its_way() -> None:
     assert 3 <= pieces <= 8 and play.session.game.prompt.tip.depth == 360
     tip, lens = play.session.game.prompt.tip, play.session.lens
     assert isinstance(lens, Sampled)
-    assert play.session.game.known.answers.judged(lens, tip).tip is tip
+    assert play.session.game.known.lens_results.judged(lens, tip).tip is tip
     play.press(Action.NEXT_SURPRISAL)
     assert play.session.game.prompt.cursor is not None
 
@@ -417,7 +417,7 @@ def test_a_jump_that_waits_is_made_whichever_message_ends_the_wait(tokens: int, 
     assert not play.session.under_way.judging and play.session.under_way.jumping == 0
     lens = play.session.lens
     assert isinstance(lens, Sampled)
-    last = play.session.game.known.answers.judged(lens, tip).cut(tip).depths[-1]
+    last = play.session.game.known.lens_results.judged(lens, tip).cut(tip).depths[-1]
     assert play.session.game.prompt.cursor is tip.ancestor(last) and last > tokens - 6
     assert any(isinstance(one, Apply) and len(one.path) == last - 1 for one in play.asked), "its table is asked for"
 

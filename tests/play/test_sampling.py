@@ -131,7 +131,9 @@ def test_autoplay_draws_through_the_chain_from_the_tip_on() -> None:
     node = tip.child(5)
     assert play.session.game.prompt.tip is node and play.session.game.pressed.autoplay
     lens = play.session.lens
-    assert isinstance(lens, Sampled) and play.session.game.known.answers.verdict(lens, node) == Verdict(0.25, NOT_CUT)
+    assert isinstance(lens, Sampled) and play.session.game.known.lens_results.verdict(lens, node) == Verdict(
+        0.25, NOT_CUT
+    )
     play.take(replace(continued(request, path), tokens=[], distributions=[], end=9))
     assert not play.session.game.pressed.autoplay and "was drawn" in play.session.notice
 

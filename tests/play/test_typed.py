@@ -581,7 +581,7 @@ class Writer:
         kept = [*(one.editing.text for one in (again.game, *again.other_games.values()) if one.editing)]
         kept += [text for one in (again.game, *again.other_games.values()) for text in played(one.known.root)]
         kept += [text for history in again.typed.histories.values() for text in (*history.texts, history.unfinished)]
-        typed = [session.left.get(kind, History()) for kind in BRINGS_BACK if kind is not screens.Name]
+        typed = [session.typed_histories.get(kind, History()) for kind in BRINGS_BACK if kind is not screens.Name]
         texts = [text for history in typed for text in (*history.texts, history.unfinished)]
         if isinstance(session.current, screens.Input | screens.Insert | screens.SearchScreen):
             texts.append(session.line.text)

@@ -14,8 +14,8 @@ from tokex_gguf.play.messages import PointedAtRow, PointedAtToken, Typed
 from tokex_gguf.play.rules import chain as rules
 from tokex_gguf.ui.chain import missing_entries, missing_lines
 from tokex_gguf.ui.screen import ScreenRenderer
-from tokex_gguf.values.answers import LensResults
 from tokex_gguf.values.lens import Sampled
+from tokex_gguf.values.lens_results import LensResults
 from tokex_gguf.values.samplers import CREATIVE, DEFAULT, KINDS, Chain, Kind, Sampler
 
 
@@ -149,7 +149,7 @@ def test_a_fault_of_llama_cpp_is_marked_and_told() -> None:
     answers = LensResults()
     answers.attach(lens, play.session.game.prompt.tip, replace(view, stages=(*view.stages[:-1], last)))
     play.session = replace(
-        play.session, game=replace(play.session.game, known=replace(play.session.game.known, answers=answers))
+        play.session, game=replace(play.session.game, known=replace(play.session.game.known, lens_results=answers))
     )
     for width, height in ((130, 40), (80, 24), (60, 16)):
         drawn = text(play, width, height)

@@ -665,7 +665,7 @@ def test_the_layer_of_a_lens_costs_no_more_in_a_long_prompt() -> None:
     view.screen(play.session, 130, 40)
     while play.session.options.layer is not layers.REACHABLE:
         every_key_costs_little(play, view, Action.MORE_LAYERS)
-    cut = play.session.game.known.answers.judged(lens_in(play), tip).cut(tip)
+    cut = play.session.game.known.lens_results.judged(lens_in(play), tip).cut(tip)
     assert LONG / 5 < len(cut) < LONG / 2, "all of it was looked at"
     every_key_costs_little(play, view, *JUMPS, *JUMPS)
     assert play.session.game.prompt.cursor is not None and play.session.game.prompt.cursor.depth in cut.depths
@@ -677,7 +677,7 @@ def test_the_layer_of_a_lens_costs_no_more_in_a_long_prompt() -> None:
     assert len(play.session.game.prompts) == 1 and not play.session.under_way.judging
     through(play, OTHER, layers.REACHABLE)
     every_key_costs_little(play, view, *JUMPS, *JUMPS)
-    assert len(play.session.game.known.answers.judged(lens_in(play), tip).cut(tip)) < len(cut)
+    assert len(play.session.game.known.lens_results.judged(lens_in(play), tip).cut(tip)) < len(cut)
 
 
 def test_a_jump_waits_while_the_prompt_is_still_looked_at() -> None:
@@ -697,7 +697,7 @@ def test_a_jump_waits_while_the_prompt_is_still_looked_at() -> None:
         assert play.session.under_way.jumping == 0, "who goes on does not wait"
     play.take(Action.PREVIOUS_SURPRISAL)
     play.answer()
-    cut = play.session.game.known.answers.judged(lens_in(play), tip).cut(tip)
+    cut = play.session.game.known.lens_results.judged(lens_in(play), tip).cut(tip)
     assert play.session.game.prompt.cursor is tip.ancestor(cut.depths[-1])
 
 
@@ -707,7 +707,7 @@ def test_what_a_constraint_cost_is_jumped_through_in_a_long_prompt_at_no_more_co
     play, view = with_prompts(tip), ScreenRenderer()
     tip.path()
     through(play, Chain(), layers.COST, REGEX)
-    lens, answers = lens_in(play), play.session.game.known.answers
+    lens, answers = lens_in(play), play.session.game.known.lens_results
     nodes = tip.nodes(1)
     for node in nodes[: LONG // 2]:
         answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT, chance.choice([1.0, chance.random()])))

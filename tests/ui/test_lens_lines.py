@@ -96,7 +96,7 @@ def test_what_the_view_does_not_tell_of_has_no_number() -> None:
         finals=array("d", [view.finals[one] for one in keep]),
         cuts=array("b", [view.cuts[one] for one in keep]),
     )
-    play.session.game.known.answers.attach(lens, play.session.game.prompt.tip, less)
+    play.session.game.known.lens_results.attach(lens, play.session.game.prompt.tip, less)
     assert len(words(row(play, unknown))) == 4, "rank, token, raw and id"
     assert not any("cut" in style for style, _ in row(play, unknown))
 
@@ -263,7 +263,7 @@ def test_under_a_constraint_the_status_line_says_where_one_stands(standing: Stan
     assert isinstance(lens, Sampled) and lens_texts(play.session)[0] == "grammar · T 0.5"
     rows = array("i", [3]), array("d", [1.0]), array("b", [NOT_CUT])
     view = View(1, 0.031, 0.0, 0.031, (), standing, broken, *rows)
-    play.session.game.known.answers.attach(lens, play.session.game.prompt.tip, view)
+    play.session.game.known.lens_results.attach(lens, play.session.game.prompt.tip, view)
     assert lens_texts(play.session)[0] == told and told in text(play)
     for width in (70, 80, 90, 100, 110):
         (line,) = [line for line in text(play, width).splitlines() if " Prompt 1/1 " in line]
@@ -278,9 +278,9 @@ def test_an_end_that_the_model_gives_next_to_nothing_costs_what_it_costs(mass: f
     lens, tip = play.session.lens, play.session.game.prompt.tip
     assert isinstance(lens, Sampled)
     view = View(1, mass, 0.0, mass, (), Standing.ENDED, -1, array("i", [3]), array("d", [1.0]), array("b", [NOT_CUT]))
-    play.session.game.known.answers.attach(lens, tip, view)
+    play.session.game.known.lens_results.attach(lens, tip, view)
     assert f"must end here, {told}" in lens_texts(play.session)[0]
-    play.session.game.known.answers.attach_verdict(lens, tip, Verdict(1.0, NOT_CUT, mass))
+    play.session.game.known.lens_results.attach_verdict(lens, tip, Verdict(1.0, NOT_CUT, mass))
     play.take(Action.CURSOR_BACK)
     assert f"cost {told[1:]}" in text(play)
 
@@ -293,15 +293,15 @@ def test_the_total_cost_stands_beside_the_perplexity() -> None:
     assert isinstance(lens, Sampled) and lens.start == 1
     nodes = play.session.game.prompt.tip.nodes(1)
     for node in nodes[1:]:
-        play.session.game.known.answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT, 0.25))
+        play.session.game.known.lens_results.attach_verdict(lens, node, Verdict(0.5, NOT_CUT, 0.25))
     assert " bits  grammar" not in text(play), "not known for all of it"
-    play.session.game.known.answers.attach_verdict(lens, nodes[0], Verdict(0.5, NOT_CUT, 0.5))
+    play.session.game.known.lens_results.attach_verdict(lens, nodes[0], Verdict(0.5, NOT_CUT, 0.5))
     assert f"cost {2 * (len(nodes) - 1) + 1}.00 bits" in text(play)
     tip = play.session.game.prompt.tip
     for standing in (Standing.COMPLETE, Standing.ENDED):
         assert "must end" not in text(play), "it may go on"
         view = View(1, 0.25, 0.0, 0.25, (), standing, -1, array("i", [3]), array("d", [1.0]), array("b", [NOT_CUT]))
-        play.session.game.known.answers.attach(lens, tip, view)
+        play.session.game.known.lens_results.attach(lens, tip, view)
     total = f"cost {2 * (len(nodes) - 1) + 1}.00 bits"
     for width in (80, 130):
         assert f"{total}  must end here, +2.00 bits" in text(play, width, 24), "the end is no token of it yet"
@@ -332,11 +332,11 @@ def test_a_verdict_that_arrives_is_drawn() -> None:
     nodes = play.session.game.prompt.tip.nodes(1)
     assert coloured() == 0 == coloured()
     for node in nodes[1::2]:
-        play.session.game.known.answers.attach_verdict(lens, node, Verdict(0.0, 0))
+        play.session.game.known.lens_results.attach_verdict(lens, node, Verdict(0.0, 0))
     half = coloured()
     assert half == coloured(Drawing()) >= len(nodes[1::2])
     for node in nodes[::2]:
-        play.session.game.known.answers.attach_verdict(lens, node, Verdict(0.0, 0))
+        play.session.game.known.lens_results.attach_verdict(lens, node, Verdict(0.0, 0))
     assert coloured() == coloured(Drawing()) >= len(nodes) > half
     play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling()))
     assert coloured() == 0, "another lens knows nothing of it"
@@ -374,7 +374,7 @@ def test_a_frame_of_a_long_prompt_costs_what_is_seen_of_it(layer: Layer) -> None
         )
         lens = as_sampled(play.session.lens)
         for node in play.session.game.prompt.tip.nodes(1):
-            play.session.game.known.answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT, 0.5))
+            play.session.game.known.lens_results.attach_verdict(lens, node, Verdict(0.5, NOT_CUT, 0.5))
         frame(play, drawing, (130, 40))
         return frame(play, drawing, (130, 40))
 

@@ -67,7 +67,7 @@ def name_of(text: str) -> str:
 
 
 def _some_text(text: str) -> str:
-    """What a constraint is. An empty one, as of a shell's variable that is not set, is none."""
+    """The text of a constraint. An empty one comes from an unset variable of the shell, and is refused."""
     if not text:
         raise argparse.ArgumentTypeError("expected a text, got an empty one")
     return text

@@ -60,7 +60,7 @@ def _complete(session: Session) -> bool:
         return evaluated
     if session.view is None or session.options.layer not in LENS_LAYERS:
         return session.view is not None
-    answers, tip = game.known.answers, game.prompt.tip
+    answers, tip = game.known.lens_results, game.prompt.tip
     return answers.judge_more(lens, tip, 0) and answers.first_unjudged(lens, tip) is None
 
 
@@ -183,7 +183,7 @@ def final_of(view: View, token: int) -> float:
 def _verdict(session: Session, node: Node) -> tuple[Sampled, Verdict | None] | None:
     """The lens and its verdict on a token of the prompt; None for the raw lens."""
     lens = session.lens
-    return None if isinstance(lens, Raw) else (lens, session.game.known.answers.verdict(lens, node))
+    return None if isinstance(lens, Raw) else (lens, session.game.known.lens_results.verdict(lens, node))
 
 
 def _lens_fields(session: Session, node: Node) -> dict[str, Any]:

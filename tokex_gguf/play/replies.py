@@ -353,7 +353,7 @@ def _lens_replied(session: Session, message: Applied | Rolled | Constrained | Fo
     shown = isinstance(purpose, ForView | ForRoll) and purpose.node is session.game.prompt.place.tip
     match purpose, message:
         case ForView(node=node, lens=lens), Applied():
-            session.game.known.answers.attach(lens, node, message.view)
+            session.game.known.lens_results.attach(lens, node, message.view)
             return _append_waiting(_with_cost(session, message) if shown and lens == session.lens else session)
         case ForRoll(), Rolled():
             session, effects = dice.rolled(session, purpose, message.draws, message.verdicts)
@@ -362,7 +362,7 @@ def _lens_replied(session: Session, message: Applied | Rolled | Constrained | Fo
         case ForConstraint(), Constrained():
             return constraint.constrained(session, purpose, message)
         case ForPhrase(node=node, lens=lens), Constrained():
-            session.game.known.answers.attach_broken(lens, node, message.broken)
+            session.game.known.lens_results.attach_broken(lens, node, message.broken)
             return session, []
         case ForForced(), Forced():
             return constraint.forced(session, purpose, message.tokens, more=message.more)
@@ -404,7 +404,7 @@ def _loaded(session: Session, message: Loaded) -> Outcome:
 
 
 def _with_biases_of(session: Session, model: Loaded) -> Session:
-    """Without the biases that were asked for before the vocabulary was known, of tokens that it lacks."""
+    """Drops biases of tokens that the vocabulary lacks, with a notice: it was not known when they were set."""
     chain, missing = bias.of_vocabulary(session.game.sampling.chain, model.vocab_size)
     if not missing:
         return session
@@ -413,7 +413,7 @@ def _with_biases_of(session: Session, model: Loaded) -> Session:
 
 
 def _noted(session: Session, line: str) -> Session:
-    """With a notice that holds as long as the prompts do, behind the one that is shown."""
+    """Adds a lasting notice, after the one that is shown."""
     game = replace(session.game, notices=(*session.game.notices, line)[-9:])
     return replace(session, game=game, notice="; ".join(filter(None, [session.notice, line])))
 
@@ -481,7 +481,7 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
 
 
 def _begun(session: Session, tip: Node) -> Session:
-    """With the prompt of the starting text; it is told where a constraint was to begin behind its end."""
+    """Opens the starting prompt; a notice says if its constraint was to begin after its end."""
     settings = session.game.settings
     prompt = Prompt(tip, begins=min(tip.depth, settings.begins), name=settings.name)
     session = replace(session, game=replace(session.game, prompts=(prompt,)))
@@ -514,7 +514,7 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
         (node.attach_strict_taken if message.strict else node.attach_taken)(taken)
     if isinstance(purpose.lens, Sampled):
         for node, verdict in zip(purpose.nodes[offset + 1 :], message.verdicts, strict=False):
-            session.game.known.answers.attach_verdict(purpose.lens, node, verdict)
+            session.game.known.lens_results.attach_verdict(purpose.lens, node, verdict)
     at_end = nodes[-1] is purpose.target
     if at_end and purpose.asked is not None:
         nodes[-1].child(purpose.asked).attach_taken(message.taken[-1])
@@ -620,7 +620,7 @@ def _noise(session: Session, message: Noise) -> Outcome:
 def _keep_verdicts(session: Session, purpose: ForVerdicts, message: Evaluated) -> Session:
     offset = message.start - purpose.start
     for node, verdict in zip(purpose.nodes[offset + 1 :], message.verdicts, strict=False):
-        session.game.known.answers.attach_verdict(purpose.lens, node, verdict)
+        session.game.known.lens_results.attach_verdict(purpose.lens, node, verdict)
     if not message.verdicts and len(purpose.nodes) > offset + 1:
         session = _refused(
             session, ForVerdicts, purpose.nodes[-1], purpose.lens
@@ -744,7 +744,7 @@ def _continued(session: Session, message: Continued) -> Outcome:
     if isinstance(purpose.lens, Sampled):
         judged = nodes[len(nodes) - len(message.verdicts) :]
         for judged_node, verdict in zip(judged, message.verdicts, strict=True):
-            session.game.known.answers.attach_verdict(purpose.lens, judged_node, verdict)
+            session.game.known.lens_results.attach_verdict(purpose.lens, judged_node, verdict)
         for judged_node, taken in zip(judged, message.taken, strict=False):  # for tokens outside the candidates
             judged_node.attach_taken(taken)
     pending = session.game.pending

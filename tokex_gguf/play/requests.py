@@ -276,7 +276,7 @@ def look_through(session: Session) -> Outcome:
     tokens = [token for token in (place.popped, place.selected) if token is not None]
     if searching := session.on(SearchScreen):
         tokens += [row.token for row in searching.rows or ()]
-    view = game.known.answers.view(lens, node)
+    view = game.known.lens_results.view(lens, node)
     if view is not None and all(token in view.verdicts for token in tokens):
         return session, []
     newest = game.newest(ForView)
@@ -296,7 +296,7 @@ def judge_further(session: Session) -> Session:
     """Judges more of the prompt's tokens, where a layer shows verdicts."""
     lens = session.lens
     if isinstance(lens, Sampled) and session.options.layer in LENS_LAYERS:
-        session.game.known.answers.judge_more(lens, session.game.prompt.tip, JUDGED_FURTHER)
+        session.game.known.lens_results.judge_more(lens, session.game.prompt.tip, JUDGED_FURTHER)
     return replace(session, under_way=replace(session.under_way, judging=False))
 
 
@@ -305,7 +305,7 @@ def judge_on(session: Session) -> Outcome:
     game, lens = session.game, session.lens
     if isinstance(lens, Raw) or session.options.layer not in LENS_LAYERS or not game.ready or game.pressed.autoplay:
         return session, []
-    unfinished = not game.known.answers.judge_more(lens, game.prompt.tip, JUDGED_AT_ONCE)
+    unfinished = not game.known.lens_results.judge_more(lens, game.prompt.tip, JUDGED_AT_ONCE)
     if unfinished == session.under_way.judging:
         return session, []
     session = replace(session, under_way=replace(session.under_way, judging=unfinished))
@@ -334,7 +334,7 @@ def judge(session: Session) -> Outcome:
     tip = game.prompt.tip
     if (ForVerdicts, tip, lens) in game.refused:
         return session, []
-    start = game.known.answers.first_unjudged(lens, tip)
+    start = game.known.lens_results.first_unjudged(lens, tip)
     if start is None:
         return session, []
     nodes = tuple(tip.nodes(start))
@@ -358,7 +358,7 @@ def judge_phrases(session: Session) -> Outcome:
         return session, []
     for score in reversed(game.results.scores):
         limit = session.limit_of(score)
-        if limit is None or game.known.answers.broken(limit, score.tip) is not None:
+        if limit is None or game.known.lens_results.broken(limit, score.tip) is not None:
             continue
         if (ForPhrase, score.tip, limit) not in game.refused:
             return _judge_phrase(session, score.tip, limit)

@@ -42,7 +42,6 @@ from tokex_gguf.play.screens import (
     TypingScreen,
 )
 from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, AgainstPrompt, Alone, Pair, Paired, Versus
-from tokex_gguf.values.answers import LensResults
 from tokex_gguf.values.comparison import Comparison, Comparisons
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.difference import Difference
@@ -52,6 +51,7 @@ from tokex_gguf.values.fan_out import Budget
 from tokex_gguf.values.history import History
 from tokex_gguf.values.layers import DELTA, PLAIN, Layer, LensLayer, delta_value
 from tokex_gguf.values.lens import RAW, Raw, Sampled, lens_of
+from tokex_gguf.values.lens_results import LensResults
 from tokex_gguf.values.lookahead import LONGEST_BRANCH, LookaheadResults, Place, following, likeliest_after
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import ModelRef
@@ -387,7 +387,7 @@ class Known:
     root: Node = field(default_factory=lambda: Node(None, -1))
     pieces: dict[int, Piece] = field(default_factory=dict)
     """Pieces of all tokens met so far."""
-    answers: LensResults = field(default_factory=LensResults)
+    lens_results: LensResults = field(default_factory=LensResults)
     """What samplers and constraints make of the tree's distributions."""
     rolls: dict[tuple[int, Node], int] = field(default_factory=dict)
     """Draws made so far, by seed and path."""
@@ -873,7 +873,7 @@ class Session:
     def view(self) -> View | None:
         """The lens's view of the distribution that the table shows; None for the raw lens, and until known."""
         lens = self.lens
-        return None if isinstance(lens, Raw) else self.game.known.answers.view(lens, self.game.prompt.place.tip)
+        return None if isinstance(lens, Raw) else self.game.known.lens_results.view(lens, self.game.prompt.place.tip)
 
     def viewed(self, node: Node) -> Viewed | None:
         """The lens's view of the distribution after a path.
@@ -883,7 +883,7 @@ class Session:
         lens = self.lens
         if isinstance(lens, Raw):
             return None
-        if (view := self.game.known.answers.view(lens, node)) is not None:
+        if (view := self.game.known.lens_results.view(lens, node)) is not None:
             return Viewed(node, lens, view)
         last = self.game.seen
         return last if last is not None and last.node is node and self.view_awaited(node) else None
@@ -922,7 +922,7 @@ class Session:
         lens = self.lens
         if isinstance(lens, Raw) or layer.lacking(lens):
             return lambda _node: None
-        judged, verdict_on = layer.judged, game.known.answers.verdict
+        judged, verdict_on = layer.judged, game.known.lens_results.verdict
         return lambda node: None if (verdict := verdict_on(lens, node)) is None else judged(verdict)
 
     @property
@@ -956,38 +956,39 @@ class Session:
         return typing.line if typing else EMPTY
 
     @property
-    def left(self) -> Mapping[type[TypingScreen], History]:
-        """What was typed on each screen, as it is once the one that is used is left: the text in the line comes back.
+    def typed_histories(self) -> Mapping[type[TypingScreen], History]:
+        """The history of typed text of each screen, as it will be after the present screen is left.
 
-        What stood in the line without the player's doing does not.
+        The text in the line becomes its unfinished text, unless the player has not changed it.
         """
         typing, histories, present = self.on(TypingScreen), self.typed.histories, self.game.sampling.constraint
         if typing is None:
             return histories
         match typing:
             case Name():
-                there = self.name
+                prefilled = self.name
             case Insert():
-                there = typing.taken
+                prefilled = typing.taken
             case Constraining() if present and present.kind is typing.kind:
-                there = present.text
+                prefilled = present.text
             case _:
-                there = ""
-        text = "" if typing.line.text == there else typing.line.text
+                prefilled = ""
+        text = "" if typing.line.text == prefilled else typing.line.text
         return {**histories, type(typing): histories.get(type(typing), History()).leave(text)}
 
     def unfinished(self, kind: type[TypingScreen]) -> str:
         """The text that was typed on a screen and not used."""
-        return self.left.get(kind, History()).unfinished
+        return self.typed_histories.get(kind, History()).unfinished
 
     @property
     def unused(self) -> tuple[str, ...]:
-        """The texts to play with that were typed and not used: what is searched for is none."""
-        return tuple(map(self.unfinished, (Input, Insert, NewPrompt, Constraining, SamplerText)))
+        """The typed texts that were not used yet, on the screens that change the game; queries are left out."""
+        histories, kinds = self.typed_histories, (Input, Insert, NewPrompt, Constraining, SamplerText)
+        return tuple(histories.get(kind, History()).unfinished for kind in kinds)
 
     @property
     def kinds(self) -> Mapping[str, ConstraintKind]:
-        """In what the constraints that were typed are written, by their texts."""
+        """The kinds of the typed constraints, by their texts."""
         typing = self.on(Constraining)
         return {**self.typed.kinds, typing.line.text: typing.kind} if typing else self.typed.kinds
 
@@ -1100,7 +1101,7 @@ def next_after(session: Session) -> Callable[[Place], int | None]:
     With a constraint it is known where the engine gave a view. Samplers that change the order count by their biases
     alone, at every place, so that it is one quantity.
     """
-    lens, view_of = session.lens, session.game.known.answers.view
+    lens, view_of = session.lens, session.game.known.lens_results.view
     if isinstance(lens, Raw):
         return likeliest_after
 

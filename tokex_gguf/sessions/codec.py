@@ -304,9 +304,9 @@ def _sampling_fields(sampling: Sampling) -> dict[str, object]:
 
 def _typed_fields(session: Session) -> dict[str, object]:
     """The typed texts, without empty fields; of earlier texts, the newest."""
-    left, kinds = session.left, session.kinds
-    unused = {name: left[kind].unfinished for name, kind in _SCREENS.items() if kind in left}
-    earlier = {name: _newest(left[kind].texts) for name, kind in _SCREENS.items() if kind in left}
+    histories, kinds = session.typed_histories, session.kinds
+    unused = {name: histories[kind].unfinished for name, kind in _SCREENS.items() if kind in histories}
+    earlier = {name: _newest(histories[kind].texts) for name, kind in _SCREENS.items() if kind in histories}
     constraints = [unused.get("constraint", ""), *earlier.get("constraint", ())]
     fields: dict[str, object] = {field: unused.pop(name, "") for field, name in _UNUSED.items()}
     fields["left"] = {name: text for name, text in unused.items() if text}
@@ -473,7 +473,7 @@ def _session(document: dict[str, object], settings: Settings, encoder: Encoder) 
 
 
 def _typed(document: dict[str, object]) -> TypedBefore:
-    """The texts that were typed; older files have few of them, or none."""
+    """The typed texts; older files have some of them, or none."""
     left, earlier = (value_of({name: {}, **document}, name, dict) for name in ("left", "earlier"))
     unused = {name: _text(left, name) for name in _SCREENS}
     unused |= {name: _text(document, field) for field, name in _UNUSED.items()}
@@ -486,7 +486,7 @@ def _typed(document: dict[str, object]) -> TypedBefore:
 
 
 def _texts(table: dict[str, object], name: str) -> tuple[str, ...]:
-    """Texts that were typed on a screen before, which may be missing."""
+    """The earlier texts of a screen; none if the field is missing."""
     values = value_of({name: [], **table}, name, list)
     texts = tuple(_text({name: value}, name) for value in values)
     if len(texts) > MOST_TEXTS or len(set(texts)) != len(texts) or "" in texts:

@@ -200,7 +200,7 @@ def _deviation(chance: float, draws: int) -> float:
 def _chances(session: Session, drawn: Drawn) -> dict[int, float]:
     """The chances of the most likely tokens of a draw, the most likely first."""
     if isinstance(drawn.lens, Sampled):
-        view = session.game.known.answers.view(drawn.lens, drawn.node)
+        view = session.game.known.lens_results.view(drawn.lens, drawn.node)
         return {token: view.verdicts[token].final for token in view.likeliest} if view else {}
     before = drawn.node.distribution
     return {candidate.token: candidate.prob for candidate in before.candidates()} if before else {}

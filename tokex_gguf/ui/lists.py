@@ -63,14 +63,14 @@ def logarithmic(logprob: float) -> str:
     return _scientific(logprob / math.log(10), 0)
 
 
-def _scientific(decimal: float, digits: int) -> str:
-    """Ten to a power, with so many digits behind the point.
+def _scientific(exponent: float, digits: int) -> str:
+    """10 to the power `exponent`, in scientific notation with `digits` decimals.
 
     >>> _scientific(5.6021, 1), _scientific(5.9996, 1), _scientific(-1302.88, 0)
     ('4.0e5', '1.0e6', '1e-1303')
     """
-    power = math.floor(decimal)
-    leading = round(10 ** (decimal - power), digits)
+    power = math.floor(exponent)
+    leading = round(10 ** (exponent - power), digits)
     return f"{leading:.{digits}f}e{power}" if leading < 10 else f"{1:.{digits}f}e{power + 1}"
 
 
@@ -131,14 +131,14 @@ def score_lines(session: Session, width: int, height: int) -> list[Line]:
 def _broken(session: Session, score: Score) -> int | None:
     """The position of the first illegal token up to a phrase's end; None: all are legal, or it is not known yet."""
     limit = session.limit_of(score)
-    at = None if limit is None else session.game.known.answers.broken(limit, score.tip)
+    at = None if limit is None else session.game.known.lens_results.broken(limit, score.tip)
     return None if at is None or at < 0 else at
 
 
 def _legal(session: Session, score: Score) -> str:
     """Whether a phrase is legal; empty without a constraint, and until that is known."""
     limit = session.limit_of(score)
-    at = None if limit is None else session.game.known.answers.broken(limit, score.tip)
+    at = None if limit is None else session.game.known.lens_results.broken(limit, score.tip)
     return "" if at is None else " legal" if at < 0 else " breaks"
 
 
@@ -246,7 +246,7 @@ def _tokens(session: Session, score: Score, width: int, height: int) -> list[Lin
 def _cut_by(session: Session, node: Node) -> str:
     """The stage that cuts a phrase's token; empty where none does, or it is not known."""
     lens = session.lens
-    verdict = session.game.known.answers.verdict(lens, node) if isinstance(lens, Sampled) else None
+    verdict = session.game.known.lens_results.verdict(lens, node) if isinstance(lens, Sampled) else None
     if verdict is None or verdict.cut_by == NOT_CUT or not isinstance(lens, Sampled):
         return ""
     stage = lens.stage(verdict.cut_by)

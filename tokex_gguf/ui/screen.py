@@ -504,7 +504,7 @@ def _cost(session: Session, tip: Node) -> float | None:
     lens = session.lens
     if not isinstance(lens, Sampled) or lens.constraint is None:
         return None
-    return session.game.known.answers.cost(lens, tip)
+    return session.game.known.lens_results.cost(lens, tip)
 
 
 def _typed_parts(continuation: Input) -> list[tuple[int, Line]]:
@@ -746,7 +746,7 @@ def _token_parts(session: Session, tip: Node, node: Node, *, choices: bool) -> l
 def _lens_parts(session: Session, node: Node) -> list[tuple[int, Line]]:
     """The final probability of a token of the prompt, or what cut it; and its cost."""
     lens = session.lens
-    if not isinstance(lens, Sampled) or (verdict := session.game.known.answers.verdict(lens, node)) is None:
+    if not isinstance(lens, Sampled) or (verdict := session.game.known.lens_results.verdict(lens, node)) is None:
         return []
     if verdict.cut_by != NOT_CUT:
         outcome: Line = [("class:stage", f"cut by {lens.stage(verdict.cut_by)}")]

@@ -13,7 +13,7 @@ from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
 FIRST_NUMBER = r"(?:(?<![\w)\]])[-\u2212])?\d+(?:,\d{3}){0,9}(?:\.\d+)?"
-"""A minus behind a word, a number or a bracket is none: it joins, or takes away."""
+"""A hyphen after a word, a number or a bracket is not a minus sign."""
 LONGEST_PATTERN = 200
 """The most characters of a pattern."""
 READ = 300

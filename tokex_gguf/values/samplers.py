@@ -596,7 +596,7 @@ class Chain:
         return replace(self, bias=tuple(sorted(others.items())))
 
     def within(self, size: int) -> "Chain":
-        """The chain without the biases of tokens that a vocabulary of so many has not."""
+        """The chain without biases of tokens that a vocabulary of `size` tokens lacks."""
         return replace(self, bias=tuple(one for one in self.bias if one[0] < size))
 
     def banning(self, tokens: Sequence[int]) -> "Chain":

@@ -100,7 +100,7 @@ def banned(session: Session, text: str, tokens: list[int]) -> Outcome:
 
 
 def of_vocabulary(chain: Chain, size: int) -> tuple[Chain, str]:
-    """A chain for a vocabulary of so many tokens, and which biases it has no token for; empty where there are none.
+    """The chain without biases of tokens that a vocabulary of `size` tokens lacks, and a notice; empty without such.
 
     >>> of_vocabulary(Chain(bias=((3, 1.0), (70, -2.0))), 64)[1]
     'no token has the number 70, the last one is 63: its bias is left out'

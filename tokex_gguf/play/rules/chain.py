@@ -79,7 +79,7 @@ def what_it_did(session: Session) -> dict[str, tuple[Stage, Stage]]:
         lens = screen.shown_lens
     if isinstance(lens, Raw) or node.distribution is None or session.game.model is None:
         return {}
-    view = session.game.known.answers.view(lens, node)
+    view = session.game.known.lens_results.view(lens, node)
     if view is None:
         return {}
     first = Stage(session.game.model.vocab_size, 1.0, node.distribution.entropy_bits)

@@ -115,7 +115,7 @@ def jump_by_layer(direction: int) -> Callable[[Session], Outcome]:
             return replace(session, under_way=replace(session.under_way, jumping=direction)), []
         if layer is COST:
             return _to_costly(session, lens, direction)
-        return _to_next(session, session.game.known.answers.judged(lens, tip).cut(tip), direction, NO_SUCH_TOKEN)
+        return _to_next(session, session.game.known.lens_results.judged(lens, tip).cut(tip), direction, NO_SUCH_TOKEN)
 
     return go
 
@@ -129,7 +129,7 @@ def jump_on(session: Session) -> Outcome:
 
 def _to_costly(session: Session, lens: Sampled, direction: int) -> Outcome:
     """Jumps to a token where the constraint cost much; from the tip, to the one where it cost most."""
-    prompt, answers = session.game.prompt, session.game.known.answers
+    prompt, answers = session.game.prompt, session.game.known.lens_results
     judged = answers.judged(lens, prompt.tip)
     costliest = judged.costliest(prompt.tip)
     if prompt.cursor is None and costliest is not None:

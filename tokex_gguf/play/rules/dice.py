@@ -123,7 +123,7 @@ def rolled(session: Session, purpose: ForRoll, draws: list[Draw], verdicts: list
     notice = f"drew {draw.number:.4f}: {quoted(piece.data)} has {draw.low:.4f} to {draw.high:.4f} of the bar"
     drawn = Drawn(node, purpose.lens, seed, (draw,), many=False)
     if isinstance(purpose.lens, Sampled):
-        game.known.answers.attach_verdict(purpose.lens, node.child(draw.token), verdicts[0])
+        game.known.lens_results.attach_verdict(purpose.lens, node.child(draw.token), verdicts[0])
     session, effects = take(replace(session, game=replace(game, drawn=drawn)), draw.token)
     # The rolls after this one still wait.
     pressed = replace(session.game.pressed, rolling=game.pressed.rolling)

@@ -47,7 +47,7 @@ def put_aside(session: Session) -> Session:
     typing = session.on(TypingScreen)
     if typing is None or type(typing) not in BRINGS_BACK:
         return session
-    return _typing_ended(replace(session, typed=replace(session.typed, histories=session.left)))
+    return _typing_ended(replace(session, typed=replace(session.typed, histories=session.typed_histories)))
 
 
 def used_up(session: Session) -> Session:

@@ -112,7 +112,7 @@ def resumed(session: Session, message: Resumed) -> Outcome:
 
 
 def _which(screen: Sessions, name: str) -> str:
-    """A session by the name that it was given, where it was, and by its time."""
+    """A session's name, if it has one, and when it was saved."""
     entry = next((entry for entry in screen.entries or () if entry.name == name), None)
     if entry is None:
         return "from before"

@@ -35,7 +35,7 @@ def more_layers(session: Session) -> Outcome:
     if session.options.layer is not COST or not limited:
         return session, effects
     lens = session.lens
-    total = session.game.known.answers.cost(lens, session.game.prompt.tip) if isinstance(lens, Sampled) else None
+    total = session.game.known.lens_results.cost(lens, session.game.prompt.tip) if isinstance(lens, Sampled) else None
     cost_text = "" if total is None else f"the constraint cost {total:.2f} bits; "
     return replace(session, notice=f"{cost_text}n looks at the token that cost most"), effects
 

@@ -35,7 +35,7 @@ REPLACEMENT = "\ufffd"
 _BEFORE = (b"", b"\xe1\x80", b"\xe1", b"\xf1")
 _BEHIND = (b"", b"\x80", b"\x80\x80", b"\xa0\x80", b"\x80\x80\x80", b"\x90\x80\x80")
 AROUND = [(before, behind) for before in _BEFORE for behind in _BEHIND if before or behind]
-"""Bytes before and behind the end and the beginning of a character, one pair of which makes it whole."""
+"""Bytes to put before and after a part of a character; one pair completes it."""
 REMEMBERED = 500_000
 
 
@@ -152,7 +152,7 @@ class TextVocabulary:
             parts = yield from self._between_marks(some)
             ids, text = self._mark
             if len(parts) != len(some) and text == SEPARATOR and len(ids) > 2 and ids[0] == ids[-1]:
-                # Where a line break is a byte, it is spelled together with half a character beside it.
+                # A line break that is a byte token is decoded together with a part of a character beside it.
                 self._mark = ids[1:-1], SEPARATOR.strip("\n")
                 parts = yield from self._between_marks(some)
             if len(parts) != len(some):

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import fake
-from tokex_gguf.values.answers import LENSES, LensResults
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.lens import Sampled, lens_of
+from tokex_gguf.values.lens_results import LENSES, LensResults
 from tokex_gguf.values.reachability import cut_by, decidable
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
 from tokex_gguf.values.tree import Node
