@@ -91,10 +91,10 @@ class Painting(Window):
         else:
             # With two screens of no lines, prompt_toolkit has nothing to compare.
             before.height = screen.height = 0
-            self._write(lines, write_position.width, renderer.output, renderer.style, depth)
+            self._write(lines, renderer.output, renderer.style, depth)
             self._shown = lines
 
-    def _write(self, lines: list[Line], width: int, output: Output, style: BaseStyle, depth: ColorDepth) -> None:
+    def _write(self, lines: list[Line], output: Output, style: BaseStyle, depth: ColorDepth) -> None:
         """Writes the changed lines. The cursor begins and ends at 0, 0, where prompt_toolkit expects it.
 
         Wrapping is off: prompt_toolkit turns it off with its first frame, and on with its last. So text that is wider
@@ -104,13 +104,14 @@ class Painting(Window):
         for y, (shown, line) in enumerate(zip(self._shown, lines, strict=True)):
             if shown == line:
                 continue
-            fragments, unchanged = changed(shown, line)
+            start, stop = changed(shown, line)
             output.reset_attributes()  # else new lines could be painted in them
             output.write("\r\n" * (y - at))
-            x = width - width_of(fragments) - width_of(unchanged)
+            x = width_of(line[:start])
             output.cursor_forward(x)
             at, latest, certain = y, None, True
-            row = [(name, part) for name, text in fragments if text for part in parts(text)]
+            row = [(name, part) for name, text in line[start:stop] if text for part in parts(text)]
+            has_marks = any(part.is_mark for _, part in row)
             for index, (name, part) in enumerate(row):
                 attributes = self._attributes.get(name)
                 if attributes is None:
@@ -119,16 +120,18 @@ class Painting(Window):
                     output.set_attributes(attributes, depth)
                     latest = attributes
                 # A mark is written right after its character: else terminals leave it out.
-                joins = index > 0 and is_mark(part.text[0])
+                joins = index > 0 and part.is_mark
                 if not certain and not joins:
                     _go_to(x, output)
-                marks = takewhile(lambda named: is_mark(named[1].text[0]), islice(row, index + 1, None))
-                mark_cells = 0 if joins else sum(mark.cells for _, mark in marks)
+                mark_cells = 0
+                if has_marks and not joins:
+                    marks = takewhile(lambda named: named[1].is_mark, islice(row, index + 1, None))
+                    mark_cells = sum(mark.cells for _, mark in marks)
                 if (part.doubtful or mark_cells) and not joins:
                     # If the character is narrower than assumed, no old text stays beside it.
                     output.write(" " * (part.cells + mark_cells))
                     _go_to(x, output)
-                output.write(_CONTROL_CHARACTERS.sub("?", part.text))
+                output.write(part.text)
                 x += part.cells
                 certain = part.certain
         output.write("\r")
@@ -140,7 +143,6 @@ class Painting(Window):
 
 
 _CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f]")
-"""Control characters. Lines have none; this is a last safeguard."""
 
 
 def _go_to(x: int, output: Output) -> None:
@@ -157,50 +159,59 @@ class TextPart(NamedTuple):
     """Cells that the text paints, as assumed here."""
     certain: bool
     """Whether all terminals agree on them."""
-    doubtful: bool
+    doubtful: bool = False
     """Whether the text is one character, with its marks, on whose width terminals disagree."""
+    is_mark: bool = False
+    """Whether the text begins with a mark."""
 
 
 @lru_cache(maxsize=8192)
 def parts(text: str) -> tuple[TextPart, ...]:
     """A text, cut where the cursor has to be placed: after characters that a terminal may measure differently.
 
+    Control characters are replaced. Lines have none; this is a last safeguard.
+
     Latin, Greek and Cyrillic letters and CJK are the same everywhere. Signs and lines take two cells in some CJK
     settings. All others, such as Indic scripts and emoji, are placed character by character.
     """
     if text.isascii():
-        return (TextPart(text, len(text), True, False),)
+        return (TextPart(_CONTROL_CHARACTERS.sub("?", text), len(text), True),)
     cut: list[TextPart] = []
-    for char in text:
-        cells = cells_of(char)
+    for piece in _ASCII_OR_ONE.findall(_CONTROL_CHARACTERS.sub("?", text)):
+        cells = cells_of(piece)
         last = cut[-1] if cut else None
-        if is_mark(char):
+        if is_mark(piece):
             if last and not last.doubtful and len(last.text) > 1:
                 before = cells_of(last.text[-1])
-                cut[-1] = TextPart(last.text[:-1], last.cells - before, last.certain, False)
-                cut.append(TextPart(last.text[-1] + char, before + cells, False, True))
+                cut[-1] = TextPart(last.text[:-1], last.cells - before, last.certain)
+                cut.append(TextPart(last.text[-1] + piece, before + cells, False, doubtful=True))
             elif last:
-                cut[-1] = TextPart(last.text + char, last.cells + cells, False, True)
+                cut[-1] = TextPart(last.text + piece, last.cells + cells, False, True, last.is_mark)
             else:
-                cut.append(TextPart(char, cells, False, True))
+                cut.append(TextPart(piece, cells, False, doubtful=True, is_mark=True))
             continue
-        certain = char.isascii() or (char < "\u0530" and char.isalpha()) or (cells == 2 and _is_cjk(char))
-        signs = not certain and "\u00a0" <= char < "\u2800" and not "\u0530" <= char < "\u2000" and cells == 1
+        certain = piece.isascii() or (piece < "\u0530" and piece.isalpha()) or (cells == 2 and _is_cjk(piece))
+        signs = not certain and "\u00a0" <= piece < "\u2800" and not "\u0530" <= piece < "\u2000" and cells == 1
         if last and not last.doubtful and last.certain == certain and (certain or signs):
-            cut[-1] = TextPart(last.text + char, last.cells + cells, certain, False)
+            cut[-1] = TextPart(last.text + piece, last.cells + cells, certain)
         else:
-            cut.append(TextPart(char, cells, certain, not (certain or signs)))
+            cut.append(TextPart(piece, cells, certain, not (certain or signs)))
     return tuple(cut)
+
+
+_ASCII_OR_ONE = re.compile("[\x00-\x7f]+|[^\x00-\x7f]")
 
 
 def _is_cjk(char: str) -> bool:
     return "\u2e80" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7a3" or "\uff00" <= char <= "\uff60"
 
 
-def changed(old: Line, new: Line) -> tuple[Line, Line]:
-    """The fragments by which a line differs from an old one of the same width, and the unchanged ones after them."""
+def changed(old: Line, new: Line) -> tuple[int, int]:
+    """The fragments by which a line differs from an old one of the same width: where they begin and stop in it."""
     shorter = min(len(old), len(new))
-    start = next((index for index in range(shorter) if old[index] != new[index]), shorter)
+    start = 0
+    while start < shorter and old[start] == new[start]:
+        start += 1
     # A fragment that begins without a cell belongs to the cell before it, and is written with it.
     while start and (_begins_with_mark(old, start) or _begins_with_mark(new, start)):
         start -= 1
@@ -210,18 +221,19 @@ def changed(old: Line, new: Line) -> tuple[Line, Line]:
     # A character that is wider than assumed covers the next cell, which is written after it.
     while end and (_begins_with_mark(new, len(new) - end) or _may_be_wider(new, len(new) - end - 1)):
         end -= 1
-    return new[start : len(new) - end], new[len(new) - end :]
+    return start, len(new) - end
 
 
 def _begins_with_mark(line: Line, index: int) -> bool:
     if index >= len(line):
         return False
     first = line[index][1][:1]
-    return cells_of(first) == 0 or is_mark(first)
+    return not (first.isascii() and first.isprintable() and first) and (cells_of(first) == 0 or is_mark(first))
 
 
 def _may_be_wider(line: Line, index: int) -> bool:
-    return index >= 0 and line[index][1] != "" and not parts(line[index][1])[-1].certain
+    text = line[index][1] if index >= 0 else ""
+    return not text[-1:].isascii() and not parts(text)[-1].certain
 
 
 @lru_cache(maxsize=512)
