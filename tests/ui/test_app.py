@@ -488,11 +488,11 @@ def test_what_a_walk_brings_is_drawn_together_until_its_end() -> None:
         assert play.session.game.walking
         before = play.session
         play.take(fake.evaluated(walk, place, place + 1, fake.GIVEN))
-        assert app_module._walked(before, play.session) == (place < 3)
+        assert app_module._in_background(before, play.session) == (place < 3)
         if place < 3:
             before = play.session
             play.take(Action.LAYER)
-            assert not app_module._walked(before, play.session), "a key is drawn at once"
+            assert not app_module._in_background(before, play.session), "a key is drawn at once"
 
 
 def test_a_table_that_is_looked_at_and_on_its_way_is_waited_for_a_moment() -> None:
@@ -568,7 +568,7 @@ def test_parts_of_an_answer_about_a_layer_are_drawn_as_they_come(
         await player.until(lambda _: judging)
         (request,) = judging
         for place in range(4):
-            await asyncio.sleep(2 * app_module.AUTOPLAY_FRAME_INTERVAL)
+            await asyncio.sleep(2 * app_module.BACKGROUND_FRAME_INTERVAL)
             frames: list[object] = []
             player.app.application.after_render += frames.append
             part = replace(fake.evaluated(request, place, place + 1), verdicts=[Verdict(0.5, NOT_CUT, 0.5)])

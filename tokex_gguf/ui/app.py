@@ -96,8 +96,8 @@ SIZE_POLL_INTERVAL = 0.5
 """Seconds between two polls of the terminal's size, where no signal reports a resize."""
 
 
-AUTOPLAY_FRAME_INTERVAL = 0.15
-"""Seconds between two frames of autoplay: each frame takes its time from the decodes."""
+BACKGROUND_FRAME_INTERVAL = 0.15
+"""Seconds between two frames of autoplay, or of lookahead: each frame takes its time from the decodes."""
 
 
 EDITOR_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGQUIT") if hasattr(signal, name)]
@@ -121,12 +121,14 @@ def _under_way(session: Session) -> set[int]:
     return {number for number in (session.game.pending, view and view[0], walk and walk[0]) if number is not None}
 
 
-def _walked(before: Session, session: Session) -> bool:
-    """Whether the only change is further numbers of a walk that goes on."""
-    if not (session.game.prompts and session.game.walking):
+def _in_background(before: Session, session: Session) -> bool:
+    """Whether the only change is further numbers of a walk that goes on, or of lookahead."""
+    looked_ahead = session.counts.lookaheads != before.counts.lookaheads
+    if not looked_ahead and not (session.game.prompts and session.game.walking):
         return False
     game = replace(before.game, open_requests=session.game.open_requests, context=session.game.context)
-    return replace(before, game=game, counts=replace(before.counts, requests=session.counts.requests)) == session
+    counts = replace(before.counts, requests=session.counts.requests, lookaheads=session.counts.lookaheads)
+    return replace(before, game=game, counts=counts) == session
 
 
 def _results_grow(session: Session) -> bool:
@@ -147,6 +149,8 @@ class App:
         self._ask_background = ask_background
         self._renderer = ScreenRenderer()
         self._frame_timer: asyncio.TimerHandle | None = None
+        self._not_drawn = False
+        """Whether lookahead came since the last frame."""
         """Until the next frame of results that grow by themselves."""
         self._answer_timer: asyncio.TimerHandle | None = None
         """Until a frame is drawn without the answers under way; None where there are none, or that frame was drawn."""
@@ -258,7 +262,7 @@ class App:
         try:
             if (rows := rows_of(width, height)) != self._game.session.rows:
                 self._game.dispatch(Resized(rows))
-            session = self._game.session
+            session, self._not_drawn = self._game.session, False
             if COLOURS[self._application.color_depth] < FEWEST_COLOURS:
                 # The styles are monochrome, too.
                 session = replace(session, options=replace(session.options, palette=Palette.MONOCHROME))
@@ -491,16 +495,17 @@ class App:
             == session
         ):
             if _results_grow(session):  # the last part changes the session, and is drawn at once
-                self._draw_after(AUTOPLAY_FRAME_INTERVAL)
+                self._draw_after(BACKGROUND_FRAME_INTERVAL)
         elif session.game.pressed.autoplay and before.game.pressed.autoplay:
-            self._draw_after(AUTOPLAY_FRAME_INTERVAL)
+            self._draw_after(BACKGROUND_FRAME_INTERVAL)
         elif under_way - previous:
             if self._answer_timer is None:
                 self._answer_timer = asyncio.get_running_loop().call_later(WORKING_AFTER, self._answer_is_late)
         elif from_outside and self._answer_timer:
             pass  # drawn with the answer, or when the timer fires
-        elif under_way == previous and _walked(before, session):
-            self._draw_after(AUTOPLAY_FRAME_INTERVAL)
+        elif under_way == previous and _in_background(before, session):
+            self._not_drawn = self._not_drawn or session.counts.lookaheads != before.counts.lookaheads
+            self._draw_after(BACKGROUND_FRAME_INTERVAL)
         else:
             self._application.invalidate()
 
@@ -542,7 +547,7 @@ class App:
         self._frame_timer = None
         session, game = self._game.session, self._game.session.game
         growing = _under_way(session) or (game.prompts and game.walking) or _results_grow(session)
-        if growing and self._answer_timer is None:
+        if (growing or self._not_drawn) and self._answer_timer is None:
             self._application.invalidate()
 
     def _answer_is_late(self) -> None:
