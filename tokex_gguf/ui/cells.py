@@ -163,6 +163,12 @@ def fit(line: Line, width: int, fill: str = "") -> Line:
     return [*fitted, (fill, " " * left)] if left else fitted
 
 
+@lru_cache(1024)
+def fit_again(line: tuple[Fragment, ...], width: int) -> Line:
+    """As `fit`. Cached, for lines that frames repeat: the line is shared, and never changed."""
+    return fit(list(line), width)
+
+
 def spread(left: Line, right: Line, width: int) -> Line:
     """One line with `left` and `right` at its ends. Where room is short, `left` is cut first."""
     space = width - width_of(right)

@@ -37,9 +37,9 @@ from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.lookahead import LONGEST_BRANCH, Place, following
 from tokex_gguf.values.reachability import follows
 from tokex_gguf.values.text_comparison import TextComparison
-from tokex_gguf.values.tokens import Piece, glimpse, is_whole, label, spell
+from tokex_gguf.values.tokens import glimpse, is_whole, label, spell
 from tokex_gguf.values.tree import Node
-from tokex_gguf.values.view import NOT_CUT, Verdict
+from tokex_gguf.values.view import NOT_CUT
 
 UNTOKENIZED_CHARACTERS = 20_000
 """Characters shown, from the end, of a text that is not tokenised yet."""
@@ -721,20 +721,21 @@ def ahead_text(session: Session, place: Place, cells: int) -> str:
 
     It is the text through the lens, where the lens `follows`.
     """
-    pieces: list[Piece] = []
-    length = 0
+    pieces: list[bytes] = []
+    room = MARKS * cells
     for token in following(place, LONGEST_BRANCH, next_after(session)):
         piece = session.game.piece(token)
-        pieces.append(piece)
-        length += len(piece.data)
-        if piece.ends or length > MARKS * cells:
+        pieces.append(piece.data)
+        # A character of ASCII takes a cell at the least; others are marks, perhaps, and have none.
+        room -= len(piece.data) * (MARKS if piece.data.isascii() else 1)
+        if piece.ends or room < 0:
             break
-    return _one_line(tuple(glimpse(piece.data) for piece in pieces))
+    return _one_line(tuple(pieces))
 
 
 @lru_cache(4096)
 def _one_line(pieces: tuple[bytes, ...]) -> str:
-    return "".join(spell(pieces)).replace("\n", "")
+    return "".join(spell(list(map(glimpse, pieces)))).replace("\n", "")
 
 
 class _Columns:
@@ -778,6 +779,22 @@ class _Columns:
         widths = (self._rank, self._prob, self._final, self._drawn)
         return self._width - sum(widths) - sum(map(bool, widths)) - 1
 
+    @property
+    def _widths(self) -> "_Widths":
+        look = self._look
+        return _Widths(
+            self._width,
+            self._rank,
+            self._token,
+            self._prob,
+            self._final,
+            self._drawn,
+            look.drawn is not None,
+            self._bar,
+            self._id,
+            self._ahead if self._place is not None else 0,
+        )
+
     def heading(self, mass: str = "") -> Line:
         """The columns' names; where there is room, also the probability of the rows in sight."""
         look = self._look
@@ -815,63 +832,129 @@ class _Columns:
         look, token = self._look, candidate.token
         verdict = look.viewed.view.verdicts.get(token) if look.viewed else None
         cut = look.viewed.lens.stage(verdict.cut_by) if look.viewed and verdict and verdict.cut_by != NOT_CUT else ""
-        struck = f"class:cut {style}".strip() if cut else ""
-        raw = number(candidate.prob) if self._prob else ""
-        line = [
-            (style, (mark or " ") + rank_text(candidate).rjust(self._rank - 1) + " "),
-            *self._name(session, token, style, struck),
-            (style, " " * (bool(self._prob) + self._prob - len(raw))),
-            (struck or style, raw),
-            (style, " "),
-        ]
-        over = 0
-        if look.through:
-            chance, over = self._chance(verdict, cut, style)
-            line.append(chance)
         count = look.drawn.counts.get(token, 0) if look.drawn else 0
-        if self._drawn:
-            line.append((style, str(count or "").rjust(self._drawn) + " "))
         if look.drawn:
             value = count / len(look.drawn.draws)
         elif look.through:
             value = verdict.final if verdict else 0.0
         else:
             value = candidate.prob
-        bar_style = style if over or "class:dim" in style else f"class:bar {style}".strip()
-        line.append((bar_style, bar(value / look.scale, self._bar - over)))
-        if self._id:
-            line.append((style, " " + str(token).rjust(self._id)))
-        if self._ahead and self._place is not None:
-            # A cut token has no lookahead.
-            text = "" if cut else clip(ahead_text(session, self._place.child(token), self._ahead), self._ahead)
-            line.append(
-                (style if "class:dim" in style else f"class:dim {style}".strip(), f" {text}" if self._bar else text)
-            )
-        return fit(joined(line), self._width, style)
-
-    def _name(self, session: Session, token: int, style: str, struck: str) -> Line:
-        """The token, and its logit bias."""
+        ahead = ""
+        if self._ahead and self._place is not None and not cut:  # a cut token has no lookahead
+            ahead = ahead_text(session, self._place.child(token), self._ahead)
         piece = session.game.piece(token)
-        name = label(glimpse(piece.data)) or "‹empty›"
-        amount = bias_text(self._look.biases.get(token, 0.0))
-        room = self._token - (cells_of(amount) + 1 if amount else 0)
-        if struck:  # the blanks after the name are not struck through
-            name = clip(name, room)
-            parts = [(struck, name), (style, " " * (room - cells_of(name)))]
-        else:
-            parts = [("class:special" if piece.control and not style else style, pad(name, room))]
-        return [*parts, (style, f" {amount}" if amount else "")]
+        return _row_line(
+            self._widths,
+            _RowShown(
+                mark,
+                rank_text(candidate),
+                piece.data,
+                piece.control,
+                look.biases.get(token, 0.0),
+                candidate.prob,
+                verdict.final if verdict else None,
+                cut,
+                look.settled,
+                count,
+                value / look.scale,
+                token,
+                ahead,
+                style,
+            ),
+        )
 
-    def _chance(self, verdict: Verdict | None, cut: str, style: str) -> tuple[Fragment, int]:
-        """The final probability, or the name of the stage that cut the token; and the cells that takes of the bar."""
-        settled = self._look.settled
-        if not cut:
-            # Until the lens's numbers come, those of the last lens are shown, dimmed.
-            final = style if settled or "class:dim" in style else f"class:dim {style}".strip()
-            return (final, (number(verdict.final) if verdict else "").rjust(self._final) + " "), 0
-        name = clip(cut, self._final + (0 if self._look.drawn else self._bar))
-        final = style if "class:dim" in style else f"class:{'stage' if settled else 'dim'} {style}".strip()
-        return (final, name.rjust(self._final) + " "), max(0, cells_of(name) - self._final)
+
+class _Widths(NamedTuple):
+    """Cells of the table's columns; 0: left out."""
+
+    whole: int
+    rank: int
+    token: int
+    prob: int
+    final: int
+    drawn: int
+    counts: bool
+    """Whether draws are counted, for whose column there may be no room."""
+    bar: int
+    id: int
+    ahead: int
+
+
+class _RowShown(NamedTuple):
+    """All that a row of the table shows."""
+
+    mark: str
+    rank: str
+    data: bytes
+    """The token's piece."""
+    control: bool
+    bias: float
+    prob: float
+    final: float | None
+    cut: str
+    """The name of the stage of the lens that cut the token."""
+    settled: bool
+    """Whether the lens's numbers belong to the present lens."""
+    times_drawn: int
+    bar: float
+    """The bar's length, 0 to 1."""
+    token: int
+    ahead: str
+    style: str
+
+
+@lru_cache(1024)
+def _row_line(widths: _Widths, row: _RowShown) -> Line:
+    """A row of the table. Cached, as frames repeat most rows: the line is shared, and never changed."""
+    style = row.style
+    struck = f"class:cut {style}".strip() if row.cut else ""
+    raw = number(row.prob) if widths.prob else ""
+    line = [
+        (style, (row.mark or " ") + row.rank.rjust(widths.rank - 1) + " "),
+        *_name(row, widths.token, struck),
+        (style, " " * (bool(widths.prob) + widths.prob - len(raw))),
+        (struck or style, raw),
+        (style, " "),
+    ]
+    over = 0
+    if widths.final:
+        chance, over = _chance(row, widths)
+        line.append(chance)
+    if widths.drawn:
+        line.append((style, str(row.times_drawn or "").rjust(widths.drawn) + " "))
+    bar_style = style if over or "class:dim" in style else f"class:bar {style}".strip()
+    line.append((bar_style, bar(row.bar, widths.bar - over)))
+    if widths.id:
+        line.append((style, " " + str(row.token).rjust(widths.id)))
+    if widths.ahead:
+        dim = style if "class:dim" in style else f"class:dim {style}".strip()
+        line.append((dim, (" " if widths.bar else "") + clip(row.ahead, widths.ahead)))
+    return fit(joined(line), widths.whole, style)
+
+
+def _name(row: _RowShown, cells: int, struck: str) -> Line:
+    """The token, and its logit bias."""
+    name = label(glimpse(row.data)) or "‹empty›"
+    amount = bias_text(row.bias)
+    room = cells - (cells_of(amount) + 1 if amount else 0)
+    if struck:  # the blanks after the name are not struck through
+        name = clip(name, room)
+        parts = [(struck, name), (row.style, " " * (room - cells_of(name)))]
+    else:
+        parts = [("class:special" if row.control and not row.style else row.style, pad(name, room))]
+    return [*parts, (row.style, f" {amount}" if amount else "")]
+
+
+def _chance(row: _RowShown, widths: _Widths) -> tuple[Fragment, int]:
+    """The final probability, or the name of the stage that cut the token; and the cells that takes of the bar."""
+    style = row.style
+    if not row.cut:
+        # Until the lens's numbers come, those of the last lens are shown, dimmed.
+        final = style if row.settled or "class:dim" in style else f"class:dim {style}".strip()
+        return (final, ("" if row.final is None else number(row.final)).rjust(widths.final) + " "), 0
+    name = clip(row.cut, widths.final + (0 if widths.counts else widths.bar))
+    final = style if "class:dim" in style else f"class:{'stage' if row.settled else 'dim'} {style}".strip()
+    return (final, name.rjust(widths.final) + " "), max(0, cells_of(name) - widths.final)
 
 
 def help_lines(entries: Sequence[HelpEntry], width: int, selected: int) -> tuple[list[Line], list[int]]:

@@ -55,7 +55,19 @@ from tokex_gguf.play.session import (
     without_text,
 )
 from tokex_gguf.ui import theme
-from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, longest, spread, under_caret, width_of
+from tokex_gguf.ui.cells import (
+    Line,
+    cells_of,
+    choose,
+    clip,
+    clip_start,
+    fit,
+    fit_again,
+    longest,
+    spread,
+    under_caret,
+    width_of,
+)
 from tokex_gguf.ui.lens_lines import lens_texts, percent
 from tokex_gguf.ui.lists import called, logarithmic
 from tokex_gguf.ui.panes import Path, PromptPane, Shown, help_lines, starting_text, table_lines, table_room
@@ -347,7 +359,7 @@ def _beside(session: Session, width: int, height: int) -> list[Line]:
 
 def _filled(lines: list[Line], width: int, height: int) -> list[Line]:
     """The lines, `height` of them, in exactly `width` cells."""
-    return [fit(line, width) for line in [*lines[:height], *([[]] * (height - len(lines)))]]
+    return [fit_again(tuple(line), width) for line in [*lines[:height], *([[]] * (height - len(lines)))]]
 
 
 def _has_room(width: int, height: int) -> bool:

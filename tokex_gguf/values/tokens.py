@@ -118,6 +118,7 @@ def starts_combining(text: str) -> bool:
     return text != "" and (unicodedata.category(text[0]) in ("Mn", "Me") or _JAMO.match(text) is not None)
 
 
+@lru_cache(8192)
 def label(data: bytes) -> str:
     r"""A token on its own, on one line: white space visible too.
 
