@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from enum import Enum
 from functools import cached_property
-from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from tokex_gguf.engine.protocol import Capability, ConnectServer, Load, Loaded, Waits
@@ -1039,14 +1038,13 @@ def table(session: Session, prompt: Prompt) -> tuple[Candidate, ...]:
         return ()
     if viewed is None:
         places: Mapping[int, int] = distribution.rows
-        ordered = distribution.candidates()
+        sorted_rows = None
     else:
         sorted_rows = by_final(distribution, viewed.view, popped_taken)
         places = {row.token: place for place, row in enumerate(sorted_rows)}
-        ordered = iter(sorted_rows)
     if prompt.selected is not None and prompt.selected != prompt.popped:
         limit = max(limit, places.get(prompt.selected, 0) + 1)
-    rows = tuple(islice(ordered, limit))
+    rows = distribution.first(limit) if sorted_rows is None else sorted_rows[:limit]
     for token, taken in popped_taken.items():
         if places.get(token, len(rows)) >= len(rows):
             rows += (taken.row(token),)

@@ -3,7 +3,8 @@
 import math
 from array import array
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from tokex_gguf.values.record import record
@@ -93,6 +94,10 @@ class Distribution:
         """All candidates, most likely first."""
         return map(self.candidate, range(len(self)))
 
+    def first(self, count: int) -> tuple[Candidate, ...]:
+        """The most likely candidates, at most `count`. Cached: several steps of a key need the same."""
+        return _first(self, count)
+
     @property
     def most_likely(self) -> int:
         """The token with the highest probability."""
@@ -111,6 +116,11 @@ class Distribution:
     def normalised_entropy(self, vocab_size: int) -> float | None:
         """`entropy_bits` divided by the largest possible entropy; None where the vocabulary's size is not known."""
         return normalised(self.entropy_bits, vocab_size)
+
+
+@lru_cache(32)
+def _first(distribution: Distribution, count: int) -> tuple[Candidate, ...]:
+    return tuple(islice(distribution.candidates(), count))
 
 
 def normalised(bits: float, vocab_size: int) -> float | None:

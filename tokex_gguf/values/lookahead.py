@@ -67,13 +67,17 @@ class Place(NamedTuple):
     @property
     def distribution(self) -> Distribution | None:
         """The distribution after the path. The tree's comes first: a path never shows two answers."""
-        in_tree = self.node.distribution if self.node else None
-        return in_tree or (self.ahead.distribution if self.ahead else None)
+        in_tree = self.node.distribution if self.node is not None else None
+        if in_tree is not None and in_tree.ids:
+            return in_tree
+        return self.ahead.distribution if self.ahead is not None else None
 
     def child(self, token: int) -> "Place":
         """The path one token longer."""
-        node = self.node.children.get(token) if self.node else None
-        return Place(node, self.ahead.children.get(token) if self.ahead else None)
+        node, ahead = self
+        return Place(
+            None if node is None else node.children.get(token), None if ahead is None else ahead.children.get(token)
+        )
 
 
 class _Row(NamedTuple):
@@ -243,7 +247,8 @@ class LookaheadResults:
 
 def likeliest_after(place: Place) -> int | None:
     """The model's most likely token after a path; None where it is not known."""
-    return place.distribution.most_likely if place.distribution else None
+    distribution = place.distribution
+    return distribution.ids[0] if distribution is not None and distribution.ids else None
 
 
 def following(place: Place, most: int, next_after: Callable[[Place], int | None] = likeliest_after) -> Iterator[int]:
