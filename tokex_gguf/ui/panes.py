@@ -780,9 +780,9 @@ class _Columns:
         return self._width - sum(widths) - sum(map(bool, widths)) - 1
 
     @property
-    def _widths(self) -> "_Widths":
+    def _widths(self) -> "_ColumnWidths":
         look = self._look
-        return _Widths(
+        return _ColumnWidths(
             self._width,
             self._rank,
             self._token,
@@ -864,7 +864,7 @@ class _Columns:
         )
 
 
-class _Widths(NamedTuple):
+class _ColumnWidths(NamedTuple):
     """Cells of the table's columns; 0: left out."""
 
     whole: int
@@ -904,7 +904,7 @@ class _RowShown(NamedTuple):
 
 
 @lru_cache(1024)
-def _row_line(widths: _Widths, row: _RowShown) -> Line:
+def _row_line(widths: _ColumnWidths, row: _RowShown) -> Line:
     """A row of the table. Cached, as frames repeat most rows: the line is shared, and never changed."""
     style = row.style
     struck = f"class:cut {style}".strip() if row.cut else ""
@@ -945,7 +945,7 @@ def _name(row: _RowShown, cells: int, struck: str) -> Line:
     return [*parts, (row.style, f" {amount}" if amount else "")]
 
 
-def _chance(row: _RowShown, widths: _Widths) -> tuple[Fragment, int]:
+def _chance(row: _RowShown, widths: _ColumnWidths) -> tuple[Fragment, int]:
     """The final probability, or the name of the stage that cut the token; and the cells that takes of the bar."""
     style = row.style
     if not row.cut:
