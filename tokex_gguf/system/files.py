@@ -36,9 +36,11 @@ def private_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
-        if not folder.is_dir():
+        if folder.is_dir():
+            return
+        if os.path.lexists(folder):
             raise
-        return
+        folder.mkdir(mode=0o700, exist_ok=True)  # another process has removed it in between
     except FileNotFoundError:
         if folder.parent == folder:
             raise
