@@ -26,7 +26,7 @@ def test_while_a_model_is_sent_over_a_slow_network_its_progress_is_told_as_well(
     play = Play()
     play.take(Loading(0.4))
     play.take(WAITS)
-    assert told(play) == "40% loaded, no answer from lab:1, lab:2 for 4 s: r restarts the engine"
+    assert told(play) == "40 % loaded, no answer from lab:1, lab:2 for 4 s: r restarts the engine"
 
 
 def test_an_engine_that_waits_is_restarted_by_one_press() -> None:

@@ -456,7 +456,7 @@ def test_the_text_shows_while_the_model_loads() -> None:
     assert "first line⏎" in drawn
     assert "second line" in drawn
     assert "fake.gguf" in drawn
-    assert "working  loading the model  45%" in drawn
+    assert "working  loading the model  45 %" in drawn
 
 
 # --- the table

@@ -542,11 +542,17 @@ def _engine_state(session: Session) -> Line:
         return [("class:fault", f"{subject} silent for {session.game.silence:.0f} s: r {remedy}")]
     if waits := session.game.health.waits:
         silent = visible(", ".join(waits.workers))
-        loading = f"{session.game.health.progress:.0%} loaded, " if session.game.engine is EngineStatus.LOADING else ""
+        loading = (
+            f"{100 * session.game.health.progress:.0f} % loaded, "
+            if session.game.engine is EngineStatus.LOADING
+            else ""
+        )
         return [("class:fault", f"{loading}no answer from {silent} for {waits.seconds:.0f} s: r restarts the engine")]
     if session.game.engine is EngineStatus.LOADING:
         back = ", Esc goes back" if session.origin else ""
-        doing = f"connecting to {server}" if server else f"loading the model {session.game.health.progress:4.0%}"
+        doing = (
+            f"connecting to {server}" if server else f"loading the model {100 * session.game.health.progress:3.0f} %"
+        )
         return [("class:busy", "working"), ("class:dim", f"  {doing}{back}")]
     if session.game.newest(ForConstraint):
         doing = "" if session.game.pending is None else _progress(session)

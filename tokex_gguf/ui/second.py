@@ -58,7 +58,7 @@ def state(session: Session) -> Line:
     if second.silence:
         return [("class:fault", f" B: silent for {second.silence:.0f} s, r restarts it")]
     if second.engine is EngineStatus.LOADING:
-        return [("class:busy", " B: "), ("class:dim", f"loading the model {second.health.progress:4.0%}")]
+        return [("class:busy", " B: "), ("class:dim", f"loading the model {100 * second.health.progress:3.0f} %")]
     return []
 
 

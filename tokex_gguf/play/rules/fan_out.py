@@ -189,7 +189,7 @@ def pause(session: Session) -> Outcome:
 def _covering(session: Session, fan: Fan) -> Outcome:
     """Goes on to the next coverage that was not reached."""
     target = next((coverage for coverage in COVERAGES if coverage > max(fan.out.seen, fan.budget.coverage)), 1.0)
-    notice = f"goes on to {target:.4g} of the mass" if target < 1 else "goes on until nothing is left"
+    notice = f"goes on to {100 * target:.4g} % of the mass" if target < 1 else "goes on until nothing is left"
     return replace(_with(session, replace(fan, budget=replace(fan.budget, coverage=target))), notice=notice), []
 
 
@@ -197,7 +197,7 @@ def coverage(session: Session) -> Outcome:
     """Sets the next coverage to reach."""
     fan = _shown(session)
     target = next((value for value in COVERAGES if value > fan.budget.coverage), COVERAGES[0])
-    notice = f"looks until {target:.1%} of the mass is seen"
+    notice = f"looks until {100 * target:.4g} % of the mass is seen"
     return replace(_with(session, replace(fan, budget=replace(fan.budget, coverage=target))), notice=notice), []
 
 
