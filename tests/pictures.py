@@ -233,8 +233,8 @@ class Player:
     async def _calm(self) -> None:
         """Waits until keys are obeyed, questions answered, and all is drawn: turns in which nothing happens."""
         calm, drawn = 0, 0
-        while calm < TURNS:
-            await asyncio.sleep(0)
+        while calm < TURNS or self._app._frame_timer:  # a frame of lookahead comes a little later
+            await asyncio.sleep(0.001 if self._app._frame_timer else 0)
             busy = sum(engine.answer() for engine in self._engines) > 0  # each answers
             calm = 0 if busy or self._written.tell() > drawn else calm + 1
             drawn = self._written.tell()

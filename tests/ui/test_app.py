@@ -18,7 +18,7 @@ from prompt_toolkit.styles import Style, default_ui_style, merge_styles
 
 from tests import fake
 from tests.canvas import Canvas
-from tests.play import test_critical_tokens, test_fan_out
+from tests.play import test_ahead, test_critical_tokens, test_fan_out
 from tests.play.test_switching import HEADER
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.protocol import Apply, EngineDied, Evaluate, Load, Loaded, Request, Tokenize, Tokenized, Walk
@@ -493,6 +493,19 @@ def test_what_a_walk_brings_is_drawn_together_until_its_end() -> None:
             before = play.session
             play.take(Action.LAYER)
             assert not app_module._in_background(before, play.session), "a key is drawn at once"
+
+
+def test_what_lookahead_brings_is_drawn_together_until_its_end() -> None:
+    """A frame for each of its answers would take its time from the next ones."""
+    play = test_ahead.growing()
+    drawn_later: list[bool] = []
+    while requests := test_ahead.best_first(play):
+        play.asked.remove(requests[0])
+        for reply in play.replies(requests[0]):
+            before = play.session
+            play.take(reply)
+            drawn_later.append(app_module._in_background(before, play.session))
+    assert len(drawn_later) > 3 and drawn_later == [True] * (len(drawn_later) - 1) + [False]
 
 
 def test_a_table_that_is_looked_at_and_on_its_way_is_waited_for_a_moment() -> None:
