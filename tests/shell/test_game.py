@@ -36,7 +36,8 @@ from tokex_gguf.play.messages import (
 from tokex_gguf.play.rules import second_model
 from tokex_gguf.play.session import Editing, EditState, EngineStatus, Game, Sampling, Session, Settings
 from tokex_gguf.play.update import update
-from tokex_gguf.sessions.autosave import Kept
+from tokex_gguf.sessions import autosave
+from tokex_gguf.sessions.autosave import Kept, Lost, TextKept
 from tokex_gguf.sessions.store import Slot
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.resuming import opened, resumed, with_beside
@@ -77,6 +78,37 @@ def test_a_turn_takes_some_of_many_messages_and_asks_for_another(game: Runtime) 
     assert game.receive() and game._inbox.qsize() == 5 and len(calls) == 2
     assert game.receive() and game._inbox.qsize() == 0 and len(calls) == 2
     assert not game.receive()
+
+
+def test_texts_that_are_pasted_before_the_first_prompt_are_kept_in_a_file(game: Runtime, tmp_path: Path) -> None:
+    for text in ("first", "second\nline"):
+        game.dispatch(Typed(text))
+    end = game.close()
+    assert isinstance(end, TextKept) and end.path.parent == tmp_path
+    assert end.path.read_text() == "first\nsecond\nline\n"
+
+
+def test_where_their_folder_cannot_be_written_it_is_another_one(
+    game: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(autosave, "RESCUE_FOLDERS", (lambda: tmp_path / "file", lambda: tmp_path / "other"))
+    game._folder = tmp_path / "file"
+    game.dispatch(Typed("first"))
+    end = game.close()
+    assert isinstance(end, TextKept) and end.path.parent == tmp_path / "other"
+
+
+def test_without_a_disk_that_is_said(game: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(autosave, "RESCUE_FOLDERS", ())
+    game._folder = tmp_path / "file"
+    game.dispatch(Typed("first"))
+    assert isinstance(game.close(), Lost)
+
+
+def test_without_such_a_text_there_is_no_file(game: Runtime, tmp_path: Path) -> None:
+    assert game.close() is None and not list(tmp_path.iterdir())
 
 
 def test_a_turn_ends_after_a_time(game: Runtime) -> None:

@@ -496,9 +496,12 @@ def _leave(game: Runtime, patience: float) -> bool:
     signals.hold()
     if end is None:
         return True
-    from tokex_gguf.sessions.autosave import Kept, Lost, Rescued
+    from tokex_gguf.sessions.autosave import Kept, Lost, Rescued, TextKept
 
     match end:
+        case TextKept(path):
+            say(f"no prompt was read yet: the text that you typed is in {path}")
+            return True
         case Kept(name, last):
             named = not store.is_autosave(name) or not last
             say(f"to go on: tokex-gguf {f'--session {shell_word(name)}' if named else '--resume'}")

@@ -982,8 +982,14 @@ class Session:
     @property
     def unused(self) -> tuple[str, ...]:
         """The typed texts that were not used yet, on the screens that change the game; queries are left out."""
-        histories, kinds = self.typed_histories, (Input, Insert, NewPrompt, Constraining, SamplerText)
-        return tuple(histories.get(kind, History()).unfinished for kind in kinds)
+        histories = self.typed_histories
+        return tuple(histories.get(kind, History()).unfinished for kind in CHANGING_SCREENS)
+
+    @property
+    def all_typed(self) -> list[str]:
+        """All texts that were typed on these screens, used or not."""
+        histories = [self.typed_histories.get(kind, History()) for kind in CHANGING_SCREENS]
+        return [text for one in histories for text in (*one.texts, one.unfinished) if text]
 
     @property
     def kinds(self) -> Mapping[str, ConstraintKind]:
@@ -1017,6 +1023,10 @@ class Session:
                 (Prompt(score.tip) for score in self.game.results.scores if score.logprob is None), self.game.prompt
             )
         return self.game.prompt
+
+
+CHANGING_SCREENS: tuple[type[TypingScreen], ...] = (Input, Insert, NewPrompt, Constraining, SamplerText)
+"""Screens whose text changes the game; that of others is a query."""
 
 
 def table(session: Session, prompt: Prompt) -> tuple[Candidate, ...]:

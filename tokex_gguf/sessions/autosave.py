@@ -62,7 +62,14 @@ class Lost:
     reason: str
 
 
-SaveOutcome: TypeAlias = Kept | Rescued | Lost
+@record
+class TextKept:
+    """There was no prompt yet, so that there is no session: typed text is in a file of its own."""
+
+    path: Path
+
+
+SaveOutcome: TypeAlias = Kept | Rescued | Lost | TextKept
 
 
 def kept(slot: Slot) -> Kept:

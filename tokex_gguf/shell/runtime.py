@@ -133,6 +133,11 @@ def _position(session: Session) -> _Position | None:
     return game.settings.model.key, game.active, tips, removed, game.results.scores, game.hidden.pruned
 
 
+def _save_into(find: Callable[[], Path], text: bytes, paths: list[Path]) -> None:
+    """Saves a text in the folder of `find`, and appends its path. Raises OSError."""
+    paths.append(save_prompt(find(), text, datetime.now()))
+
+
 class _CannotLeave(Exception):
     """The present session cannot be left, for this reason."""
 
@@ -239,7 +244,20 @@ class Runtime:
             left(opened.slot)
         if self._autosave:
             return self._autosave.close(patience, hurry, waits)
-        return left(self._slot) if self._slot else None
+        end = left(self._slot) if self._slot else None
+        texts = [] if self.session.game.prompts else self.session.all_typed
+        return self._keep_text("\n".join(texts)) if texts else end
+
+    def _keep_text(self, text: str) -> "SaveOutcome":
+        """Keeps text that came before the first prompt, without which there is no session."""
+        from tokex_gguf.sessions.autosave import RESCUE_FOLDERS, SILENT_WAIT, Lost, TextKept, within
+
+        data = text.encode(errors="surrogateescape")
+        paths: list[Path] = []
+        for find in (lambda: self._folder, *RESCUE_FOLDERS):
+            if within(SILENT_WAIT, partial(_save_into, find, data, paths)):
+                return TextKept(paths[0])
+        return Lost("no folder takes a file: the log says more")
 
     def _end_all(self) -> None:
         for address in list(self._engines):
