@@ -165,6 +165,7 @@ def test_an_empty_pipe_is_no_example_and_the_example_is_told(tiny: dict[str, Pat
     assert done.stderr.decode() == f"tokex-gguf: {told['notices'][0]}\n"
 
 
+@pytest.mark.thorough
 def test_a_pipe_that_says_nothing_is_told(tiny: dict[str, Path]) -> None:
     command = [sys.executable, "-m", "tokex_gguf", "--plain", "--model", str(tiny["qwen2"])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -105,6 +105,7 @@ def test_a_connection_that_the_server_has_closed_is_made_anew_and_nobody_notices
     assert 2 <= opened.connections <= server.connections
 
 
+@pytest.mark.thorough
 def test_a_server_that_works_for_long_is_waited_for_as_long_as_it_is_well(server: StandIn) -> None:
     server.delay = 3 * http.ANSWER
     opened = client(server)
@@ -112,6 +113,7 @@ def test_a_server_that_works_for_long_is_waited_for_as_long_as_it_is_well(server
     assert server.well, "it was asked whether it is well"
 
 
+@pytest.mark.thorough
 def test_an_answer_over_a_slow_line_has_the_time_that_its_length_needs(
     server: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -179,6 +179,7 @@ def test_two_names_of_one_worker(light_model: Path, workers: list[RpcWorker]) ->
         assert playing.fault() == f"the RPC workers {one} and {other} are the same one: name it once"
 
 
+@pytest.mark.thorough
 def test_one_that_serves_another_program(light_model: Path, workers: list[RpcWorker]) -> None:
     with engine(light_model, workers[0].name) as first:
         first.loaded()
@@ -190,6 +191,7 @@ def test_one_that_serves_another_program(light_model: Path, workers: list[RpcWor
         first.evaluated([5, 6], 0)
 
 
+@pytest.mark.thorough
 def test_one_that_is_stopped_is_told(light_model: Path, workers: list[RpcWorker]) -> None:
     workers[1].signal(signal.SIGSTOP)
     with engine(light_model, listed(workers)) as one:

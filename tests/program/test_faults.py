@@ -528,6 +528,7 @@ def test_a_model_that_changes_under_the_engine_in_a_terminal(fault: str, played:
     assert terminal.ends() == 0
 
 
+@pytest.mark.thorough
 def test_an_engine_that_hangs_is_noticed_in_a_terminal(played: tuple[Terminal, Path]) -> None:
     terminal, _ = played
     os.kill(terminal.engine(), signal.SIGSTOP)
