@@ -233,10 +233,11 @@ class Player:
     async def _calm(self) -> None:
         """Waits until keys are obeyed, questions answered, and all is drawn: turns in which nothing happens."""
         calm, drawn = 0, 0
-        while calm < TURNS or self._app._frame_timer:  # a frame of lookahead comes a little later
-            await asyncio.sleep(0.001 if self._app._frame_timer else 0)
+        while calm < TURNS:
+            later = self._app._frame_timer is not None  # a frame of lookahead comes a little later
+            await asyncio.sleep(0.001 if later else 0)
             busy = sum(engine.answer() for engine in self._engines) > 0  # each answers
-            calm = 0 if busy or self._written.tell() > drawn else calm + 1
+            calm = 0 if busy or later or self._written.tell() > drawn else calm + 1
             drawn = self._written.tell()
         self._stream.feed(self._written.getvalue())
         self._written.seek(0)
