@@ -3,8 +3,8 @@
 import math
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from itertools import islice, pairwise
 from typing import NamedTuple, TypeAlias
 
@@ -522,7 +522,7 @@ def table_lines(session: Session, width: int, height: int) -> list[Line]:
     below = _lines_below_rows(session, shown, height)
     mass = "" if isinstance(session.lens, Sampled) else _mass(session, rows, seen)
     lookahead_place = session.game.known.lookahead.place(node) if node is not None else None
-    columns = _Columns(width, look, lookahead_place if session.looks_ahead else None)
+    columns = _Columns(width, look, lookahead_place if session.looks_ahead else None, next_after(session))
     compares = _compares(session, shown)
     differences = rows_by_token(session, shown.place) if compares and shown.place else {}
     heading = columns.heading(mass if height < TALL and not below else "")
@@ -716,14 +716,14 @@ LEAST_NAME = 5
 """Cells of the token's column below which other columns are left out."""
 
 
-def ahead_text(session: Session, place: Place, cells: int) -> str:
+def ahead_text(session: Session, place: Place, cells: int, next_token: Callable[[Place], int | None]) -> str:
     """The most likely text after a path, as far as it is known and fits into so many cells.
 
-    It is the text through the lens, where the lens `follows`.
+    `next_token`: `next_after`. It is the text through the lens, where the lens `follows`.
     """
     pieces: list[bytes] = []
     room = MARKS * cells
-    for token in following(place, LONGEST_BRANCH, next_after(session)):
+    for token in following(place, LONGEST_BRANCH, next_token):
         piece = session.game.piece(token)
         pieces.append(piece.data)
         # A character of ASCII takes a cell at the least; others are marks, perhaps, and have none.
@@ -744,7 +744,7 @@ class _Columns:
     Where there is room, the lookahead column replaces the id and most of the bar.
     """
 
-    def __init__(self, width: int, look: _Look, ahead: Place | None = None) -> None:
+    def __init__(self, width: int, look: _Look, ahead: Place | None, next_token: Callable[[Place], int | None]) -> None:
         """`ahead`: the path that the rows come after, where there is to be a lookahead column."""
         self._width = width
         self._look = look
@@ -759,6 +759,7 @@ class _Columns:
         rest = self._rest
         self._ahead = 0
         self._place = ahead
+        self._next_token = next_token
         if ahead is not None and rest >= LEAST_TOKEN + 1 + LEAST_AHEAD:
             self._id, self._token = 0, max(LEAST_TOKEN, min(16, rest // 4))
             self._bar = 8 if rest - self._token >= 8 + 2 * LEAST_AHEAD else 0
@@ -779,7 +780,7 @@ class _Columns:
         widths = (self._rank, self._prob, self._final, self._drawn)
         return self._width - sum(widths) - sum(map(bool, widths)) - 1
 
-    @property
+    @cached_property
     def _widths(self) -> "_ColumnWidths":
         look = self._look
         return _ColumnWidths(
@@ -832,16 +833,16 @@ class _Columns:
         look, token = self._look, candidate.token
         verdict = look.viewed.view.verdicts.get(token) if look.viewed else None
         cut = look.viewed.lens.stage(verdict.cut_by) if look.viewed and verdict and verdict.cut_by != NOT_CUT else ""
-        count = look.drawn.counts.get(token, 0) if look.drawn else 0
+        count, prob = look.drawn.counts.get(token, 0) if look.drawn else 0, candidate.prob
         if look.drawn:
             value = count / len(look.drawn.draws)
         elif look.through:
             value = verdict.final if verdict else 0.0
         else:
-            value = candidate.prob
+            value = prob
         ahead = ""
         if self._ahead and self._place is not None and not cut:  # a cut token has no lookahead
-            ahead = ahead_text(session, self._place.child(token), self._ahead)
+            ahead = ahead_text(session, self._place.child(token), self._ahead, self._next_token)
         piece = session.game.piece(token)
         return _row_line(
             self._widths,
@@ -851,7 +852,7 @@ class _Columns:
                 piece.data,
                 piece.control,
                 look.biases.get(token, 0.0),
-                candidate.prob,
+                prob,
                 verdict.final if verdict else None,
                 cut,
                 look.settled,

@@ -196,7 +196,7 @@ class ScreenRenderer:
         rows, further = _key_lines(height), _notice_overflow(session, width, height)
         keys = [*further, *footer(session, width, max(0, rows - len(further)))]
         around = [header(session, width), state, second_line(session, width), *keys]
-        top, *bottom = [fit(line, width) for line in around]
+        top, *bottom = [fit_again(tuple(line), width) for line in around]
         return [top, *lines[: body - _lines_lent(session, width, height)], *bottom]
 
     def hit(self, session: Session, width: int, height: int, x: int, y: int) -> PointedAtToken | PointedAtRow | None:

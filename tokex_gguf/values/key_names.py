@@ -1,5 +1,7 @@
 """The names of keys, as on a keyboard. Pure."""
 
+from functools import cache
+
 _SHOWN = {
     "up": "↑",
     "down": "↓",
@@ -18,6 +20,7 @@ _SHOWN = {
 }
 
 
+@cache
 def shown(key: str) -> str:
     """A key's name as on a keyboard.
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
 from operator import attrgetter
 from reprlib import recursive_repr
+from types import MemberDescriptorType
 from typing import Any, NoReturn, TypeVar, dataclass_transform, overload
 
 T = TypeVar("T")
@@ -105,7 +106,11 @@ def _compiled_init(cls: Any) -> Callable[..., None]:
             known[f"_default_{name}"] = part.default_factory
             default, value = "=_missing", f"_default_{name}() if {name} is _missing else {name}"
         (named if part.kw_only else given).append(f"{name}{default}")
-        lines.append(f" _set(self, {name!r}, {value})\n")
+        if isinstance(slot := getattr(cls, name, None), MemberDescriptorType):
+            known[f"_set_{name}"] = slot.__set__  # `object.__setattr__` would look it up each time
+            lines.append(f" _set_{name}(self, {value})\n")
+        else:
+            lines.append(f" _set(self, {name!r}, {value})\n")
     if hasattr(cls, "__post_init__"):
         lines.append(" self.__post_init__()\n")
     parameters = ", ".join(["self", *given, *(["*", *named] if named else [])])
