@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import NamedTuple, TypeVar
 
 from tokex_gguf.engine.protocol import Capability, ConnectServer, Load, Loaded, Waits
@@ -610,6 +610,17 @@ class Game:
     def knows_ahead(self, token: int) -> bool:
         """Whether the table after the active prompt and this token is known already."""
         return self.known.lookahead.place(self.prompt.tip).child(token).distribution is not None
+
+    @property
+    def lookahead_awaited(self) -> bool:
+        """Whether an open lookahead still lacks a distribution."""
+        for purpose in self.open_requests.values():
+            if isinstance(purpose, ForLookahead) and purpose.going:
+                start = self.known.lookahead.place(purpose.target)
+                for branch in purpose.branches:
+                    if reduce(Place.child, branch, start).distribution is None:
+                        return True
+        return False
 
     def can(self, capability: Capability) -> bool:
         """Whether the engine has a capability. Before it is loaded, it is assumed to have all."""

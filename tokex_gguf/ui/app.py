@@ -49,7 +49,7 @@ from tokex_gguf.play.messages import (
     Typed,
     Unbound,
 )
-from tokex_gguf.play.purposes import ForLookahead, ForVerdicts, ForView, ForWalk
+from tokex_gguf.play.purposes import ForVerdicts, ForView, ForWalk
 from tokex_gguf.play.screens import Help, TypingScreen
 from tokex_gguf.play.session import BEAT, Palette, Session
 from tokex_gguf.shell.editor import Editor
@@ -123,8 +123,7 @@ def _under_way(session: Session) -> set[int]:
 
 def _in_background(before: Session, session: Session) -> bool:
     """Whether the only change is further numbers of a walk that goes on, or of lookahead that does."""
-    going = any(isinstance(one, ForLookahead) and one.going for one in session.game.open_requests.values())
-    looks_ahead = going and session.counts.lookaheads != before.counts.lookaheads
+    looks_ahead = session.counts.lookaheads != before.counts.lookaheads and session.game.lookahead_awaited
     if not looks_ahead and not (session.game.prompts and session.game.walking):
         return False
     game = replace(before.game, open_requests=session.game.open_requests, context=session.game.context)
