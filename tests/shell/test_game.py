@@ -107,6 +107,13 @@ def test_without_a_disk_that_is_said(game: Runtime, tmp_path: Path, monkeypatch:
     assert isinstance(game.close(), Lost)
 
 
+def test_beside_another_model_s_prompts_the_session_keeps_them(game: Runtime, tmp_path: Path) -> None:
+    game.dispatch(Typed("first"))
+    other = replace(game.session.game, settings=replace(game.session.game.settings, model=GgufFile("other.gguf")))
+    game.session = replace(game.session, other_games={"other": other})
+    assert game.close() is None and not list(tmp_path.iterdir())
+
+
 def test_without_such_a_text_there_is_no_file(game: Runtime, tmp_path: Path) -> None:
     assert game.close() is None and not list(tmp_path.iterdir())
 

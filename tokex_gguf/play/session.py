@@ -787,6 +787,10 @@ class UnderWay:
     """A jump that waits until all tokens are judged: forwards (1) or backwards (-1); 0: none."""
 
 
+CHANGING_SCREENS: tuple[type[TypingScreen], ...] = (Input, Insert, NewPrompt, Constraining, SamplerText)
+"""Screens whose text changes the game; that of others is a query."""
+
+
 @record
 class Session:
     """Everything the screen shows and the keys change: the games, and how the current one is shown."""
@@ -1034,10 +1038,6 @@ class Session:
                 (Prompt(score.tip) for score in self.game.results.scores if score.logprob is None), self.game.prompt
             )
         return self.game.prompt
-
-
-CHANGING_SCREENS: tuple[type[TypingScreen], ...] = (Input, Insert, NewPrompt, Constraining, SamplerText)
-"""Screens whose text changes the game; that of others is a query."""
 
 
 def table(session: Session, prompt: Prompt) -> tuple[Candidate, ...]:

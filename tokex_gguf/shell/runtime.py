@@ -245,7 +245,8 @@ class Runtime:
         if self._autosave:
             return self._autosave.close(patience, hurry, waits)
         end = left(self._slot) if self._slot else None
-        texts = [] if self.session.game.prompts else self.session.all_typed
+        has_prompts = self.session.game.prompts or self.session.other_games
+        texts = [] if has_prompts else self.session.all_typed
         return self._keep_text("\n".join(texts)) if texts else end
 
     def _keep_text(self, text: str) -> "SaveOutcome":
