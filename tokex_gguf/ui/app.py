@@ -150,7 +150,7 @@ class App:
         self._renderer = ScreenRenderer()
         self._frame_timer: asyncio.TimerHandle | None = None
         self._not_drawn = False
-        """Whether lookahead came since the last frame."""
+        """Whether something since the last frame waits for the frame timer."""
         """Until the next frame of results that grow by themselves."""
         self._answer_timer: asyncio.TimerHandle | None = None
         """Until a frame is drawn without the answers under way; None where there are none, or that frame was drawn."""
@@ -504,7 +504,6 @@ class App:
         elif from_outside and self._answer_timer:
             pass  # drawn with the answer, or when the timer fires
         elif under_way == previous and _in_background(before, session):
-            self._not_drawn = self._not_drawn or session.counts.lookaheads != before.counts.lookaheads
             self._draw_after(BACKGROUND_FRAME_INTERVAL)
         else:
             self._application.invalidate()
@@ -540,14 +539,13 @@ class App:
         self._application.invalidate()
 
     def _draw_after(self, seconds: float) -> None:
+        self._not_drawn = True
         if self._frame_timer is None:
             self._frame_timer = asyncio.get_running_loop().call_later(seconds, self._frame_timer_fired)
 
     def _frame_timer_fired(self) -> None:
         self._frame_timer = None
-        session, game = self._game.session, self._game.session.game
-        growing = _under_way(session) or (game.prompts and game.walking) or _results_grow(session)
-        if (growing or self._not_drawn) and self._answer_timer is None:
+        if self._not_drawn and self._answer_timer is None:
             self._application.invalidate()
 
     def _answer_is_late(self) -> None:

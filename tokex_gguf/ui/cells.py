@@ -164,7 +164,7 @@ def fit(line: Line, width: int, fill: str = "") -> Line:
 
 
 @lru_cache(1024)
-def fit_again(line: tuple[Fragment, ...], width: int) -> Line:
+def fit_cached(line: tuple[Fragment, ...], width: int) -> Line:
     """As `fit`. Cached, for lines that frames repeat: the line is shared, and never changed."""
     return fit(list(line), width)
 

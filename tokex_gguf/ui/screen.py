@@ -62,7 +62,7 @@ from tokex_gguf.ui.cells import (
     clip,
     clip_start,
     fit,
-    fit_again,
+    fit_cached,
     longest,
     spread,
     under_caret,
@@ -196,7 +196,7 @@ class ScreenRenderer:
         rows, further = _key_lines(height), _notice_overflow(session, width, height)
         keys = [*further, *footer(session, width, max(0, rows - len(further)))]
         around = [header(session, width), state, second_line(session, width), *keys]
-        top, *bottom = [fit_again(tuple(line), width) for line in around]
+        top, *bottom = [fit_cached(tuple(line), width) for line in around]
         return [top, *lines[: body - _lines_lent(session, width, height)], *bottom]
 
     def hit(self, session: Session, width: int, height: int, x: int, y: int) -> PointedAtToken | PointedAtRow | None:
@@ -359,7 +359,7 @@ def _beside(session: Session, width: int, height: int) -> list[Line]:
 
 def _filled(lines: list[Line], width: int, height: int) -> list[Line]:
     """The lines, `height` of them, in exactly `width` cells."""
-    return [fit_again(tuple(line), width) for line in [*lines[:height], *([[]] * (height - len(lines)))]]
+    return [fit_cached(tuple(line), width) for line in [*lines[:height], *([[]] * (height - len(lines)))]]
 
 
 def _has_room(width: int, height: int) -> bool:

@@ -1,6 +1,6 @@
 """The names of keys, as on a keyboard. Pure."""
 
-from functools import cache
+from functools import lru_cache
 
 _SHOWN = {
     "up": "↑",
@@ -20,7 +20,7 @@ _SHOWN = {
 }
 
 
-@cache
+@lru_cache(512)
 def shown(key: str) -> str:
     """A key's name as on a keyboard.
 
