@@ -145,10 +145,10 @@ class EngineClient:
             with suppress(TimeoutExpired):
                 self._process.wait(seconds)
         self._process.kill()
+        for thread in self._threads:  # first: they see the end of the pipes at once, and `wait` looks ever more rarely
+            thread.join(LEAVE_SECONDS)
         with suppress(TimeoutExpired):
             self._process.wait(LEAVE_SECONDS)
-        for thread in self._threads:
-            thread.join(LEAVE_SECONDS)
 
     def _write(self, pipe: BinaryIO) -> None:
         """Writes queued requests, without evaluations that a newer one has replaced.
