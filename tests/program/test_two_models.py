@@ -47,11 +47,17 @@ def two(light: str) -> Iterator[Terminal]:
 
 
 def engines(terminal: Terminal) -> list[int]:
-    """The engines' processes, the first started first."""
+    """The engines' processes, the first started first: not the lowest number, as numbers begin again at the highest."""
     children = subprocess.run(
         ["ps", "-o", "pid=,args=", "--ppid", str(terminal.child.pid)], capture_output=True, text=True
     )
-    return [int(line.split()[0]) for line in children.stdout.splitlines() if "tokex_gguf.engine" in line]
+    found = [int(line.split()[0]) for line in children.stdout.splitlines() if "tokex_gguf.engine" in line]
+    return sorted(found, key=started)
+
+
+def started(pid: int) -> int:
+    """When a process was started, in clock ticks since the system was: field 22 in proc(5)."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
 def rows() -> list[Path]:

@@ -149,9 +149,9 @@ class App:
         self._ask_background = ask_background
         self._renderer = ScreenRenderer()
         self._frame_timer: asyncio.TimerHandle | None = None
+        """Until the next frame of results that grow by themselves."""
         self._not_drawn = False
         """Whether something since the last frame waits for the frame timer."""
-        """Until the next frame of results that grow by themselves."""
         self._answer_timer: asyncio.TimerHandle | None = None
         """Until a frame is drawn without the answers under way; None where there are none, or that frame was drawn."""
         self._under_way: set[int] = set()
