@@ -137,15 +137,16 @@ class EngineClient:
 
         An engine on RPC workers gets `LEAVE_SECONDS`, and one that writes prompts to the disk `WRITE_SECONDS`. An
         engine that waits for a disk ends when that answers; no wait here is longer than `LEAVE_SECONDS`.
+
+        The reading thread sees the engine's end at once, where `Popen.wait` with a limit looks ever more rarely.
         """
         self._closing = True
         self._outbox.put(None)
         writes = self._has_cache and self._loaded and self._finishing.wait(WRITE_BEGINS_SECONDS)
         if seconds := LEAVE_SECONDS if self._on_workers else WRITE_SECONDS if writes else 0.0:
-            with suppress(TimeoutExpired):
-                self._process.wait(seconds)
+            self._threads[-1].join(seconds)
         self._process.kill()
-        for thread in self._threads:  # first: they see the end of the pipes at once, and `wait` looks ever more rarely
+        for thread in self._threads:
             thread.join(LEAVE_SECONDS)
         with suppress(TimeoutExpired):
             self._process.wait(LEAVE_SECONDS)
