@@ -22,7 +22,10 @@ from prompt_toolkit.application import Application, run_in_terminal
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.input import Input
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
+from prompt_toolkit.key_binding.bindings.cpr import load_cpr_bindings
+from prompt_toolkit.key_binding.bindings.mouse import load_mouse_bindings
+from prompt_toolkit.key_binding.key_processor import KeyProcessor
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout import Layout
 from prompt_toolkit.mouse_events import MouseEvent, MouseEventType
@@ -179,7 +182,6 @@ class App:
                     lambda: self._application.invalidate(),
                 )
             ),
-            key_bindings=self._bindings(),
             mouse_support=Condition(lambda: self._game.session.options.mouse),
             full_screen=True,
             color_depth=colour_depth,
@@ -188,6 +190,10 @@ class App:
             terminal_size_polling_interval=None if hasattr(signal, "SIGWINCH") else SIZE_POLL_INTERVAL,
             input=keys,
             output=output,
+        )
+        # Not the application's own one: that asks all bindings for text fields, too, which cannot be used here.
+        self._application.key_processor = KeyProcessor(
+            merge_key_bindings([load_mouse_bindings(), load_cpr_bindings(), self._bindings()])
         )
         # Not the application's style: that is merged with the styles of prompt_toolkit's own widgets, for each palette.
         self._application.renderer.style = DynamicStyle(self._style)
