@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 import tokex_gguf
+from tokex_gguf.values import record as compiled
 from tokex_gguf.values.record import record
 
 
@@ -251,3 +252,33 @@ def test_no_frozen_dataclass_is_left() -> None:
     root = Path(tokex_gguf.__file__).parent
     sources = {path: path.read_text(encoding="utf-8") for path in root.rglob("*.py") if path.name != "record.py"}
     assert [path for path, source in sources.items() if re.search(r"^ *@dataclass\(.*frozen=True", source, re.M)] == []
+
+
+def test_replace_is_the_standard_one() -> None:
+    kinds = Kinds(ours, "C")
+    changes: list[tuple[Any, dict[str, Any]]] = [
+        (kinds.empty(), {}),
+        (kinds.one([1]), {"value": None}),
+        (kinds.entry("a", parts=[1]), {"size": 5}),
+        (kinds.entry("a", 3), {"name": "b", "size": 0, "parts": [2]}),
+        (kinds.named(first=1), {"second": 3}),
+        (kinds.open(1), {"value": 2}),
+        (kinds.own(1), {"value": 4}),
+        (kinds.under("a", 1, [2], 3), {"more": 4, "size": 9}),
+        (type("Plain", (kinds.entry,), {})("a"), {"size": 5}),
+    ]
+    for before, changed in changes:
+        told = repr(before)
+        for given in ({}, changed):
+            new, same = compiled.replace(before, **given), replace(before, **given)
+            assert new == same and type(new) is type(same) is type(before) and repr(new) == repr(same)
+            assert new is not before
+            assert all(getattr(new, part.name) is getattr(same, part.name) for part in fields(new))
+        assert repr(before) == told
+    same = kinds.same(1)
+    assert compiled.replace(same) != same and compiled.replace(same, value=2).value == 2
+    with pytest.raises(ValueError, match="below 0"):
+        compiled.replace(kinds.own(1), value=-1)
+    for _ in range(2):
+        with pytest.raises(TypeError, match=r"Entry.__replace__\(\) got an unexpected keyword argument 'other'"):
+            compiled.replace(kinds.entry("a"), other=1)

@@ -15,7 +15,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -46,6 +45,7 @@ from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.layers import REACHABLE
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 from tokex_gguf.values.names import valid_name
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.sampler_text import read_flags
 from tokex_gguf.values.stops import StopRule, stop_of
 

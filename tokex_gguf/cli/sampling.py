@@ -2,13 +2,13 @@
 
 import argparse
 import secrets
-from dataclasses import replace
 
 from tokex_gguf.cli import inputs
 from tokex_gguf.play.session import Sampling
 from tokex_gguf.system.console import USAGE, Exit
 from tokex_gguf.values.constraint import Constraint, ConstraintKind, choices
 from tokex_gguf.values.dice import RANDOM_SEED
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.sampler_text import RANDOM, read_options
 
 

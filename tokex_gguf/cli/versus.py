@@ -9,7 +9,6 @@ import queue
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -46,7 +45,7 @@ from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.figures import Figures, figures
 from tokex_gguf.values.formatting import size_of, system_reason
-from tokex_gguf.values.record import record
+from tokex_gguf.values.record import record, replace
 from tokex_gguf.values.tokens import offsets
 from tokex_gguf.values.tree import Node
 

@@ -18,8 +18,6 @@ Search(request=2, path=[5, 7, 8], query='a', top=30)
 A lens may have tens of thousands of biases. If the last lens with biases had the same, `AS_BEFORE` replaces them.
 """
 
-from dataclasses import replace
-
 from tokex_gguf.engine.protocol import (
     Apply,
     Continue,
@@ -34,6 +32,7 @@ from tokex_gguf.engine.protocol import (
     encode,
 )
 from tokex_gguf.values.lens import Sampled
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.samplers import Bias
 from tokex_gguf.values.sequence import common_prefix
 

@@ -1,7 +1,6 @@
 """The models on this machine, with their headers."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from tokex_gguf.models.gguf.cache import Headers
 from tokex_gguf.models.gguf.metadata import BadHeader, Header
 from tokex_gguf.values.formatting import size_of, system_reason
 from tokex_gguf.values.model_entry import ModelEntry
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.tokens import visible
 
 

@@ -2,12 +2,11 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import NamedTuple, Protocol
 
 from tokex_gguf.values.formatting import size_of
-from tokex_gguf.values.record import record
+from tokex_gguf.values.record import record, replace
 
 OVERHEAD = 100_000_000
 """Bytes of the two processes without a model. This and the next figure were measured."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path, PurePath
 
 from tokex_gguf.config import DEFAULT_MODEL
@@ -20,7 +19,7 @@ from tokex_gguf.models.reference import (
 )
 from tokex_gguf.system.words import shell_word
 from tokex_gguf.values.formatting import reason, short, system_reason
-from tokex_gguf.values.record import record
+from tokex_gguf.values.record import record, replace
 
 __all__ = ["DownloadFailed", "Resolved", "UnknownModel", "find", "obtain", "played", "resolve"]
 

@@ -1,7 +1,6 @@
 """The second model's game beside the current one, and the requests that compare the two models."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 
 from tokex_gguf.engine.protocol import (
@@ -39,6 +38,7 @@ from tokex_gguf.play.versus import ByDistributions, ByText, Pair, Turn
 from tokex_gguf.values.comparison import Lacking
 from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.model_comparison import ModelComparison
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.tree import Node
 
 POSITIONS_AT_ONCE = 32

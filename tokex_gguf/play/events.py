@@ -1,7 +1,5 @@
 """Handles the player's input: commands, text and clicks."""
 
-from dataclasses import replace
-
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import unread
 from tokex_gguf.play.commands import registry
@@ -11,6 +9,7 @@ from tokex_gguf.play.rules import prompt, text_entry
 from tokex_gguf.play.rules.histories import keep_pasted
 from tokex_gguf.play.screens import PLAY, Play
 from tokex_gguf.play.session import Cost, Session
+from tokex_gguf.values.record import replace
 
 PLAYER_MESSAGES = (Action, Typed, Unbound, Go, PointedAtToken, PointedAtRow, Edited)
 """The types of the player's messages."""

@@ -1,6 +1,5 @@
 """How the engine's replies and the outcomes of effects change the session."""
 
-from dataclasses import replace
 from typing import assert_never
 
 from tokex_gguf.engine.protocol import (
@@ -133,6 +132,7 @@ from tokex_gguf.play.session import WHOLE_PROMPT, Cost, EngineStatus, Prompt, Se
 from tokex_gguf.system.words import shell_word
 from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.lens import RAW, Raw, Sampled
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.tokens import visible
 from tokex_gguf.values.tree import Node
 

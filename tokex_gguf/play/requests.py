@@ -1,7 +1,6 @@
 """Requests to the engine: for what the screen lacks, and for what may be wanted next."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from tokex_gguf.engine.protocol import (
     Apply,
@@ -60,6 +59,7 @@ from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.lookahead import LONGEST_BRANCH, AsSeen, May, TokenBranch, Way, as_is
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 from tokex_gguf.values.reachability import biased, decidable, surely_cut
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import NOT_CUT
 

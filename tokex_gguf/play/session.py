@@ -8,7 +8,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from enum import Enum
 from functools import cached_property, reduce
 from typing import NamedTuple, TypeVar
@@ -56,7 +56,7 @@ from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import ModelRef
 from tokex_gguf.values.outline import Order
 from tokex_gguf.values.reachability import follows, likeliest
-from tokex_gguf.values.record import record
+from tokex_gguf.values.record import record, replace
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind
 from tokex_gguf.values.splice import unspelled
 from tokex_gguf.values.stops import AtSentence, StopRule

@@ -6,8 +6,6 @@ Nothing here waits, reads a clock or does I/O, so tests can play a game without
 model or terminal.
 """
 
-from dataclasses import replace
-
 from tokex_gguf.play.beside import compare_models, compare_table
 from tokex_gguf.play.events import PLAYER_MESSAGES, act
 from tokex_gguf.play.messages import INTERNAL_ERROR, InternalError, Message, Outcome
@@ -30,6 +28,7 @@ from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.session import Session, Viewed
 from tokex_gguf.play.versus import ALONE, UNPAIRED
 from tokex_gguf.values.lens import RAW, Sampled
+from tokex_gguf.values.record import replace
 
 
 def _with_view_shown(session: Session) -> Session:

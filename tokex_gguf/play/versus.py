@@ -1,7 +1,6 @@
 """B, with which the active prompt, A, is compared: another prompt or another model. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from enum import Enum
 from itertools import accumulate
 from typing import TypeAlias
@@ -10,7 +9,7 @@ from tokex_gguf.play.purposes import Positions
 from tokex_gguf.values.figures import FLOOR_DELTA_BITS
 from tokex_gguf.values.layers import Layer
 from tokex_gguf.values.model_comparison import ModelComparison
-from tokex_gguf.values.record import record
+from tokex_gguf.values.record import record, replace
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tokens import Piece

@@ -10,7 +10,7 @@ tree only grows: a value that comes meanwhile is in the result as a whole, or no
 import json
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import NamedTuple, TypeVar
 from zlib import crc32
 
@@ -73,6 +73,7 @@ from tokex_gguf.values.layers import DELTA, LENS_LAYERS, PLAIN, every_layer
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, model_at
 from tokex_gguf.values.outline import Order
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.samplers import KINDS, Chain, Kind, Sampler
 from tokex_gguf.values.tokens import Piece, visible
 from tokex_gguf.values.tree import Node

@@ -1,6 +1,5 @@
 """Resumes a session from the disk: at the start, or in place of the present one."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from tokex_gguf.system import machine
 from tokex_gguf.system.files import same_file
 from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
+from tokex_gguf.values.record import replace
 
 
 class Opened(NamedTuple):

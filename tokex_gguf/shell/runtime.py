@@ -9,7 +9,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -88,7 +87,7 @@ from tokex_gguf.values.alignment import aligned
 from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
-from tokex_gguf.values.record import record
+from tokex_gguf.values.record import record, replace
 from tokex_gguf.values.tree import Node
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ import threading
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Hashable
-from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -65,6 +64,7 @@ from tokex_gguf.ui.screen import ScreenRenderer, help_page, rows_of
 from tokex_gguf.ui.terminal_input import Keyboard
 from tokex_gguf.ui.theme import FEWEST_COLOURS, SCALES, is_light, styles
 from tokex_gguf.values.key_names import shown
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.text_field import is_text, pasted
 
 log = logging.getLogger(__name__)

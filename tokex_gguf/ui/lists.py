@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from tokex_gguf.ui.wrap import paragraph
 from tokex_gguf.values.formatting import counted, number, rank_text, share_text
 from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.outline import shared
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node

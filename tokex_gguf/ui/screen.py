@@ -18,7 +18,6 @@ chain  │                        chain │ table
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 
 from tokex_gguf.engine.protocol import Capability, Loaded
@@ -94,6 +93,7 @@ from tokex_gguf.values.layers import (
 )
 from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import NOT_CUT

@@ -1,8 +1,6 @@
 """The history of a text field: earlier texts, and the unfinished one. Pure."""
 
-from dataclasses import replace
-
-from tokex_gguf.values.record import record
+from tokex_gguf.values.record import record, replace
 
 MOST_TEXTS = 100
 MOST_CHARACTERS = 1 << 20

@@ -1,8 +1,8 @@
 """The samplers that a model's file recommends (`general.sampling.*`). Pure."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.samplers import DEFAULT, NO_CHAIN, Chain, Kind, Sampler, kind_named
 
 KEYS: Mapping[str, tuple[Kind, int]] = {

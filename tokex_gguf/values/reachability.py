@@ -6,12 +6,12 @@ and bounded where they are not. The engine decides the other cases from the whol
 """
 
 import math
-from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.lens import Sampled
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.samplers import Kind, Sampler
 from tokex_gguf.values.view import NOT_CUT
 

@@ -7,13 +7,12 @@ Names, flags, JSON keys, defaults and ranges are those of llama.cpp's tools (`co
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
 from typing import TypeAlias
 
-from tokex_gguf.values.record import record
+from tokex_gguf.values.record import record, replace
 
 
 class Kind(StrEnum):

@@ -4,7 +4,6 @@ import heapq
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from enum import Enum
 from itertools import groupby, islice
 from typing import NamedTuple, Protocol, TypeVar
@@ -15,7 +14,7 @@ from tokex_gguf.engine.remote.dialects.dialect import Dialect, ServerAnswer, Ste
 from tokex_gguf.engine.remote.memory import Memory, Recent, Remembered
 from tokex_gguf.engine.remote.vocabulary import Vocabulary
 from tokex_gguf.values.distribution import Distribution, Taken
-from tokex_gguf.values.record import record
+from tokex_gguf.values.record import record, replace
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.tokens import Piece
 

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.lens import RAW, Raw, Sampled
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.samplers import NO_CHAIN
 from tokex_gguf.values.view import NOT_CUT, Draw, Verdict, View
 

@@ -1,12 +1,11 @@
 """The lists of prompts, models and sessions, searching a list, and texts and names of prompts."""
 
-from dataclasses import replace
-
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, CommandsOf, ScreenRow, unread
 from tokex_gguf.play.commands import conditions
 from tokex_gguf.play.commands.common import CARET, ERASING, FIND_LINE, GO, leaving, leaving_list, rows
 from tokex_gguf.play.rules import list_search, lists, model_switch, second_model, sessions, text_entry, versus
+from tokex_gguf.values.record import replace
 
 _no_prompt = conditions.either(unread, lists.no_prompt)
 

@@ -1,7 +1,5 @@
 """The screen on which a prompt is played."""
 
-from dataclasses import replace
-
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, ScreenRow
 from tokex_gguf.play.commands import conditions
@@ -32,6 +30,7 @@ from tokex_gguf.play.rules import (
 from tokex_gguf.play.session import Session
 from tokex_gguf.play.versus import ALONE
 from tokex_gguf.values.layers import ENTROPY, LAYERS, MORE_LAYERS, SURPRISAL, listed
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.samplers import KINDS
 
 

@@ -1,13 +1,12 @@
 """The screens of sampling: the chain, the constraint, bans, the seed and the number of draws."""
 
-from dataclasses import replace
-
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, Handler, ScreenRow, unread
 from tokex_gguf.play.commands import conditions
 from tokex_gguf.play.commands.common import CARET, ERASING, FIND_LINE, leaving, leaving_list, rows
 from tokex_gguf.play.rules import bias, chain, constraint, dice, lists, text_entry, undo
 from tokex_gguf.play.session import Session
+from tokex_gguf.values.record import replace
 
 _no_value = conditions.either(unread, chain.no_value)
 

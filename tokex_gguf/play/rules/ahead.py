@@ -1,12 +1,12 @@
 """The column of continuations and the ghost text: showing them, and appending words of the latter."""
 
 import unicodedata
-from dataclasses import replace
 
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import show, with_prompt
 from tokex_gguf.play.session import Prompt, Session, continuation, is_cut, selected_row, table
 from tokex_gguf.play.versus import ALONE
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.tokens import Piece
 
 OFF = "P shows how the prompt most likely goes on, and tab takes that up"

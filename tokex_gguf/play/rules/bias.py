@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Capability, Spell
 from tokex_gguf.play.messages import Outcome
@@ -12,6 +11,7 @@ from tokex_gguf.play.rules.prompt import chosen, with_prompt
 from tokex_gguf.play.screens import MOST_CHARACTERS, PLAY, Ban
 from tokex_gguf.play.session import EngineStatus, Session, selected_row, table
 from tokex_gguf.values.formatting import bias_text, counted
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.samplers import Chain
 from tokex_gguf.values.tokens import meant, quoted, visible
 

@@ -1,7 +1,6 @@
 """The sampler chain: its lines, values, order and presets; reading and copying other programs' chains."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import count, islice
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from tokex_gguf.play.session import EngineStatus, Game, Sampling, Session, selec
 from tokex_gguf.values.lens import GRAMMAR, LOGIT_BIAS, Raw, lens_of
 from tokex_gguf.values.model_sampling import chain_of_metadata
 from tokex_gguf.values.reachability import cut_by, decidable
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.sampler_text import flags_of, json_of, read_flags, read_json
 from tokex_gguf.values.samplers import DEFAULT, KINDS, NO_CHAIN, PRESETS, Chain, Kind, Parameter, Sampler
 from tokex_gguf.values.text_field import EMPTY

@@ -1,13 +1,13 @@
 """Commands by their names: typing filters them, Enter runs the selected one."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from tokex_gguf.play.command import Command, CommandsOf, Handler, unread
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules import cursor
 from tokex_gguf.play.screens import Commands, ListScreen, ListSearch, Screen
 from tokex_gguf.play.session import Session
+from tokex_gguf.values.record import replace
 
 NO_MATCH_RANK = 4
 """The rank of a command that does not have all words."""

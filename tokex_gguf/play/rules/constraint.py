@@ -1,7 +1,6 @@
 """Setting, changing and lifting a constraint; appending forced tokens."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Capability, Constrain, Constrained, Force
 from tokex_gguf.play.messages import Outcome, ReadText
@@ -16,6 +15,7 @@ from tokex_gguf.values.constraint import EXAMPLES, Constraint, ConstraintKind, c
 from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.history import MOST_TEXTS
 from tokex_gguf.values.lens import Raw
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import quoted
 from tokex_gguf.values.view import Standing

@@ -1,7 +1,6 @@
 """Critical tokens: from each doubtful place of the prompt, whether the second choice leads to another answer."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Lookahead
 from tokex_gguf.play.critical import FURTHEST, CriticalState, CriticalTokens
@@ -15,6 +14,7 @@ from tokex_gguf.play.screens import PLAY, AnswerList, CriticalLead, CriticalList
 from tokex_gguf.play.session import EngineStatus, Prompt, Session
 from tokex_gguf.values.critical import LONGEST_LEAD, MOST_PLACES, Critical, Rule, Trial, lead_of
 from tokex_gguf.values.formatting import counted
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import meant, quoted
 from tokex_gguf.values.tree import Node

@@ -1,7 +1,6 @@
 """The cursor inside a prompt: moving it, and jumping to high surprisals and entropies."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import with_prompt
@@ -11,6 +10,7 @@ from tokex_gguf.values.judged import Marked
 from tokex_gguf.values.layers import COST, ENTROPY, SURPRISAL, Layer, LensLayer
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.ranking import Notable, Ranking, entropies, surprisals
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.tokens import quoted
 from tokex_gguf.values.tree import Node
 

@@ -1,7 +1,5 @@
 """Drawing: one token to append, or many to count."""
 
-from dataclasses import replace
-
 from tokex_gguf.engine.protocol import Capability, Roll
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForRoll
@@ -11,6 +9,7 @@ from tokex_gguf.play.screens import PLAY, DrawCount, Play, Seed
 from tokex_gguf.play.session import Drawn, EngineStatus, Session
 from tokex_gguf.values.dice import RANDOM_SEED, numbers
 from tokex_gguf.values.lens import Raw, Sampled
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import quoted
 from tokex_gguf.values.tree import Node

@@ -1,12 +1,11 @@
 """The default model, downloaded while the bundled one is played."""
 
-from dataclasses import replace
-
 from tokex_gguf.play.messages import Download, ListModels, Outcome
 from tokex_gguf.play.rules.command_line import under
 from tokex_gguf.play.screens import Models
 from tokex_gguf.play.session import Meanwhile, Session
 from tokex_gguf.values.download import Coming, Here, Wanted, title
+from tokex_gguf.values.record import replace
 
 
 def begin(session: Session) -> Outcome:

@@ -1,7 +1,5 @@
 """Changing the middle of a prompt and keeping what follows: the result is a new prompt beside the old one."""
 
-from dataclasses import replace
-
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForRetokenized
 from tokex_gguf.play.requests import tokenize
@@ -19,6 +17,7 @@ from tokex_gguf.play.session import (
     without_text,
 )
 from tokex_gguf.values.formatting import counted
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.splice import Splice, by_ids, by_text, starting_before, unfinished
 from tokex_gguf.values.tokens import quoted
 from tokex_gguf.values.tree import Node

@@ -1,7 +1,6 @@
 """The search for answers by fan-out, the likeliest first, while their list is shown."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Capability, Lookahead
 from tokex_gguf.play.fan import KEPT_FAN_OUTS, TOKEN_BUDGETS, Fan, FanLine, FanState, read_on, rows, selected
@@ -13,6 +12,7 @@ from tokex_gguf.play.screens import PLAY, AnswerList, AnswerPattern, AnswerStop
 from tokex_gguf.play.session import EngineStatus, Prompt, Session
 from tokex_gguf.values.fan_out import FanOut, end_of
 from tokex_gguf.values.grouping import pattern_of
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.stops import PLAIN_STOPS, StopRule, describe_stop, stop_of, written
 from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import meant, quoted

@@ -1,13 +1,13 @@
 """Finding text in the prompt: the cursor follows the typed text."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.cursor import look
 from tokex_gguf.play.screens import Find
 from tokex_gguf.play.session import Game, Session
 from tokex_gguf.values.path_text import PathText
+from tokex_gguf.values.record import replace
 
 
 def opened(game: Game) -> Find:

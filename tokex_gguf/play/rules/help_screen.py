@@ -1,7 +1,6 @@
 """The help: typing filters it, Enter runs the selected command."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TypeAlias
 
 from tokex_gguf.play.command import Handler, HelpEntry
@@ -10,6 +9,7 @@ from tokex_gguf.play.rules.histories import keep_pasted
 from tokex_gguf.play.screens import Help, Screen
 from tokex_gguf.play.session import Session
 from tokex_gguf.values.key_names import shown
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.text_field import TextField
 
 MOST_CHARACTERS = 40

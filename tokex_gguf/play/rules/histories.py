@@ -1,7 +1,5 @@
 """The histories of the input line, by screen. Typed text stays until it is used."""
 
-from dataclasses import replace
-
 from tokex_gguf.play.purposes import ForContinuation, ForInsertion, ForSearch
 from tokex_gguf.play.requests import without
 from tokex_gguf.play.screens import (
@@ -18,6 +16,7 @@ from tokex_gguf.play.screens import (
 )
 from tokex_gguf.play.session import Session
 from tokex_gguf.values.history import History
+from tokex_gguf.values.record import replace
 
 BRINGS_BACK: dict[type[TypingScreen], str] = {
     Input: "i",

@@ -1,7 +1,6 @@
 """Inserting typed text before a token, or in place of some: what follows is kept."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForInsertion
@@ -13,6 +12,7 @@ from tokex_gguf.play.rules.text_entry import again, close, stopped
 from tokex_gguf.play.screens import Insert
 from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.values.formatting import counted
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.splice import Splice
 from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import quoted

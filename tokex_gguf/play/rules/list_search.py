@@ -1,7 +1,6 @@
 """Searching the lists of prompts, models and samplers to add."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from tokex_gguf.play.actions import Action
@@ -20,6 +19,7 @@ from tokex_gguf.play.screens import (
 )
 from tokex_gguf.play.session import EngineStatus, Prompt, Session, text_of
 from tokex_gguf.values.outline import Outline, searchable
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.samplers import KINDS
 
 

@@ -1,7 +1,6 @@
 """The lists: moving in any of them; open prompts, texts to start with, and names of prompts."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import ListStarters, Outcome
@@ -12,6 +11,7 @@ from tokex_gguf.play.rules.prompt import go_to, no_room
 from tokex_gguf.play.rules.text_entry import open_text, stopped
 from tokex_gguf.play.screens import PLAY, ListScreen, NewPrompt, PromptName, Prompts, Screen
 from tokex_gguf.play.session import EngineStatus, Question, Session
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.text_field import EMPTY
 
 

@@ -4,8 +4,6 @@ The text of every prompt is carried over and tokenised again. The old model's ga
 stays as it was, to return to.
 """
 
-from dataclasses import replace
-
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.play.messages import Close, ListModels, NotPrepared, Outcome, Prepare, Prepared
 from tokex_gguf.play.purposes import ForCarried
@@ -37,6 +35,7 @@ from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, Opening, Pair,
 from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel, model_of
+from tokex_gguf.values.record import replace
 
 
 def models(session: Session) -> Outcome:

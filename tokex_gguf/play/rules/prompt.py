@@ -1,7 +1,6 @@
 """Choosing, appending and popping tokens; autoplay; the list of open prompts."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from tokex_gguf.engine.protocol import GOES_ON, NOTHING_LEFT, Capability, Continue
 from tokex_gguf.play.messages import Effect, Outcome
@@ -9,6 +8,7 @@ from tokex_gguf.play.purposes import ForAutoplay
 from tokex_gguf.play.requests import ask, candidates_at_tip, request, stop
 from tokex_gguf.play.session import Cost, Game, Prompt, Session, selected_row, table
 from tokex_gguf.values.lens import Raw, Sampled
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.tokens import quoted
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import NOT_CUT, Standing

@@ -1,7 +1,5 @@
 """A second model beside the current one: choosing it, exchanging the two, finding where they part."""
 
-from dataclasses import replace
-
 from tokex_gguf.engine.protocol import Capability, Continue, Continued, Loaded
 from tokex_gguf.play.beside import both_ready, export_all, fully_idle, in_front, lacks_of_a, one_vocabulary
 from tokex_gguf.play.messages import Close, Effect, ListModels, MakeRows, Outcome, PrepareBeside, PreparedBeside
@@ -40,6 +38,7 @@ from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.layers import DELTA, Layer
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.model_ref import GgufFile, ServerModel, model_of
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tree import Node
 

@@ -1,7 +1,6 @@
 """The list of sessions: finding one, and continuing it in place of the present one."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from tokex_gguf.play.messages import Close, GiveBack, GoOn, ListSessions, NotResumed, Outcome, Resume, Resumed
 from tokex_gguf.play.requests import begin
@@ -9,6 +8,7 @@ from tokex_gguf.play.rules import second_model
 from tokex_gguf.play.rules.view_options import lit
 from tokex_gguf.play.screens import MOST_CHARACTERS, PLAY, Sessions
 from tokex_gguf.play.session import Session
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.session_entry import PlayedBy, SessionEntry
 
 

@@ -1,7 +1,6 @@
 """Typed text: searching the vocabulary, appending text, scoring phrases, the editor."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from tokex_gguf.engine import protocol
 from tokex_gguf.engine.protocol import Found
@@ -37,6 +36,7 @@ from tokex_gguf.play.screens import (
 )
 from tokex_gguf.play.session import Editing, EditState, EngineStatus, Prompt, Score, Session, text_of
 from tokex_gguf.values.names import valid_name
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tree import Node
 

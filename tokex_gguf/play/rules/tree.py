@@ -1,7 +1,6 @@
 """The tree of all visited paths: moving in it, searching, folding, pruning, sorting."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Outcome
@@ -9,6 +8,7 @@ from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
 from tokex_gguf.play.screens import MOST_CHARACTERS, PLAY, TreeScreen, TreeSearch
 from tokex_gguf.play.session import EngineStatus, Prompt, Question, Session
 from tokex_gguf.values.outline import Branch, BranchMatch, Lines, Order, Outline, found, lines, outline
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.tokens import glimpse
 from tokex_gguf.values.tree import Node
 

@@ -1,7 +1,6 @@
 """Comparing the active prompt, A, with another one, B."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.messages import Outcome
@@ -15,6 +14,7 @@ from tokex_gguf.play.versus import ALONE, AgainstModel, AgainstPrompt, Alone
 from tokex_gguf.values.comparison import PathComparison
 from tokex_gguf.values.formatting import bits_text, counted
 from tokex_gguf.values.layers import DELTA
+from tokex_gguf.values.record import replace
 from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tokens import glimpse, label, quoted, visible
 from tokex_gguf.values.tree import Node

@@ -1,7 +1,6 @@
 """Layers, colours, mouse, saving, pings, the engine's restart, the end."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from tokex_gguf.engine.protocol import Ping
 from tokex_gguf.play.actions import Action
@@ -13,6 +12,7 @@ from tokex_gguf.play.screens import PLAY, Input, SearchScreen
 from tokex_gguf.play.session import EngineStatus, Game, Palette, Question, Session, text_of
 from tokex_gguf.values.layers import COST, DELTA, MORE_LAYERS, PLAIN, Layer
 from tokex_gguf.values.lens import Sampled
+from tokex_gguf.values.record import replace
 
 
 def layer(layers: Mapping[str, Layer]) -> Callable[[Session], Outcome]:
