@@ -13,6 +13,8 @@ import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.key_binding import KeyPress
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style, default_ui_style, merge_styles
 
@@ -20,6 +22,7 @@ from tests import fake
 from tests.canvas import Canvas
 from tests.play import test_ahead, test_critical_tokens, test_fan_out
 from tests.play.test_switching import HEADER
+from tests.ui.test_cost import steps
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.protocol import Apply, EngineDied, Evaluate, Load, Loaded, Request, Tokenize, Tokenized, Walk
 from tokex_gguf.models.catalogue import CatalogueEntry
@@ -677,3 +680,16 @@ def test_styles_that_are_made_when_they_are_shown_are_those_of_the_whole_palette
                 assert lazy.get_attrs_for_style_str(shown) == whole.get_attrs_for_style_str(shown), shown
     assert lazy.invalidation_hash() == PaletteStyle("monochrome", light, depth).invalidation_hash()
     assert lazy.invalidation_hash() != PaletteStyle("standard", light, depth).invalidation_hash()
+
+
+def test_a_key_is_looked_up_among_this_programs_bindings_alone(played: Played) -> None:
+    """Among those of prompt_toolkit's text fields as well, a key took 2,600 steps."""
+
+    async def scenario(player: Player) -> None:
+        processor = player.app.application.key_processor
+        for key in (Keys.Down, Keys.Up, Keys.Down):
+            processor.feed(KeyPress(key, ""))
+            count = steps(processor.process_keys)
+        assert count < 1_800
+
+    played(scenario)
