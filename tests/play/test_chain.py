@@ -325,6 +325,18 @@ def test_an_empty_chain_offers_llama_cpps_in_one_key() -> None:
     assert play.session.view and list(rules.what_it_did(play.session)) == ["top-k", "top-p", "min-p", "temperature"]
 
 
+def test_a_constraint_alone_takes_nothing_of_that_offer() -> None:
+    play = sampled(NO_CHAIN)
+    sampling = replace(play.session.game.sampling, constraint=Constraint(ConstraintKind.REGEX, "[a-z]*"))
+    play.session = replace(play.session, game=replace(play.session.game, sampling=sampling))
+    play.press(Action.SAMPLERS)
+    assert at(play) == (GRAMMAR, 0)
+    assert "the constraint comes before all samplers" in play.press(Action.MORE).session.notice
+    assert chain_of(play.press(Action.ENTER)) == DEFAULT
+    play.press(Action.TOP, Action.ENTER)
+    assert chain_of(play) == DEFAULT and "the constraint comes before all samplers" in play.session.notice
+
+
 def test_p_goes_through_the_presets_and_leads_back_to_what_one_made() -> None:
     play = opened()
     seen = []

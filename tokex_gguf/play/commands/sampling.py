@@ -12,7 +12,7 @@ _no_value = conditions.either(unread, chain.no_value)
 
 
 def _offered(session: Session) -> tuple[int, str] | None:
-    if not chain.selected(session):
+    if chain.offers_preset(session):
         return 90, chain.OFFERED
     return (0, "") if chain.no_value(session) else None
 

@@ -226,9 +226,15 @@ def _set(session: Session, sampler: Sampler) -> Outcome:
     return _with_chain(session, session.game.sampling.chain.with_sampler(sampler), notice)
 
 
+def offers_preset(session: Session) -> bool:
+    """Whether the chain has no samplers and no other line that can be typed into: a constraint's cannot."""
+    line = selected(session)
+    return line is None or (line.stage == GRAMMAR and not session.game.sampling.chain.samplers)
+
+
 def begin_number(session: Session) -> Outcome:
-    """Begins to type a value in place of the selected one; in an empty chain, inserts the offered preset."""
-    if selected(session) is None:
+    """Begins to type a value in place of the selected one; where there are no samplers, inserts the offered preset."""
+    if offers_preset(session):
         return _with_chain(session, replace(DEFAULT, bias=session.game.sampling.chain.bias))
     if reason := no_value(session):
         return replace(session, notice=reason), []
