@@ -22,7 +22,7 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Typed
 from tokex_gguf.play.purposes import Comparing, ForLookahead
-from tokex_gguf.play.rules.ahead import CUT, OFF, word
+from tokex_gguf.play.rules.ahead import CUT, NOT_AT_THE_END, OFF, word
 from tokex_gguf.play.session import Sampling, continuation
 from tokex_gguf.sessions.codec import dump
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
@@ -389,6 +389,18 @@ def test_the_text_goes_on_from_the_selected_row() -> None:
     for action in (Action.CURSOR_BACK, Action.INPUT):
         assert not continuation(Play.press(play, action).session)
         play.press(Action.CURSOR_TIP if action is Action.CURSOR_BACK else Action.CLOSE)
+
+
+def test_behind_the_end_tab_says_where_it_takes_up() -> None:
+    """Also through samplers that cut what is selected at the end: it is another place's table that is shown."""
+    greedy = Chain((Sampler(Kind.TOP_K, (1,)),))
+    for chain in (NO_CHAIN, greedy):
+        play = growing().answer()
+        sampling = replace(play.session.game.sampling, chain=chain)
+        play.session = replace(play.session, game=replace(play.session.game, sampling=sampling))
+        play.press(Action.GHOST, Action.DOWN, Action.CURSOR_BACK)
+        before = path(play)
+        assert play.press(Action.SWAP).session.notice == NOT_AT_THE_END and path(play) == before
 
 
 def test_tab_swaps_while_something_is_compared() -> None:

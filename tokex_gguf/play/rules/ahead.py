@@ -11,6 +11,7 @@ from tokex_gguf.values.tokens import Piece
 
 OFF = "P shows how the prompt most likely goes on, and tab takes that up"
 NOT_KNOWN_YET = "how the prompt goes on is not known yet"
+NOT_AT_THE_END = "tab takes up what follows the prompt's end: Esc goes there"
 CUT = "the selected token is cut: what follows it is not looked into"
 
 
@@ -42,6 +43,8 @@ def cannot_take(session: Session) -> str:
     if continuation(session):
         return ""
     prompt = session.game.prompt
+    if prompt.cursor is not None:
+        return NOT_AT_THE_END
     rows = table(session, prompt)
     return CUT if rows and is_cut(session, rows[selected_row(session, prompt)].token) else NOT_KNOWN_YET
 
