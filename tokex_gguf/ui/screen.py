@@ -100,8 +100,8 @@ from tokex_gguf.values.view import NOT_CUT
 
 GREETING = (
     "↑ ↓ choose a token, → appends it, ← pops it",
-    "d copies the prompt, w and s switch, e colours it",
-    "? has answers and every key, ctrl+q quits and saves all",
+    "d copies the prompt, w and s switch, e colours",
+    "? has every key, ctrl+q quits and saves all",
 )
 """Shown below the prompt until the first key."""
 SMALLEST = (60, 16)
