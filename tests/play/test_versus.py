@@ -32,7 +32,7 @@ from tokex_gguf.play.session import Sampling, Session, table
 from tokex_gguf.play.versus import ALONE, AgainstPrompt
 from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.ui.panes import table_lines
-from tokex_gguf.ui.screen import ScreenRenderer, second_line
+from tokex_gguf.ui.screen import AssistantTurns, ScreenRenderer, second_line, status
 from tokex_gguf.values.alignment import aligned
 from tokex_gguf.values.comparison import Comparisons, PathComparison
 from tokex_gguf.values.formatting import number
@@ -861,6 +861,32 @@ def test_before_strict_answers_the_table_of_both_has_no_numbers() -> None:
     assert all(rank and prob for rank, prob in told.values())
     play.session = replace(play.session, notice="")
     assert "entropy" in shown(play, 200) and "last token" in shown(play, 200)
+
+
+def status_of(play: Play) -> str:
+    """The status line."""
+    return "".join(part for _, part in status(play.session, 200, AssistantTurns()))
+
+
+@pytest.mark.parametrize("why", ["computed", "refused", "dead"])
+def test_until_the_table_has_its_numbers_the_status_says_comparing(why: str) -> None:
+    play = opened((WithoutRoom if why == "refused" else Fast)(B).answer(), A)
+    assert "ready" in status_of(play)
+    play.take(Action.VERSUS)
+    assert "working  comparing" in status_of(play) and "ready" not in status_of(play)
+    if why == "dead":
+        play.asked.clear()
+        play.take(EngineDied("SIGKILL"))
+    play.answer()
+    assert "comparing" not in status_of(play)
+    assert why == "dead" or "ready" in status_of(play)
+    if why == "computed":
+        play.take(Action.APPEND)
+        first = play.asked.pop(0)
+        for reply in play.replies(first):
+            play.take(reply)
+        assert "working  comparing" in status_of(play)
+        assert "ready" in status_of(play.answer())
 
 
 class WithoutRoom(Fast):

@@ -1,7 +1,7 @@
 """The screen of a comparison of two models, besides what any comparison shows. Pure."""
 
 from tokex_gguf.play.compared import of_row
-from tokex_gguf.play.purposes import ForAgainst, ForDifference, ForExport, ForStrict
+from tokex_gguf.play.purposes import ForAgainst, ForDifference, ForExport, ForStrict, Purpose
 from tokex_gguf.play.session import EngineStatus, Session
 from tokex_gguf.play.versus import AgainstModel, ByDistributions, ByText, Pair, Parting, Turn
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, pad, width_of
@@ -63,9 +63,35 @@ def state(session: Session) -> Line:
 
 
 def awaited_of_both(session: Session) -> str:
-    """Work of both models that the player waits for while the table is complete; empty if there is none."""
-    looking = isinstance(session.paired, Pair) and session.paired.is_parting
-    return "looking where they part" if looking else ""
+    """Work of both models or on two prompts that the player waits for while A's table is there; empty without any."""
+    if isinstance(session.paired, Pair) and session.paired.is_parting:
+        return "looking where they part"
+    return "comparing" if _awaits_numbers(session) else ""
+
+
+def _awaits_numbers(session: Session) -> bool:
+    """Whether the shown table lacks numbers of a comparison, which are being computed."""
+    comparison = session.game.comparison if session.game.prompts else None
+    if comparison is None:
+        return False
+    tip, cursor = session.game.prompt.place.tip, session.game.prompt.cursor
+    if not tip.depth or not comparison.comparable(tip, cursor):
+        return False
+    lacks = session.difference is None and (tip.strict is None or not by_text(session))
+    second = session.beside
+    games = [session.game] if second is None or second is session.game else [session.game, second]
+    return lacks and any(_compares(purpose) for game in games for purpose in game.open_requests.values())
+
+
+def _compares(purpose: Purpose) -> bool:
+    """Whether a request is for numbers of a comparison, and is still answered."""
+    match purpose:
+        case ForStrict(going=going) | ForDifference(going=going) | ForAgainst(going=going):
+            return going
+        case ForExport(awaited=awaited):
+            return awaited
+        case _:
+            return False
 
 
 def awaited(session: Session) -> Line:
