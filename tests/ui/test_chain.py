@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,9 @@ from tests.ui.test_view import draw, sampled, text
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import PointedAtRow, PointedAtToken, Typed
 from tokex_gguf.play.rules import chain as rules
-from tokex_gguf.ui.chain import missing_entries, missing_lines
+from tokex_gguf.play.session import Session
+from tokex_gguf.ui.cells import Line
+from tokex_gguf.ui.chain import chain_entries, chain_lines, missing_entries, missing_lines
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.lens_results import LensResults
@@ -78,13 +81,36 @@ def test_what_a_sampler_to_add_does_is_whole_or_says_that_it_is_not(width: int, 
     play, cut = sampled(Chain(())).press(Action.ADD), 0
     for kind in rules.missing(play.session):
         lines = missing_lines(play.session, width, height)
-        below = ["".join(part for _, part in line) for line in lines[1 + len(missing_entries(play.session, height)) :]]
+        drawn = ["".join(part for _, part in line) for line in lines[1 + len(missing_entries(play.session, height)) :]]
+        below = [line for line in drawn if not re.fullmatch(r" +[↑↓] \d+ more(  ↓ \d+ more)?", line)]
         told, whole = " ".join(filter(None, map(str.strip, below))), KINDS[kind].help
         cut += told != whole
         assert len(lines) <= height
         assert told == whole or (told.endswith(" …") and whole.startswith(told.removesuffix(" …")))
         play.press(Action.DOWN)
     assert (cut > 0) == (height == 8), "there is room on all but the smallest"
+
+
+@pytest.mark.parametrize("lines_of", [chain_lines, missing_lines])
+@pytest.mark.parametrize(("width", "height"), [(43, 15), (53, 20), (78, 30)])
+def test_what_is_out_of_sight_is_counted(
+    lines_of: Callable[[Session, int, int], list[Line]], width: int, height: int
+) -> None:
+    """Each line of the chain, and each sampler to add, is in sight or counted above or below, whichever is selected."""
+    if lines_of is chain_lines:
+        play = sampled(Chain(tuple(Sampler.of(kind) for kind in KINDS if kind is not Kind.MIROSTAT)))
+        count, entries = rules.length(play.session), chain_entries
+    else:
+        play = sampled(Chain(())).press(Action.ADD)
+        count, entries = rules.missing_length(play.session), missing_entries
+    assert count > 9
+    for _ in range(count):
+        drawn = "\n".join("".join(part for _, part in line) for line in lines_of(play.session, width, height))
+        seen = entries(play.session, height)
+        above, below = (re.search(rf"{arrow} (\d+) more", drawn) for arrow in "↑↓")
+        assert seen[0] == (int(above[1]) if above else 0)
+        assert count - 1 - seen[-1] == (int(below[1]) if below else 0)
+        play.press(Action.DOWN)
 
 
 def test_one_line_looks_selected_and_it_is_the_chains() -> None:

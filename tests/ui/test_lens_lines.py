@@ -70,8 +70,8 @@ def test_a_row_has_what_the_model_says_and_what_the_samplers_leave() -> None:
     assert styles[f"␣{chr(0x30 + cut)}"] == "class:cut" and styles["top-k"] == "class:stage"
     assert not any("cut" in style for style, _ in row(play, kept))
     head = next(line for line in text(play).splitlines() if "rank token" in line)
-    assert head.split("│")[1].split() == ["rank", "token", "raw", "↓", "final", "final", "id"], (
-        "the bar's quantity, too"
+    assert head.split("│")[1].split() == ["rank", "token", "raw", "↓", "final", "to", "0.5", "id"], (
+        "the column beside the bar names its quantity"
     )
 
 

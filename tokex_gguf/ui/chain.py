@@ -8,7 +8,8 @@ from tokex_gguf.play.rules.chain import ChainLine
 from tokex_gguf.play.screens import Samplers, SamplerValue
 from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, clip, fit, pad
-from tokex_gguf.ui.window import window
+from tokex_gguf.ui.lists import ListPart, list_part
+from tokex_gguf.ui.window import listed, more
 from tokex_gguf.ui.wrap import paragraph
 from tokex_gguf.values.formatting import share_text
 from tokex_gguf.values.lens import LOGIT_BIAS
@@ -46,7 +47,7 @@ def chain_entries(session: Session, height: int) -> range:
     count = rules.length(session)
     screen = session.on(Samplers) or session.on(SamplerValue)
     row = min(screen.row, count - 1) if screen else 0
-    return window(row, count, height - 1 - _height_below(height)) if count else range(0)
+    return listed(row, count, height - 1 - _height_below(height))
 
 
 def chain_lines(session: Session, width: int, height: int) -> list[Line]:
@@ -55,13 +56,15 @@ def chain_lines(session: Session, width: int, height: int) -> list[Line]:
     if not entries:
         return _empty_chain(width, height)
     effects, selected = rules.what_it_did(session), rules.selected(session)
-    shown = [entries[index] for index in chain_entries(session, height)]
+    in_sight = chain_entries(session, height)
+    shown = [entries[index] for index in in_sight]
     chain = session.game.sampling.chain
     acting = frozenset(entry.kind for entry in chain.acting.samplers)
     biased = rules.biased(session.game)
     lines = [
         _heading(width),
         *(_line(chain, acting, biased, entry, effects, width, selected=entry == selected) for entry in shown),
+        *more(in_sight, len(entries)),
     ]
     room = height - len(lines)  # a short chain leaves more
     about = _parameter_lines(session, selected, effects, width) if selected else []
@@ -181,23 +184,26 @@ def _parameter_lines(
     return lines
 
 
+def _missing_part(session: Session, height: int) -> ListPart:
+    return list_part(session, rules.missing_length(session), height - _help_height(height))
+
+
 def missing_entries(session: Session, height: int) -> Sequence[int]:
     """The samplers to add in sight, as with `chain_entries`."""
-    entries, row = list_search.rows(session, rules.missing_length(session)), list_search.selected(session)
-    at = entries.index(row) if row in entries else 0
-    return [entries[place] for place in window(at, len(entries), height - 1 - _help_height(height))]
+    return _missing_part(session, height).shown
 
 
 def missing_lines(session: Session, width: int, height: int) -> list[Line]:
     """The samplers that the chain lacks, and what each does."""
-    kinds = rules.missing(session)
+    kinds, part = rules.missing(session), _missing_part(session, height)
     row = min(list_search.selected(session), len(kinds) - 1)
     lines: list[Line] = [fit([("class:head", f" {pad('add', 12)} what it does")], width)]
-    for index in missing_entries(session, height):
+    for index in part.shown:
         style = "class:selected" if index == row else ""
         about = KINDS[kinds[index]]
         line: Line = [(style, f" {pad(about.title, 12)} "), (f"class:dim {style}".strip(), about.help)]
         lines.append(fit(line, width, style))
+    lines += part.more
     below = _wrapped(KINDS[kinds[row]].help, "", width) if kinds else []
     room = height - len(lines)
     return [*lines, *([[], *below] if len(below) < room else _cut_to(below, room))]

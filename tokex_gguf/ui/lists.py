@@ -274,7 +274,7 @@ class ListPart(NamedTuple):
     """The line that counts those above and below."""
 
 
-def _entries(session: Session, length: int, height: int) -> ListPart:
+def list_part(session: Session, length: int, height: int) -> ListPart:
     """The lines in sight of a list of so many, where list and heading have `height` lines."""
     rows, row = list_search.rows(session, length), _selected(session)
     at = rows.index(row) if row in rows else 0
@@ -285,7 +285,7 @@ def _entries(session: Session, length: int, height: int) -> ListPart:
 
 def entries(length: Callable[[Session], int]) -> Callable[[Session, int], Sequence[int]]:
     """A function that gives the entries in sight of a list, for clicks."""
-    return lambda session, height: _entries(session, length(session), height).shown
+    return lambda session, height: list_part(session, length(session), height).shown
 
 
 prompt_entries = entries(list_search.prompts_length)
@@ -359,7 +359,7 @@ def model_lines(session: Session, width: int, height: int) -> list[Line]:
     if not session.models:
         lines.append([("class:dim", "   looking for models")])
     row = _selected(session)
-    entries = _entries(session, len(session.models), height)
+    entries = list_part(session, len(session.models), height)
     for index in entries.shown:
         entry = session.models[index]
         mark = "›" if entry.path == session.game.settings.model.key else " "
@@ -418,7 +418,7 @@ def prompt_lines(session: Session, width: int, height: int) -> list[Line]:
     lines: list[Line] = [fit([("class:head", head)], width)]
     names = max(cells_of(called(prompt)) for prompt in prompts)
     common = shared(tuple(prompt.tip for prompt in prompts))
-    entries = _entries(session, list_search.prompts_length(session), height)
+    entries = list_part(session, list_search.prompts_length(session), height)
     for index in entries.shown:
         style = "class:selected" if index == _selected(session) else ""
         room = width - 4 - len(figures)

@@ -711,7 +711,7 @@ class _Look(NamedTuple):
 LEAST_TOKEN, LEAST_AHEAD = 10, 12
 """Cells of the token's column, and of the lookahead column, at the least."""
 LEAST_BAR = 6
-"""Cells of a bar's column without a name, at the least: its heading is the scale."""
+"""Cells of a bar's column at the least: its heading is the scale."""
 LEAST_NAME = 5
 """Cells of the token's column below which other columns are left out."""
 
@@ -771,7 +771,7 @@ class _Columns:
         least = min(10, rest)
         self._token = max(least, rest * 3 // 5)
         self._bar = max(0, rest - self._token)
-        if self._bar < (cells_of(self._bar_name) or LEAST_BAR):  # the heading must say what the bar shows
+        if self._bar < LEAST_BAR:  # the heading must say what the bar shows
             self._token, self._bar = max(least, rest), 0
 
     @property
@@ -820,13 +820,13 @@ class _Columns:
         return "drawn" if self._look.drawn else "final" if self._look.through else ""
 
     def _bar_head(self) -> str:
-        """What a bar shows, and its scale, as far as there is room."""
+        """What a bar shows, and its scale, as far as there is room. The column before it has the name, too."""
         scale = "" if self._look.scale == 1 else f"to {self._look.scale:g}"
         name = self._bar_name
         if not name:
             return scale
-        heads = (f"bar: {name} {scale}".strip(), f"{name} {scale}".strip())
-        return next((head for head in heads if cells_of(head) <= self._bar), name)
+        heads = (f"bar: {name} {scale}".strip(), f"{name} {scale}" if scale else "", scale, "bar")
+        return next((head for head in heads if head and cells_of(head) <= self._bar), "")
 
     def row(self, session: Session, candidate: Candidate, style: str, mark: str = "") -> Line:
         """One candidate, with a mark before it."""
