@@ -974,6 +974,36 @@ def test_without_llguidance(small: Constraints, monkeypatch: pytest.MonkeyPatch)
         bare.state(choices('["\\u0000"]'), [])
 
 
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        (Constraint(K.REGEX, "[0-9"), Constraint(K.REGEX, "[0-9]+")),
+        (Constraint(K.JSON_SCHEMA, '{"type": "nothing"}'), Constraint(K.JSON_SCHEMA, '{"type": "null"}')),
+        (Constraint(K.GRAMMAR, "root ::= ("), Constraint(K.GRAMMAR, 'root ::= "a"')),
+    ],
+    ids=lambda constraint: constraint.kind,
+)
+def test_what_is_no_constraint_is_told_before_the_vocabulary_is_read(
+    small: Constraints, monkeypatch: pytest.MonkeyPatch, wrong: Constraint, right: Constraint
+) -> None:
+    with pytest.raises(BadConstraint) as usual:
+        small.state(wrong, [])
+    reads: list[Vocabulary] = []
+    texts = Vocabulary.texts
+
+    def read(vocabulary: Vocabulary) -> list[bytes]:
+        reads.append(vocabulary)
+        return texts(vocabulary)
+
+    monkeypatch.setattr(Vocabulary, "texts", read)
+    fresh = Constraints(small._words.vocabulary)
+    with pytest.raises(BadConstraint) as at_once:
+        fresh.state(wrong, [])
+    assert str(at_once.value) == str(usual.value) and not reads
+    fresh.state(right, [])
+    assert len(reads) == 1
+
+
 def test_the_worker_starts_without_llguidance() -> None:
     program = "import sys, tokex_gguf.engine.worker.server, tokex_gguf.engine.worker.constraints; "
     program += "sys.exit('llguidance' in sys.modules)"

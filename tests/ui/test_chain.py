@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -97,6 +97,7 @@ def test_what_is_out_of_sight_is_counted(
     lines_of: Callable[[Session, int, int], list[Line]], width: int, height: int
 ) -> None:
     """Each line of the chain, and each sampler to add, is in sight or counted above or below, whichever is selected."""
+    entries: Callable[[Session, int], Sequence[int]]
     if lines_of is chain_lines:
         play = sampled(Chain(tuple(Sampler.of(kind) for kind in KINDS if kind is not Kind.MIROSTAT)))
         count, entries = rules.length(play.session), chain_entries

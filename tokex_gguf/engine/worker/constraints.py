@@ -214,13 +214,18 @@ class _Words:
         }
 
     @cached_property
-    def tokenizer(self) -> "LLTokenizer | None":
-        """The vocabulary for llguidance; None where that is not installed."""
-        try:
-            from llguidance import LLTokenizer, TokenizerWrapper
-        except ImportError:
-            return None
-        return LLTokenizer(TokenizerWrapper(_Listed(self.texts, self.named)))
+    def tokenizer(self) -> "LLTokenizer":
+        """The vocabulary for llguidance."""
+        from llguidance import LLTokenizer, TokenizerWrapper
+
+        # Slices make some masks up to 20 times as fast (0.1 ms, not 2), but take as long and as much memory to build
+        # as all else together.
+        return LLTokenizer(TokenizerWrapper(_Listed(self.texts, self.named)), slices=[])
+
+    @property
+    def tokenizer_built(self) -> bool:
+        """Whether `tokenizer` is there. It takes up to a second for a large vocabulary."""
+        return "tokenizer" in vars(self)
 
 
 class Constraints:
@@ -360,9 +365,12 @@ class Constraints:
             case ConstraintKind.CHOICES:
                 return self._one_of(constraint)
             case _:
-                if self._words.tokenizer is None:
+                if not _has_llguidance():
                     raise BadConstraint(f"{constraint.kind}: needs llguidance, which is not installed here")
-                return _Guided.of(constraint, _lark_of(constraint), self._words)
+                lark = _lark_of(constraint)
+                if not self._words.tokenizer_built:
+                    _check_syntax(constraint, lark)
+                return _Guided.of(constraint, lark, self._words)
 
     def _one_of(self, constraint: Constraint) -> _Cursor:
         texts = listed(constraint.text)
@@ -373,7 +381,7 @@ class Constraints:
             "".join(texts).encode()
         except UnicodeEncodeError:
             raise _bad(constraint, "half a surrogate pair, which is no character", 0) from None
-        if self._words.tokenizer is None:
+        if not _has_llguidance():
             if any("\0" in text for text in texts):
                 raise BadConstraint("choices: a NUL character needs llguidance, which is not installed here")
             return self._native(constraint, f"root ::= {' | '.join(gbnf.literals(texts))}")
@@ -445,6 +453,15 @@ def _bad(constraint: Constraint, reason: str, at: int | None) -> BadConstraint:
 # --- llguidance
 
 
+def _has_llguidance() -> bool:
+    """Whether llguidance is installed."""
+    try:
+        import llguidance  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 class _Listed:
     """A vocabulary for llguidance, with one extra token, which ends a text."""
 
@@ -466,6 +483,29 @@ _FREE = '%llguidance {"no_forcing": true}'
 """Otherwise a mask of forced text allows only the tokenizer's own spelling. The last such line counts."""
 
 
+SHORT = 2_000
+"""Characters of a constraint that is checked first: compiling it twice takes some milliseconds."""
+
+
+def _check_syntax(constraint: Constraint, lark: str) -> None:
+    """Raises BadConstraint where the constraint is none, before a vocabulary is read for it.
+
+    A Lark grammar can name tokens, and a long text compiles slowly: these are left out.
+    """
+    if constraint.kind is ConstraintKind.LARK or len(lark) > SHORT:
+        return
+    from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
+
+    letters = LLTokenizer(TokenizerWrapper(_Listed([bytes([byte]) for byte in range(256)], {})), slices=[])
+    _raise_error(constraint, LLMatcher(letters, f"{lark}\n{_FREE}\n", log_level=0))
+
+
+def _raise_error(constraint: Constraint, matcher: "LLMatcher") -> None:
+    """Raises BadConstraint with llguidance's error, if there is one."""
+    if matcher.is_error():
+        raise _bad(constraint, *faults.explain(constraint, matcher.get_error(), _in_slashes))
+
+
 class _Guided:
     """The state of a constraint in llguidance."""
 
@@ -480,10 +520,8 @@ class _Guided:
     def of(cls, constraint: Constraint, lark: str, words: _Words) -> "_Guided":
         from llguidance import LLMatcher
 
-        assert words.tokenizer is not None
         matcher = LLMatcher(words.tokenizer, f"{lark}\n{_FREE}\n", log_level=0)
-        if matcher.is_error():
-            raise _bad(constraint, *faults.explain(constraint, matcher.get_error(), _in_slashes))
+        _raise_error(constraint, matcher)
         return cls(constraint, matcher, words)
 
     def advance(self, tokens: list[int]) -> int:
