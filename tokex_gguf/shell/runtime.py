@@ -39,6 +39,7 @@ from tokex_gguf.play.messages import (
     GiveBack,
     GoOn,
     Heard,
+    InternalError,
     JudgeFurther,
     Keep,
     Listed,
@@ -77,7 +78,7 @@ from tokex_gguf.play.messages import (
     Unsaved,
 )
 from tokex_gguf.play.session import EditState, Sampling, Score, Session
-from tokex_gguf.play.update import update
+from tokex_gguf.play.update import frame_first, handle, plan
 from tokex_gguf.shell.reading import Unreadable, text_of_file
 from tokex_gguf.shell.rows import RowsFolder
 from tokex_gguf.shell.starters import starters
@@ -211,6 +212,9 @@ class Runtime:
         self._queue_room = threading.Semaphore(MOST_QUEUED_REPLIES)
         self._clock = time.monotonic
         self._notified = False
+        self.plans_later = False
+        """Whether this game's owner calls `plan` after a frame that the player waits for, where it is due."""
+        self.plan_due = False
 
     def start(self) -> None:
         """Starts the engine; returns at once, while it loads the model."""
@@ -290,15 +294,27 @@ class Runtime:
             self._autosave.expect()
 
     def dispatch(self, message: Message) -> None:
-        """Updates the session by a message, and carries out the effects."""
+        """Updates the session by a message, and carries out the effects. May leave planning for after the frame."""
         self.expect()
         before = self.session
-        self.session, effects = update(before, message)
+        self.session, effects = handle(before, message)
         self._carry_out(effects)  # first, so that the engine begins at once
+        if isinstance(message, InternalError):
+            self.plan_due = False  # a step of planning may be what failed
+        elif self.plans_later and frame_first(before, self.session, message):
+            self.plan_due = True
+        else:
+            self.plan()
         if self._slot and self.session is not before:
             self._count_move(before)
             if self._changed:
                 self._autosave_of(self._slot).follow(self.session, self._moves)
+
+    def plan(self) -> None:
+        """Gives the engines work while nobody waits for them."""
+        self.plan_due = False
+        self.session, effects = plan(self.session)
+        self._carry_out(effects)
 
     def _count_move(self, before: Session) -> None:
         """Counts a move, if there was one. Typed text, samplers and comparisons are saved without being a move."""

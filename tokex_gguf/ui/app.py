@@ -168,6 +168,7 @@ class App:
         self._terminal_effects: deque[Edit | Suspend | CopyOut] = deque()
         """Effects that need the terminal and are not done yet."""
         game.terminal = self._terminal_effects.append
+        game.plans_later = True
         self._ended_by = 0
         self._suspended = False
         self._cut_short = False
@@ -513,6 +514,17 @@ class App:
             self._draw_after(BACKGROUND_FRAME_INTERVAL)
         else:
             self._application.invalidate()
+        if self._game.plan_due:
+            asyncio.get_running_loop().call_soon(self._plan)  # after the frame, if there is one
+
+    def _plan(self) -> None:
+        """Gives the engine work after a frame, if no other message did meanwhile."""
+        if not self._game.plan_due or self._game.quit:
+            return
+        try:
+            self._game.plan()
+        except Exception:
+            self._report_fault()
 
     def _suspend(self) -> None:
         """Suspends the program until the shell continues it."""
