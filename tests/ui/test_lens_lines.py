@@ -22,6 +22,7 @@ from tokex_gguf.play.versus import ByDistributions, Pair
 from tokex_gguf.ui import chain, second, theme
 from tokex_gguf.ui.cells import Line, cells_of, width_of
 from tokex_gguf.ui.lens_lines import chances, expected_match, lens_texts, match_of, percent, view_lines
+from tokex_gguf.ui.panes import table_lines
 from tokex_gguf.ui.screen import ScreenRenderer as Drawing
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.layers import COST, REACHABLE, Layer
@@ -476,3 +477,14 @@ def test_wide_characters_on_the_bar_are_cut_cleanly() -> None:
         drawn = Drawn(node, RAW, 1, (Draw(3, step / 200, step / 200, step / 200 + 0.001),), many=False)
         assert width_of(chances(play.session, drawn, 60)) == 60
     play.session.game.known.pieces.update(fake.PIECES)
+
+
+@pytest.mark.parametrize("chain", [Chain(()), CHAIN], ids=["raw", "samplers"])
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_row_is_as_wide_as_its_table(chain: Chain, ahead: bool) -> None:
+    """So that all of the selected one is marked, whatever columns there are."""
+    play = sampled(chain)
+    play.session = replace(play.session, options=replace(play.session.options, shows_ahead=ahead))
+    for width in range(24, 100):
+        _, *rows = table_lines(play.session, width, 12)
+        assert [width_of(row) for row in rows[:5]] == [width] * 5

@@ -906,7 +906,7 @@ class _RowShown(NamedTuple):
 
 @lru_cache(1024)
 def _row_line(widths: _ColumnWidths, row: _RowShown) -> Line:
-    """A row of the table. Cached, as frames repeat most rows: the line is shared, and never changed."""
+    """A row of the table, as wide as its columns. Cached, as frames repeat most: the line is shared, never changed."""
     style = row.style
     struck = f"class:cut {style}".strip() if row.cut else ""
     raw = number(row.prob) if widths.prob else ""
@@ -929,8 +929,9 @@ def _row_line(widths: _ColumnWidths, row: _RowShown) -> Line:
         line.append((style, " " + str(row.token).rjust(widths.id)))
     if widths.ahead:
         dim = style if "class:dim" in style else f"class:dim {style}".strip()
-        line.append((dim, (" " if widths.bar else "") + clip(row.ahead, widths.ahead)))
-    return fit(joined(line), widths.whole, style)
+        ahead = clip(row.ahead, widths.ahead)
+        line += [(dim, (" " if widths.bar else "") + ahead), (style, " " * (widths.ahead - cells_of(ahead)))]
+    return joined(line)
 
 
 def _name(row: _RowShown, cells: int, struck: str) -> Line:
