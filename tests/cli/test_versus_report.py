@@ -27,15 +27,7 @@ from tokex_gguf import config
 from tokex_gguf.cli import main, versus
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import EngineClient
-from tokex_gguf.engine.protocol import (
-    Against,
-    EvaluateStrictly,
-    Export,
-    Load,
-    MeasureNoise,
-    Request,
-    Tokenize,
-)
+from tokex_gguf.engine.protocol import Against, EvaluateStrictly, Export, Load, MeasureNoise, Request, Tokenize
 from tokex_gguf.models.preflight import prepare
 from tokex_gguf.shell.rows import RowsFolder
 from tokex_gguf.system import machine

@@ -13,8 +13,8 @@ from tokex_gguf.play.commands import registry
 from tokex_gguf.play.commands.registry import SCREENS
 from tokex_gguf.play.messages import ListedModels, PointedAtRow, Prepared, Typed
 from tokex_gguf.play.session import EngineStatus
+from tokex_gguf.ui.help import help_lines
 from tokex_gguf.ui.lists import command_entries, command_lines
-from tokex_gguf.ui.panes import help_lines
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.layers import PROBABILITY
 from tokex_gguf.values.model_entry import ModelEntry

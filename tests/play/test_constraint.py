@@ -15,7 +15,8 @@ from tokex_gguf.play.rules import constraint
 from tokex_gguf.play.rules.prompt import nothing_left
 from tokex_gguf.play.screens import PLAY, Constraining, Help
 from tokex_gguf.ui.lists import score_lines
-from tokex_gguf.ui.screen import AssistantTurns, footer, status
+from tokex_gguf.ui.screen import footer
+from tokex_gguf.ui.status import AssistantTurns, status
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.layers import COST, MORE_LAYERS, PLAIN
 from tokex_gguf.values.lens import GRAMMAR, RAW, Sampled

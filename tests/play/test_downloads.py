@@ -21,7 +21,7 @@ from tokex_gguf.play.messages import (
 )
 from tokex_gguf.play.screens import Input, ListScreen
 from tokex_gguf.sessions import codec
-from tokex_gguf.ui.screen import header
+from tokex_gguf.ui.status import header
 from tokex_gguf.values.download import Coming, Here, Wanted
 
 NAME = "maker/Large-1B-GGUF:Large-1B.Q4_K_M.gguf"

@@ -75,9 +75,10 @@ from tokex_gguf.sessions.codec import Encoder, dump, load, seal
 from tokex_gguf.sessions.columns import BadArchive
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.ui.cells import Line
-from tokex_gguf.ui.panes import PromptPane, table_lines
+from tokex_gguf.ui.prompt_pane import PromptPane
 from tokex_gguf.ui.screen import ScreenRenderer
-from tokex_gguf.ui.screen import shown as looks
+from tokex_gguf.ui.screen_table import shown as looks
+from tokex_gguf.ui.table import table_lines
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.formatting import bits_text, number
 from tokex_gguf.values.layers import DELTA, PROBABILITY

@@ -31,8 +31,10 @@ from tokex_gguf.play.rules.versus import follow
 from tokex_gguf.play.session import Sampling, Session, table
 from tokex_gguf.play.versus import ALONE, AgainstPrompt
 from tokex_gguf.sessions.codec import dump, load
-from tokex_gguf.ui.panes import table_lines
-from tokex_gguf.ui.screen import AssistantTurns, ScreenRenderer, second_line, status
+from tokex_gguf.ui.screen import ScreenRenderer
+from tokex_gguf.ui.second_line import second_line
+from tokex_gguf.ui.status import AssistantTurns, status
+from tokex_gguf.ui.table import table_lines
 from tokex_gguf.values.alignment import aligned
 from tokex_gguf.values.comparison import Comparisons, PathComparison
 from tokex_gguf.values.formatting import number

@@ -5,7 +5,7 @@ from tokex_gguf.engine.protocol import EngineDied, EngineFailed, Load, Loading, 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.messages import Start
 from tokex_gguf.play.session import EngineStatus
-from tokex_gguf.ui.screen import _engine_state, header
+from tokex_gguf.ui.status import _engine_state, header
 
 WAITS = Waits(["lab:1", "lab:2"], 4.2)
 

@@ -29,10 +29,10 @@ from tokex_gguf.play.rules import tree
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Options, Prompt, Score, Starter
 from tokex_gguf.sessions import codec
-from tokex_gguf.ui import panes
+from tokex_gguf.ui import prompt_pane
 from tokex_gguf.ui.cells import width_of
 from tokex_gguf.ui.screen import ScreenRenderer
-from tokex_gguf.ui.screen import shown as shown_path
+from tokex_gguf.ui.screen_table import shown as shown_path
 from tokex_gguf.values import layers
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Taken
@@ -329,8 +329,8 @@ ABSURD = ["huge", "marked", "controls", "all"]
 def test_a_prompt_of_any_length_is_drawn_by_what_is_seen_of_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first frame lays out what is in sight; the frames after it what has changed."""
     if kind in ABSURD:  # smaller blocks cost less, and are as independent of the length
-        monkeypatch.setattr(panes, "BLOCK_TOKENS", 64)
-        monkeypatch.setattr(panes, "BOUNDARY_TOKENS", 48)
+        monkeypatch.setattr(prompt_pane, "BLOCK_TOKENS", 64)
+        monkeypatch.setattr(prompt_pane, "BOUNDARY_TOKENS", 48)
     holds_for(kind)
 
 
@@ -344,8 +344,8 @@ def test_a_prompt_of_absurd_tokens_is_drawn_by_what_is_seen_of_it(kind: str, fig
 def holds_for(kind: str) -> None:
     """Counts the steps of the frames of a short and a long prompt of these tokens."""
     first, later, written = [], [], []
-    short = 3 * panes.BLOCK_TOKENS
-    for length in (short,) if kind == "marked" else (short, short + 4 * panes.BLOCK_TOKENS):
+    short = 3 * prompt_pane.BLOCK_TOKENS
+    for length in (short,) if kind == "marked" else (short, short + 4 * prompt_pane.BLOCK_TOKENS):
         tip = path_of(KINDS[kind], length)
         view, play = ScreenRenderer(), with_prompts(tip)
         play.session = replace(
@@ -443,9 +443,9 @@ def test_blocks_are_not_seen_where_lines_end(size: tuple[int, int], monkeypatch:
     words = [100, 101, 101, 101, 103, 104, 105, 106, 107, 108]
     tokens = [102 if chance.random() < 0.1 else chance.choice(words) for _ in range(400)]
     tip = path_of(tokens, 400)
-    monkeypatch.setattr(panes, "BLOCK_TOKENS", 64)
-    monkeypatch.setattr(panes, "BOUNDARY_TOKENS", 48)
-    blocks = panes.PromptPane()
+    monkeypatch.setattr(prompt_pane, "BLOCK_TOKENS", 64)
+    monkeypatch.setattr(prompt_pane, "BOUNDARY_TOKENS", 48)
+    blocks = prompt_pane.PromptPane()
     begins = {
         blocks._block_start(
             replace(
@@ -470,8 +470,8 @@ def test_blocks_are_not_seen_where_lines_end(size: tuple[int, int], monkeypatch:
                 ),
             )
             shown.append((play.session, blocks.lines(play.session, shown_path(play.session), *size)))
-    monkeypatch.setattr(panes, "BLOCK_TOKENS", 1 << 30)
-    whole = panes.PromptPane()
+    monkeypatch.setattr(prompt_pane, "BLOCK_TOKENS", 1 << 30)
+    whole = prompt_pane.PromptPane()
     for session, lines in shown:
         assert lines == whole.lines(session, shown_path(session), *size), f"seed {SEED}"
 
@@ -482,7 +482,7 @@ def test_a_block_that_begins_inside_a_line_begins_before_a_word() -> None:
     play.session = replace(
         play.session, game=replace(play.session.game, known=replace(play.session.game.known, pieces=PIECES))
     )
-    pane = panes.PromptPane()
+    pane = prompt_pane.PromptPane()
     for each in range(1100, 5000, 150):
         play.session = replace(
             play.session, game=replace(play.session.game, prompts=(Prompt(tip, cursor=tip.ancestor(each)),))

@@ -22,8 +22,8 @@ from tokex_gguf.play.versus import ByDistributions, Pair
 from tokex_gguf.ui import chain, second, theme
 from tokex_gguf.ui.cells import Line, cells_of, width_of
 from tokex_gguf.ui.lens_lines import chances, expected_match, lens_texts, match_of, percent, view_lines
-from tokex_gguf.ui.panes import table_lines
 from tokex_gguf.ui.screen import ScreenRenderer as Drawing
+from tokex_gguf.ui.table import table_lines
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.layers import COST, REACHABLE, Layer
 from tokex_gguf.values.lens import RAW, Sampled, as_sampled

@@ -30,11 +30,12 @@ from tokex_gguf.play.rules.tree import selected_end
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Cost, Palette, Sampling, Session, Starter, table
 from tokex_gguf.play.versus import Parting
-from tokex_gguf.ui import panes, second, theme, versus
-from tokex_gguf.ui.cells import Line, cells_of, width_of
+from tokex_gguf.ui import prompt_pane, second, theme, versus
+from tokex_gguf.ui.cells import Line, bar, cells_of, width_of
 from tokex_gguf.ui.lens_lines import percent
-from tokex_gguf.ui.panes import bar, bar_scale
-from tokex_gguf.ui.screen import GREETING, ScreenRenderer, rows_of, shown
+from tokex_gguf.ui.screen import GREETING, ScreenRenderer, rows_of
+from tokex_gguf.ui.screen_table import shown
+from tokex_gguf.ui.table import bar_scale
 from tokex_gguf.ui.theme import styles
 from tokex_gguf.values import layers
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
@@ -589,7 +590,7 @@ def styles_of(play: Play, layer: Layer) -> list[str]:
     """The style of each token of a prompt that fits into the screen."""
     while play.session.options.layer is not layer:
         play.take(Action.LAYER)
-    spans = panes.PromptPane().lines(play.session, shown(play.session), 100, 30)
+    spans = prompt_pane.PromptPane().lines(play.session, shown(play.session), 100, 30)
     return [style for line in spans for style, part in line if part.strip()]
 
 

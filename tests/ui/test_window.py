@@ -13,8 +13,8 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import help_found
 from tokex_gguf.play.messages import Listed, ListedModels, PointedAtRow
 from tokex_gguf.play.session import Starter
-from tokex_gguf.ui.panes import help_lines
-from tokex_gguf.ui.screen import ScreenRenderer, help_page
+from tokex_gguf.ui.help import help_lines, help_page
+from tokex_gguf.ui.screen import ScreenRenderer, body_lines
 from tokex_gguf.ui.window import window
 from tokex_gguf.values.model_entry import ModelEntry
 
@@ -85,7 +85,9 @@ def test_each_list_says_how_many_lines_are_above_and_below(kind: str, size: tupl
         for _ in range(40):
             helping = play.session.screen
             if isinstance(helping, screens.Help):  # how many entries make a page, only the screen knows
-                play.press(PointedAtRow(help_page(helping, *size, 1 if key is Action.PAGE_DOWN else -1)))
+                play.press(
+                    PointedAtRow(help_page(helping, size[0], body_lines(size[1]), 1 if key is Action.PAGE_DOWN else -1))
+                )
             else:
                 play.press(key)
             ends.append(told())
@@ -99,7 +101,7 @@ def test_each_list_says_how_many_lines_are_above_and_below(kind: str, size: tupl
 @pytest.mark.parametrize("direction", [1, -1])
 def test_the_help_is_turned_by_pages_and_nothing_is_passed_unseen(size: tuple[int, int], direction: int) -> None:
     play = started().press(Action.HELP, Action.TOP if direction > 0 else Action.BOTTOM)
-    body = size[1] - (5 if size[1] >= 24 else 4)
+    body = body_lines(size[1])
 
     def page() -> list[str]:
         lines = ["".join(part for _, part in line).rstrip() for line in ScreenRenderer().screen(play.session, *size)]
@@ -107,7 +109,7 @@ def test_the_help_is_turned_by_pages_and_nothing_is_passed_unseen(size: tuple[in
 
     def turn() -> list[str]:
         helping = on(play.session, screens.Help)
-        play.press(PointedAtRow(help_page(helping, *size, direction)))
+        play.press(PointedAtRow(help_page(helping, size[0], body, direction)))
         return page()
 
     pages = [page()]

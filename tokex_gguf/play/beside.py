@@ -3,25 +3,11 @@
 from collections.abc import Callable
 from itertools import pairwise
 
-from tokex_gguf.engine.protocol import (
-    Against,
-    Capability,
-    Compared,
-    Export,
-    Exported,
-    LookaheadStrictly,
-)
+from tokex_gguf.engine.protocol import Against, Capability, Compared, Export, Exported, LookaheadStrictly
 from tokex_gguf.play.compared import apart
 from tokex_gguf.play.compared import lacking as untold
 from tokex_gguf.play.messages import Outcome
-from tokex_gguf.play.purposes import (
-    ForAgainst,
-    ForCompanion,
-    ForExport,
-    ForStrict,
-    ForStrictLookahead,
-    Positions,
-)
+from tokex_gguf.play.purposes import ForAgainst, ForCompanion, ForExport, ForStrict, ForStrictLookahead, Positions
 from tokex_gguf.play.requests import (
     TOKENS_PER_LINE,
     answered,

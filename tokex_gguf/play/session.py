@@ -17,16 +17,7 @@ from tokex_gguf.engine.protocol import Capability, ConnectServer, Load, Loaded, 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.critical import DEFAULT_PLACES, DEFAULT_TOKENS, CriticalTokens
 from tokex_gguf.play.fan import Fan
-from tokex_gguf.play.purposes import (
-    Computed,
-    Decoded,
-    ForCheck,
-    ForEvaluation,
-    ForLookahead,
-    ForView,
-    ForWalk,
-    Purpose,
-)
+from tokex_gguf.play.purposes import Computed, Decoded, ForCheck, ForEvaluation, ForLookahead, ForView, ForWalk, Purpose
 from tokex_gguf.play.screens import (
     PLAY,
     Constraining,

@@ -59,8 +59,9 @@ from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system import signals
 from tokex_gguf.system.console import say
 from tokex_gguf.ui.cells import Line, fit
+from tokex_gguf.ui.help import help_page
 from tokex_gguf.ui.paint import Painting
-from tokex_gguf.ui.screen import ScreenRenderer, help_page, rows_of
+from tokex_gguf.ui.screen import ScreenRenderer, body_lines, rows_of
 from tokex_gguf.ui.terminal_input import Keyboard
 from tokex_gguf.ui.theme import FEWEST_COLOURS, SCALES, is_light, styles
 from tokex_gguf.values.key_names import shown
@@ -400,7 +401,7 @@ class App:
             elif isinstance(screen, Help) and meant in (Action.PAGE_UP, Action.PAGE_DOWN):
                 size = self._application.output.get_size()
                 direction = 1 if meant is Action.PAGE_DOWN else -1
-                self._dispatch(PointedAtRow(help_page(screen, size.columns, size.rows, direction)))
+                self._dispatch(PointedAtRow(help_page(screen, size.columns, body_lines(size.rows), direction)))
             elif meant is Action.NUMBER and is_text(event.data):
                 self._dispatch(Typed(event.data))
             elif meant:

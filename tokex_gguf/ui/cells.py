@@ -195,3 +195,13 @@ def choose(parts: list[tuple[int, Line]], width: int, gap: str = "  ", further: 
         if index in kept:
             line += [("", gap), *part] if line else part
     return line
+
+
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def bar(value: float, width: int) -> str:
+    """A bar of `width` cells for a value from 0 to 1, in eighths of a cell."""
+    eighths = round(max(0.0, min(1.0, value)) * width * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(width)

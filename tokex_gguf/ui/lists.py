@@ -11,8 +11,7 @@ from tokex_gguf.play.purposes import ForScore
 from tokex_gguf.play.rules import list_search
 from tokex_gguf.play.screens import Commands, Input, ListSearch, PromptName, SecondModels
 from tokex_gguf.play.session import Prompt, Score, Session, best, shares
-from tokex_gguf.ui.cells import Line, cells_of, clip, clip_start, fit, longest, pad, whole
-from tokex_gguf.ui.panes import bar
+from tokex_gguf.ui.cells import Line, bar, cells_of, clip, clip_start, fit, longest, pad, whole
 from tokex_gguf.ui.window import listed, more, window
 from tokex_gguf.ui.wrap import paragraph
 from tokex_gguf.values.formatting import counted, number, rank_text, share_text

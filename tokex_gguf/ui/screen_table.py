@@ -26,19 +26,15 @@ from tokex_gguf.ui.lists import (
     score_lines,
 )
 from tokex_gguf.ui.lists import told_of_found as told_of_line
-from tokex_gguf.ui.panes import (
-    UNTOKENIZED_CHARACTERS,
-    Path,
-    Shown,
-    UntokenizedText,
-    active_path,
-    table_lines,
-    table_rows,
-)
+from tokex_gguf.ui.prompt_pane import UNTOKENIZED_CHARACTERS, Path, Shown, UntokenizedText, active_path, starting_text
 from tokex_gguf.ui.sessions import session_entries, session_lines
 from tokex_gguf.ui.sessions import told_of_found as told_of_sessions
+from tokex_gguf.ui.table import table_lines, table_rows
 from tokex_gguf.ui.tree import found_entries, found_lines, told_of_found, tree_entries, tree_lines
 from tokex_gguf.values.record import record
+
+WIDE_CELLS = 100
+"""Columns from which prompt and table stand side by side."""
 
 
 @record
@@ -147,3 +143,8 @@ def pane(session: Session) -> Pane:
     """The pane of the screen; while a list is searched, the list's."""
     search = session.on(screens.ListSearch)
     return PANES[type(search.over if search else session.current)]
+
+
+def shown(session: Session) -> Shown:
+    """The path to show on this screen, or the text where it has no tokens yet."""
+    return pane(session).path(session) if session.game.prompts else starting_text(session)

@@ -13,13 +13,7 @@ from tokex_gguf.engine.worker import logit_math, noise
 from tokex_gguf.engine.worker.cells import NO_MEMORY, SPARE_CELLS, WORTH_COPYING, Batch, Cells, check_place
 from tokex_gguf.engine.worker.chunks import Chunk, Damaged, LogitsReader, cached_chunks, decoded_chunks
 from tokex_gguf.engine.worker.differing import RowDifferences
-from tokex_gguf.engine.worker.llama import (
-    BATCH,
-    BatchEntry,
-    ModelError,
-    OutOfCells,
-    strict_size,
-)
+from tokex_gguf.engine.worker.llama import BATCH, BatchEntry, ModelError, OutOfCells, strict_size
 from tokex_gguf.engine.worker.logit_math import Logits
 from tokex_gguf.engine.worker.logits_cache import LogitsCache, LogitsRow
 from tokex_gguf.values.difference import Difference
