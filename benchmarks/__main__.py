@@ -576,7 +576,7 @@ def redraw() -> Row:
     from prompt_toolkit.output import DummyOutput
 
     from tests.fake import Play
-    from tokex_gguf.play.session import Prompt
+    from tokex_gguf.play.game import Prompt
     from tokex_gguf.shell.runtime import Runtime
     from tokex_gguf.ui.app import App
     from tokex_gguf.values.layers import PROBABILITY

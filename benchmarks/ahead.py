@@ -14,9 +14,10 @@ from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import Load
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import Game, Settings
 from tokex_gguf.play.messages import Begin, Heard, Message, Resized, Send
 from tokex_gguf.play.purposes import ForLookahead
-from tokex_gguf.play.session import Game, Session, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.play.update import update
 from tokex_gguf.values.lookahead import Place
 from tokex_gguf.values.model_ref import GgufFile

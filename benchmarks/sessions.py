@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tests.terminal import Terminal
 from tokex_gguf import config
-from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.play.game import Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.sessions.codec import dump, load, read
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.system.files import save_generation

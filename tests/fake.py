@@ -53,6 +53,7 @@ from tokex_gguf.engine.protocol import (
     Walk,
 )
 from tokex_gguf.play import screens
+from tokex_gguf.play.game import Game, Sampling, Settings
 from tokex_gguf.play.messages import (
     Align,
     Aligned,
@@ -67,7 +68,7 @@ from tokex_gguf.play.messages import (
     Send,
 )
 from tokex_gguf.play.screens import Screen
-from tokex_gguf.play.session import Game, Sampling, Session, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.play.update import update
 from tokex_gguf.values.alignment import aligned
 from tokex_gguf.values.constraint import Constraint, ConstraintKind

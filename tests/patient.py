@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tokex_gguf.engine.protocol import Load
+from tokex_gguf.play.game import Game, Sampling, Settings
 from tokex_gguf.play.messages import Message
-from tokex_gguf.play.session import Game, Sampling, Session, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.model_ref import GgufFile

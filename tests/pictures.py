@@ -27,8 +27,9 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from tests.recorded import Answers, Recorded
 from tokex_gguf import config
 from tokex_gguf.engine.protocol import Load
+from tokex_gguf.play.game import Game, Settings
 from tokex_gguf.play.rules.second_model import beside, second_game
-from tokex_gguf.play.session import Game, Session, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.play.versus import Pair
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.app import App

@@ -21,6 +21,8 @@ LAYERS = ("values", "system", "config", "models.gguf", "models", "engine", "play
 
 PLAY = {
     "session": {"sessions", "shell", "ui", "cli"},
+    "game": {"sessions", "shell", "ui", "cli"},
+    "table": {"ui", "cli.report"},
     "screens": {"sessions.codec", "ui"},
     "actions": {"ui.app", "cli.answers"},
     "messages": {"shell.runtime", "shell.editor", "ui.app", "ui.screen"},

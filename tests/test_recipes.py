@@ -16,9 +16,10 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, ScreenRow
 from tokex_gguf.play.commands import documents, registry
+from tokex_gguf.play.game import Game, Settings
 from tokex_gguf.play.messages import Outcome, PointedAtRow
 from tokex_gguf.play.rules import help_screen, lists
-from tokex_gguf.play.session import Game, Session, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui import lists as lists_pane

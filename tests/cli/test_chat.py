@@ -20,7 +20,7 @@ from tokex_gguf.engine.protocol import Chat, Tokenized
 from tokex_gguf.engine.worker import server
 from tokex_gguf.engine.worker.chat_template import TemplateFailed, render
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.session import Turns
+from tokex_gguf.play.game import Turns
 from tokex_gguf.ui.screen import ScreenRenderer
 
 # --- what is read

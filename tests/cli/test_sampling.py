@@ -21,7 +21,7 @@ from tokex_gguf.cli.sampling import sampling_of
 from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import Evaluate, Request
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.session import Sampling
+from tokex_gguf.play.game import Sampling
 from tokex_gguf.system.console import Exit
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.lens import Sampled

@@ -11,7 +11,8 @@ from tests import fake
 from tests.fake import GIVEN, SERVED, Served, served, started
 from tokex_gguf.cli import draw, report
 from tokex_gguf.engine.protocol import Capability, Failed, Reply, Request, Walk
-from tokex_gguf.play.session import Sampling, Session
+from tokex_gguf.play.game import Sampling
+from tokex_gguf.play.session import Session
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
 

@@ -34,8 +34,8 @@ from tokex_gguf.engine.worker.logit_math import Logits
 from tokex_gguf.engine.worker.logits_cache import LogitsRow, RowsAhead
 from tokex_gguf.engine.worker.server import ROWS, WIDE_BRANCHES
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import Sampling
 from tokex_gguf.play.requests import BRANCHES_TOGETHER, FIRST_BRANCHES, REQUESTS_AHEAD
-from tokex_gguf.play.session import Sampling
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.lookahead import LookaheadResults, TokenBranch, Way

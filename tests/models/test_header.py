@@ -23,7 +23,7 @@ from tokex_gguf.models.gguf import checks, metadata
 from tokex_gguf.models.gguf import reader as gguf_reader
 from tokex_gguf.models.gguf.metadata import BadHeader, Header, glance, read
 from tokex_gguf.models.preflight import UnusableModel, prepare
-from tokex_gguf.play.session import EngineStatus
+from tokex_gguf.play.game import EngineStatus
 
 SEED = int(os.environ.get("HEADER_SEED", "1"))
 

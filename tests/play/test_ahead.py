@@ -20,10 +20,11 @@ from tokex_gguf.engine.protocol import (
     Request,
 )
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import Sampling
 from tokex_gguf.play.messages import Typed
 from tokex_gguf.play.purposes import Comparing, ForLookahead
 from tokex_gguf.play.rules.ahead import CUT, NOT_AT_THE_END, OFF, word
-from tokex_gguf.play.session import Sampling, continuation
+from tokex_gguf.play.table import continuation
 from tokex_gguf.sessions.codec import dump
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.lookahead import following

@@ -11,11 +11,12 @@ from tests.play.test_sampling import sampled
 from tokex_gguf.engine.protocol import Apply, Capability, EngineDied, Evaluate
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import Sampling
 from tokex_gguf.play.messages import CopiedOut, CopyOut, Lit, Message, PointedAtRow, Typed
 from tokex_gguf.play.rules import chain as rules
 from tokex_gguf.play.rules.model_switch import _carried
 from tokex_gguf.play.screens import Samplers, SamplersToAdd, SamplerText, SamplerValue
-from tokex_gguf.play.session import Sampling, selected_row, table
+from tokex_gguf.play.table import selected_row, table
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.lens import GRAMMAR, LOGIT_BIAS, RAW, Sampled
 from tokex_gguf.values.sampler_text import chain_of_flags, flags_of, json_of, read_json

@@ -11,8 +11,8 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands import registry
 from tokex_gguf.play.commands.registry import SCREENS
+from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.play.messages import ListedModels, PointedAtRow, Prepared, Typed
-from tokex_gguf.play.session import EngineStatus
 from tokex_gguf.ui.help import help_lines
 from tokex_gguf.ui.lists import command_entries, command_lines
 from tokex_gguf.ui.screen import ScreenRenderer

@@ -16,10 +16,10 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import hints
 from tokex_gguf.play.critical import CriticalState, CriticalTokens
+from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.play.messages import FanFurther, Message, Typed
 from tokex_gguf.play.purposes import ForCritical
 from tokex_gguf.play.rules import critical
-from tokex_gguf.play.session import EngineStatus
 from tokex_gguf.sessions import codec
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.critical import RolloutEnd

@@ -10,8 +10,8 @@ from tokex_gguf.engine.protocol import EngineDied, EngineFailed, Failed
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import EditState, Settings
 from tokex_gguf.play.messages import Edited, Message, Prepared, Typed
-from tokex_gguf.play.session import EditState, Settings
 from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.model_ref import GgufFile

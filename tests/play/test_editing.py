@@ -17,9 +17,9 @@ from tokex_gguf.engine.protocol import Checked, EngineDied, Tokenize, Tokenized
 from tokex_gguf.engine.spelling import no_text
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import of
+from tokex_gguf.play.game import Settings, Turns
 from tokex_gguf.play.messages import Edit, Edited, Go, Message, PointedAtToken, Typed, Unbound
 from tokex_gguf.play.screens import PLAY, Insert
-from tokex_gguf.play.session import Settings, Turns
 from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.model_ref import GgufFile

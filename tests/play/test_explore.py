@@ -13,6 +13,7 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command
 from tokex_gguf.play.commands.registry import SCREENS, all_commands
+from tokex_gguf.play.game import Cost
 from tokex_gguf.play.messages import (
     Edit,
     Edited,
@@ -30,10 +31,12 @@ from tokex_gguf.play.purposes import ForEvaluation
 from tokex_gguf.play.rules import cursor as rule_cursor
 from tokex_gguf.play.rules.tree import selected_line, tree_lines
 from tokex_gguf.play.screens import Screen, TypingScreen
-from tokex_gguf.play.session import Cost, Palette, Score, Starter, selected_row, shares, table
+from tokex_gguf.play.session import Palette, Starter
+from tokex_gguf.play.table import selected_row, table
 from tokex_gguf.values.distribution import Candidate, Distribution, Taken
 from tokex_gguf.values.outline import outline
 from tokex_gguf.values.ranking import surprisals
+from tokex_gguf.values.score import Score, shares
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node, entropy_before
 

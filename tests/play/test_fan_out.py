@@ -16,11 +16,11 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import hints
 from tokex_gguf.play.fan import MAX_ANSWERS_READ, Fan, FanLine, FanState, Unmatched, in_order, read_on, rows, selected
+from tokex_gguf.play.game import EngineStatus, Sampling
 from tokex_gguf.play.messages import FanFurther, Typed
 from tokex_gguf.play.purposes import ForFanOut, ForVerdicts
 from tokex_gguf.play.replies import WrongReply
 from tokex_gguf.play.rules.fan_out import BATCH, PATHS_AHEAD
-from tokex_gguf.play.session import EngineStatus, Sampling
 from tokex_gguf.sessions import codec
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.distribution import Distribution

@@ -24,8 +24,9 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import Cost, Prompt, Sampling
 from tokex_gguf.play.messages import JudgeFurther, Lit, Typed
-from tokex_gguf.play.session import Cost, Prompt, Sampling, selected_row, table
+from tokex_gguf.play.table import selected_row, table
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import RANDOM_SEED
 from tokex_gguf.values.distribution import Distribution, Taken

@@ -80,12 +80,13 @@ from tokex_gguf.play.purposes import (
     Purpose,
 )
 from tokex_gguf.play.replies import WrongReply
-from tokex_gguf.play.session import Session, shares
+from tokex_gguf.play.session import Session
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.distribution import Taken
 from tokex_gguf.values.layers import REACHABLE
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
+from tokex_gguf.values.score import shares
 from tokex_gguf.values.view import NOT_CUT, Draw, Verdict
 
 REASON = "the engine refuses this"

@@ -5,10 +5,10 @@ from dataclasses import replace
 from tests.fake import Play, continued, evaluated, on, started
 from tokex_gguf.engine.protocol import Apply, Continue, EngineDied, Evaluate, Failed, Roll
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import Sampling
 from tokex_gguf.play.messages import Send, Typed
 from tokex_gguf.play.purposes import ForView
 from tokex_gguf.play.screens import SearchScreen
-from tokex_gguf.play.session import Sampling
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.layers import REACHABLE
 from tokex_gguf.values.lens import Sampled

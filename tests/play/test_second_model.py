@@ -44,6 +44,7 @@ from tokex_gguf.models.memory import Fit
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.beside import lacks_of_a
 from tokex_gguf.play.commands.registry import hints
+from tokex_gguf.play.game import Carried, EngineStatus, Game, Settings
 from tokex_gguf.play.messages import (
     Beat,
     Begin,
@@ -68,7 +69,8 @@ from tokex_gguf.play.purposes import ForAgainst, ForLookahead, ForRoll
 from tokex_gguf.play.replies import WrongReply
 from tokex_gguf.play.rules import model_switch, second_model
 from tokex_gguf.play.screens import SecondModels
-from tokex_gguf.play.session import Carried, EngineStatus, Game, Session, Settings, table
+from tokex_gguf.play.session import Session
+from tokex_gguf.play.table import table
 from tokex_gguf.play.update import update
 from tokex_gguf.play.versus import UNPAIRED, AgainstModel, ByText, Opening, Pair, Turn
 from tokex_gguf.sessions.codec import Encoder, dump, load, seal

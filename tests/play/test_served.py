@@ -27,12 +27,13 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import hints
+from tokex_gguf.play.game import SILENT_AFTER
 from tokex_gguf.play.messages import Beat, Message, Resized, Send, Typed
 from tokex_gguf.play.purposes import ForWalk
 from tokex_gguf.play.requests import TOKENS_PER_LINE, WALK_POSITIONS
-from tokex_gguf.play.session import SILENT_AFTER, Score
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values import layers
+from tokex_gguf.values.score import Score
 from tokex_gguf.values.tree import Node
 
 

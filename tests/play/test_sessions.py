@@ -8,6 +8,7 @@ from tests.fake import Play, on, started
 from tokex_gguf.engine.protocol import EngineDied, Load
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.play.messages import (
     Close,
     GiveBack,
@@ -24,7 +25,7 @@ from tokex_gguf.play.messages import (
     Start,
     Typed,
 )
-from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.session_entry import PlayedBy, SessionEntry
 

@@ -11,6 +11,7 @@ from tokex_gguf.models.gguf.metadata import Header
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import EngineStatus, Game, Sampling
 from tokex_gguf.play.messages import (
     Close,
     ListedModels,
@@ -27,7 +28,6 @@ from tokex_gguf.play.messages import (
     Unbound,
 )
 from tokex_gguf.play.screens import ListScreen
-from tokex_gguf.play.session import EngineStatus, Game, Sampling
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values import layers
 from tokex_gguf.values.constraint import Constraint, ConstraintKind

@@ -13,9 +13,9 @@ from tests.sampling import few
 from tokex_gguf.engine.protocol import EngineDied
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.play.messages import Go, Message, PointedAtRow, Typed
 from tokex_gguf.play.rules import tree
-from tokex_gguf.play.session import EngineStatus
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.outline import Order, lines, outline, shared
 from tokex_gguf.values.tree import Node

@@ -15,10 +15,11 @@ from tokex_gguf.engine.protocol import EngineDied, EngineFailed, Failed, Tokeniz
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import EditState, EngineStatus, Settings
 from tokex_gguf.play.messages import Edit, Edited, EditFailed, Keep, Prepared, SaveFailed, SessionSaved, Typed
 from tokex_gguf.play.rules.histories import BRINGS_BACK
 from tokex_gguf.play.screens import TypingScreen
-from tokex_gguf.play.session import EditState, EngineStatus, Session, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.values.history import MOST_CHARACTERS, MOST_TEXTS, History
 from tokex_gguf.values.model_ref import GgufFile

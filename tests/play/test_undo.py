@@ -12,10 +12,11 @@ from tests.fake import PIECES, Play, started
 from tests.sampling import few
 from tokex_gguf.engine.protocol import Continue
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import Sampling, Settings
 from tokex_gguf.play.messages import Edited, Go, Send, Typed
 from tokex_gguf.play.rules import undo
 from tokex_gguf.play.screens import PLAY, Samplers
-from tokex_gguf.play.session import Sampling, Session, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.lens import RAW

@@ -49,6 +49,7 @@ from tokex_gguf.engine.queue import Queue
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import EngineStatus, Game, Settings
 from tokex_gguf.play.messages import (
     Beat,
     Begin,
@@ -72,11 +73,12 @@ from tokex_gguf.play.messages import (
     Unbound,
 )
 from tokex_gguf.play.purposes import ForEdited
-from tokex_gguf.play.session import EngineStatus, Game, Score, Session, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.play.update import update
 from tokex_gguf.ui.cells import width_of
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.model_ref import GgufFile
+from tokex_gguf.values.score import Score
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
 

@@ -31,6 +31,7 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import BEAT, SILENT_AFTER, SILENT_AFTER_AT_START, EngineStatus, Prompt
 from tokex_gguf.play.messages import (
     Beat,
     Go,
@@ -46,16 +47,8 @@ from tokex_gguf.play.messages import (
     Typed,
     Unbound,
 )
-from tokex_gguf.play.session import (
-    BEAT,
-    SILENT_AFTER,
-    SILENT_AFTER_AT_START,
-    EngineStatus,
-    Prompt,
-    Session,
-    selected_row,
-    table,
-)
+from tokex_gguf.play.session import Session
+from tokex_gguf.play.table import selected_row, table
 from tokex_gguf.ui.cells import width_of
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values import layers

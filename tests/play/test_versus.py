@@ -25,10 +25,12 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import Sampling
 from tokex_gguf.play.messages import Align, Aligned, CompareFurther, Go, Message, Typed
 from tokex_gguf.play.rules import chain
 from tokex_gguf.play.rules.versus import follow
-from tokex_gguf.play.session import Sampling, Session, table
+from tokex_gguf.play.session import Session
+from tokex_gguf.play.table import table
 from tokex_gguf.play.versus import ALONE, AgainstPrompt
 from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.ui.screen import ScreenRenderer

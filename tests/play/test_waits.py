@@ -3,8 +3,8 @@
 from tests.fake import Play
 from tokex_gguf.engine.protocol import EngineDied, EngineFailed, Load, Loading, Waits
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.play.messages import Start
-from tokex_gguf.play.session import EngineStatus
 from tokex_gguf.ui.status import _engine_state, header
 
 WAITS = Waits(["lab:1", "lab:2"], 4.2)

@@ -7,7 +7,8 @@ import pytest
 
 from tests.cli.test_cli import run
 from tests.terminal import Terminal
-from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.play.game import Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.sessions import codec
 from tokex_gguf.values.model_ref import GgufFile
 

@@ -31,10 +31,11 @@ from tokex_gguf.engine import client
 from tokex_gguf.engine.protocol import Evaluated
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import SILENT_AFTER, SILENT_AFTER_AT_START, EngineStatus
 from tokex_gguf.play.messages import Beat, Heard, Typed
 from tokex_gguf.play.purposes import ForLookahead
 from tokex_gguf.play.screens import TypingScreen
-from tokex_gguf.play.session import SILENT_AFTER, SILENT_AFTER_AT_START, EngineStatus, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.values.distribution import Distribution
 
 ROOT = Path(__file__).parent.parent.parent

@@ -20,8 +20,8 @@ from tokex_gguf.cli import main
 from tokex_gguf.cli.arguments import make_parser
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import Settings
 from tokex_gguf.play.messages import Keep, SaveFailed, SessionSaved, Typed
-from tokex_gguf.play.session import Settings
 from tokex_gguf.sessions import codec
 from tokex_gguf.sessions.autosave import Autosave, Rescued
 from tokex_gguf.sessions.store import Slot

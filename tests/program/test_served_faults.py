@@ -16,9 +16,10 @@ from tests.figures import Figure
 from tests.sampling import few
 from tests.stand_in_server import FAULTS, HARMLESS, KINDS, PATIENT, StandIn, serving
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import EngineStatus, Game, Settings
 from tokex_gguf.play.messages import Message, Typed
 from tokex_gguf.play.screens import PLAY
-from tokex_gguf.play.session import EngineStatus, Game, Session, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.model_ref import ServerModel

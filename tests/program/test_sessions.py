@@ -13,8 +13,9 @@ import pytest
 from tests.commands import run
 from tests.sampling import few
 from tests.terminal import Terminal
+from tokex_gguf.play.game import Settings
 from tokex_gguf.play.screens import Input
-from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.sessions import codec
 from tokex_gguf.values.model_ref import GgufFile
 

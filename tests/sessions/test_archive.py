@@ -25,10 +25,11 @@ from tests.figures import Figure
 from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Loaded, Tokenize
 from tokex_gguf.play import requests, screens
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import EngineStatus, Game, Prompt, Sampling, Settings, Turns
 from tokex_gguf.play.messages import Edit, Edited, Go, Heard, Send, Typed
 from tokex_gguf.play.purposes import ForCheck
 from tokex_gguf.play.rules.tree import tree_lines
-from tokex_gguf.play.session import EngineStatus, Game, Palette, Prompt, Sampling, Session, Settings, Turns
+from tokex_gguf.play.session import Palette, Session
 from tokex_gguf.play.update import update
 from tokex_gguf.sessions import codec, columns, summary
 from tokex_gguf.sessions.codec import Encoder, dump, load, seal

@@ -28,7 +28,8 @@ from tests.fake import started
 from tests.figures import Figure
 from tests.sessions.test_archive import KEYS, LOADED
 from tokex_gguf.engine.protocol import Loaded
-from tokex_gguf.play.session import Game, Prompt, Session, Settings
+from tokex_gguf.play.game import Game, Prompt, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.sessions import columns, store
 from tokex_gguf.sessions.codec import Encoder, dump, load, read
 from tokex_gguf.sessions.columns import PieceEncoder, TreeEncoder

@@ -20,7 +20,8 @@ import pytest
 from tests.fake import MODEL, Play, started
 from tests.figures import Figure
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.play.game import Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.sessions import autosave, codec, store, summary
 from tokex_gguf.sessions.autosave import Autosave, Kept, Lost, Rescued
 from tokex_gguf.sessions.codec import Encoder

@@ -23,7 +23,7 @@ import pytest
 from tests.fake import started
 from tests.figures import Figure
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.session import Settings
+from tokex_gguf.play.game import Settings
 from tokex_gguf.sessions import autosave as autosave_module
 from tokex_gguf.sessions import codec, store, summary
 from tokex_gguf.sessions import writer as keeper_module

@@ -18,6 +18,7 @@ from tokex_gguf.engine.protocol import EngineDied, Load, Pong, Request, Tokenize
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.resolve import DownloadFailed, Resolved
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import Editing, EditState, EngineStatus, Game, Sampling, Settings
 from tokex_gguf.play.messages import (
     Begin,
     CopiedOut,
@@ -34,7 +35,7 @@ from tokex_gguf.play.messages import (
     Typed,
 )
 from tokex_gguf.play.rules import second_model
-from tokex_gguf.play.session import Editing, EditState, EngineStatus, Game, Sampling, Session, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.play.update import update
 from tokex_gguf.sessions import autosave
 from tokex_gguf.sessions.autosave import Kept, Lost, TextKept

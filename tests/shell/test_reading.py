@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tokex_gguf.cli.inputs import starting_text
+from tokex_gguf.play.game import Game, Settings
 from tokex_gguf.play.messages import ReadText, TextNotRead, TextRead
-from tokex_gguf.play.session import Game, Session, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.shell.reading import MOST_BYTES, Unreadable, text_of_file
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.shell.starters import starters

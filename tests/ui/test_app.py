@@ -29,8 +29,9 @@ from tokex_gguf.models.catalogue import CatalogueEntry
 from tokex_gguf.models.discovery import ModelOnDisk
 from tokex_gguf.play import update as update_module
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import Game, Sampling, Settings
 from tokex_gguf.play.messages import FanFurther, Typed
-from tokex_gguf.play.session import Game, Sampling, Session, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.editor import Editor
 from tokex_gguf.shell.runtime import Runtime

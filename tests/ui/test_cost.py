@@ -24,10 +24,11 @@ from tests.sampling import few
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import SCREENS
+from tokex_gguf.play.game import Prompt
 from tokex_gguf.play.messages import CompareFurther, FanFurther, JudgeFurther, Message, PointedAtToken, Resized, Typed
 from tokex_gguf.play.rules import tree
 from tokex_gguf.play.screens import Screen
-from tokex_gguf.play.session import Options, Prompt, Score, Starter
+from tokex_gguf.play.session import Options, Starter
 from tokex_gguf.sessions import codec
 from tokex_gguf.ui import prompt_pane
 from tokex_gguf.ui.cells import width_of
@@ -42,6 +43,7 @@ from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.outline import Order
 from tokex_gguf.values.ranking import Ranking, entropies, surprisals
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
+from tokex_gguf.values.score import Score
 from tokex_gguf.values.stops import AfterTokens
 from tokex_gguf.values.text_field import TextField
 from tokex_gguf.values.tokens import Piece

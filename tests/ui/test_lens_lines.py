@@ -15,9 +15,9 @@ from tests.fake import Play, sampled, started
 from tests.ui.test_cost import frame
 from tokex_gguf.engine.protocol import Apply, Evaluate
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import Drawn, Sampling
 from tokex_gguf.play.messages import Typed
 from tokex_gguf.play.rules.prompt import with_prompt
-from tokex_gguf.play.session import Drawn, Sampling
 from tokex_gguf.play.versus import ByDistributions, Pair
 from tokex_gguf.ui import chain, second, theme
 from tokex_gguf.ui.cells import Line, cells_of, width_of

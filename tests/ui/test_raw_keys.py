@@ -31,9 +31,10 @@ from tokex_gguf.models.discovery import ModelOnDisk
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import SCREENS
 from tokex_gguf.play.events import PLAYER_MESSAGES
+from tokex_gguf.play.game import Game, Settings
 from tokex_gguf.play.messages import Go, Message, Typed, Unbound
 from tokex_gguf.play.screens import Screen, TypingScreen
-from tokex_gguf.play.session import Game, Session, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.app import App

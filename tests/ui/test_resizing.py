@@ -18,7 +18,8 @@ from tests.figures import Figure
 from tests.sampling import few
 from tests.ui.test_app import FakeEngine
 from tokex_gguf.play import screens
-from tokex_gguf.play.session import Game, Session, Settings
+from tokex_gguf.play.game import Game, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.app import App
 from tokex_gguf.values.model_ref import GgufFile

@@ -29,7 +29,8 @@ from tests.terminal import Terminal
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.engine.worker.fingerprints import content
 from tokex_gguf.engine.worker.llama import Llama
-from tokex_gguf.play.session import EngineStatus, Game, Prompt, Session, Settings
+from tokex_gguf.play.game import EngineStatus, Game, Prompt, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.sessions import codec
 from tokex_gguf.ui.cells import cells_of
 from tokex_gguf.ui.screen import ScreenRenderer

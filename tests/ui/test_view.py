@@ -24,11 +24,13 @@ from tokex_gguf.models.discovery import ModelOnDisk
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import SCREENS, help_entries, hints, keys_of
+from tokex_gguf.play.game import Cost, Sampling
 from tokex_gguf.play.messages import CompareFurther, Listed, ListedSessions, Message, PointedAtToken, Resized, Typed
 from tokex_gguf.play.purposes import ForVerdicts
 from tokex_gguf.play.rules.tree import selected_end
 from tokex_gguf.play.screens import Screen
-from tokex_gguf.play.session import Cost, Palette, Sampling, Session, Starter, table
+from tokex_gguf.play.session import Palette, Session, Starter
+from tokex_gguf.play.table import table
 from tokex_gguf.play.versus import Parting
 from tokex_gguf.ui import prompt_pane, second, theme, versus
 from tokex_gguf.ui.cells import Line, bar, cells_of, width_of

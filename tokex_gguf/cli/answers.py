@@ -6,7 +6,7 @@ from typing import Any
 from tokex_gguf.cli.report import EvaluationFailed, probability
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.fan import Fan, FanState
-from tokex_gguf.play.session import EngineStatus
+from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.values.fan_out import EMPTY, tokens_of
 from tokex_gguf.values.formatting import counted

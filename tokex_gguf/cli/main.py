@@ -31,7 +31,8 @@ from tokex_gguf.models import resolve
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.preflight import UnusableModel, prepare
 from tokex_gguf.models.resolve import Resolved
-from tokex_gguf.play.session import WHOLE_PROMPT, Game, Options, Palette, Sampling, Session, Settings
+from tokex_gguf.play.game import WHOLE_PROMPT, Game, Sampling, Settings
+from tokex_gguf.play.session import Options, Palette, Session
 from tokex_gguf.sessions import store
 from tokex_gguf.sessions.store import Slot, when
 from tokex_gguf.shell.runtime import Runtime

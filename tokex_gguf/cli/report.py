@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tokex_gguf.engine.protocol import Capability, Loaded
-from tokex_gguf.play.session import EngineStatus, Session, table
+from tokex_gguf.play.game import EngineStatus
+from tokex_gguf.play.session import Session
+from tokex_gguf.play.table import table
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system.console import say
 from tokex_gguf.values.distribution import Candidate, Distribution, Taken

@@ -4,7 +4,7 @@ import argparse
 import secrets
 
 from tokex_gguf.cli import inputs
-from tokex_gguf.play.session import Sampling
+from tokex_gguf.play.game import Sampling
 from tokex_gguf.system.console import USAGE, Exit
 from tokex_gguf.values.constraint import Constraint, ConstraintKind, choices
 from tokex_gguf.values.dice import RANDOM_SEED

@@ -35,7 +35,8 @@ from tokex_gguf.engine.protocol import (
     Tokenized,
 )
 from tokex_gguf.models.preflight import UnusableModel, memory_of
-from tokex_gguf.play.session import Prompt, Session, Turns
+from tokex_gguf.play.game import Prompt, Turns
+from tokex_gguf.play.session import Session
 from tokex_gguf.shell.rows import RowsFolder
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system.console import say

@@ -6,6 +6,7 @@ from itertools import pairwise
 from tokex_gguf.engine.protocol import Against, Capability, Compared, Export, Exported, LookaheadStrictly
 from tokex_gguf.play.compared import apart
 from tokex_gguf.play.compared import lacking as untold
+from tokex_gguf.play.game import EngineStatus, Game, text_of
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForAgainst, ForCompanion, ForExport, ForStrict, ForStrictLookahead, Positions
 from tokex_gguf.play.requests import (
@@ -19,7 +20,7 @@ from tokex_gguf.play.requests import (
     tokenize,
 )
 from tokex_gguf.play.screens import PLAY
-from tokex_gguf.play.session import EngineStatus, Game, Session, text_of
+from tokex_gguf.play.session import Session
 from tokex_gguf.play.versus import ByDistributions, ByText, Pair, Turn
 from tokex_gguf.values.comparison import Lacking
 from tokex_gguf.values.lens import RAW

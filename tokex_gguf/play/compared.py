@@ -5,7 +5,8 @@ The first answers can differ a little from these, and would stand beside them.
 
 from collections.abc import Iterator
 
-from tokex_gguf.play.session import Prompt, Session
+from tokex_gguf.play.game import Prompt
+from tokex_gguf.play.session import Session
 from tokex_gguf.values.comparison import Lacking
 from tokex_gguf.values.difference import Beside
 from tokex_gguf.values.distribution import Distribution, Taken

@@ -4,11 +4,12 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import unread
 from tokex_gguf.play.commands import registry
 from tokex_gguf.play.commands.registry import SCREENS
+from tokex_gguf.play.game import Cost
 from tokex_gguf.play.messages import Edited, Go, Outcome, PlayerEvent, PointedAtRow, PointedAtToken, Typed, Unbound
 from tokex_gguf.play.rules import prompt, text_entry
 from tokex_gguf.play.rules.histories import keep_pasted
 from tokex_gguf.play.screens import PLAY, Play
-from tokex_gguf.play.session import Cost, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.values.record import replace
 
 PLAYER_MESSAGES = (Action, Typed, Unbound, Go, PointedAtToken, PointedAtRow, Edited)

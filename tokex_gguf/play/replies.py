@@ -29,6 +29,7 @@ from tokex_gguf.engine.protocol import (
     Waits,
 )
 from tokex_gguf.play.beside import compared, exported, in_front
+from tokex_gguf.play.game import WHOLE_PROMPT, Cost, EngineStatus, Prompt
 from tokex_gguf.play.messages import (
     Aligned,
     Beat,
@@ -128,7 +129,7 @@ from tokex_gguf.play.rules.command_line import with_under
 from tokex_gguf.play.rules.histories import history, with_history
 from tokex_gguf.play.rules.prompt import append, play_on, play_step
 from tokex_gguf.play.screens import PLAY, Commands, Name, Play, TypingScreen
-from tokex_gguf.play.session import WHOLE_PROMPT, Cost, EngineStatus, Prompt, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.system.words import shell_word
 from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.lens import RAW, Raw, Sampled

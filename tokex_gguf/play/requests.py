@@ -22,6 +22,7 @@ from tokex_gguf.engine.protocol import (
 )
 from tokex_gguf.engine.queue import ends
 from tokex_gguf.play.compared import lacking as lacking_strict
+from tokex_gguf.play.game import Cost, EngineStatus, Game, Prompt
 from tokex_gguf.play.messages import Align, Close, CompareFurther, Effect, JudgeFurther, Outcome, Send, Start
 from tokex_gguf.play.purposes import (
     AheadOf,
@@ -50,7 +51,8 @@ from tokex_gguf.play.purposes import (
     Tokens,
 )
 from tokex_gguf.play.screens import Input, Play, SearchScreen, TypingScreen
-from tokex_gguf.play.session import Cost, EngineStatus, Game, Prompt, Session, is_cut, selected_row, table
+from tokex_gguf.play.session import Session
+from tokex_gguf.play.table import is_cut, selected_row, table
 from tokex_gguf.values.alignment import aligned, quick
 from tokex_gguf.values.comparison import PathComparison
 from tokex_gguf.values.distribution import Distribution

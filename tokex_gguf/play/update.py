@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.beside import compare_models, compare_table
 from tokex_gguf.play.events import PLAYER_MESSAGES, act
+from tokex_gguf.play.game import Viewed
 from tokex_gguf.play.messages import INTERNAL_ERROR, Effect, InternalError, Message, Outcome
 from tokex_gguf.play.replies import hear
 from tokex_gguf.play.requests import (
@@ -31,7 +32,7 @@ from tokex_gguf.play.requests import (
 from tokex_gguf.play.rules import critical, cursor, dice, downloads, fan_out, second_model, versus
 from tokex_gguf.play.rules.tree import visited
 from tokex_gguf.play.rules.undo import remember
-from tokex_gguf.play.session import Session, Viewed
+from tokex_gguf.play.session import Session
 from tokex_gguf.play.versus import ALONE, UNPAIRED
 from tokex_gguf.values.lens import RAW, Sampled
 from tokex_gguf.values.record import replace

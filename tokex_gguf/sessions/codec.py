@@ -15,6 +15,19 @@ from typing import NamedTuple, TypeVar
 from zlib import crc32
 
 from tokex_gguf.engine.protocol import Capability, Loaded
+from tokex_gguf.play.game import (
+    Editing,
+    EditState,
+    Game,
+    Hidden,
+    Known,
+    Prompt,
+    Results,
+    Sampling,
+    Settings,
+    Turns,
+    text_of,
+)
 from tokex_gguf.play.screens import (
     Constraining,
     Find,
@@ -25,24 +38,7 @@ from tokex_gguf.play.screens import (
     SearchScreen,
     TypingScreen,
 )
-from tokex_gguf.play.session import (
-    Editing,
-    EditState,
-    Game,
-    Hidden,
-    Known,
-    Options,
-    Palette,
-    Prompt,
-    Results,
-    Sampling,
-    Score,
-    Session,
-    Settings,
-    Turns,
-    TypedBefore,
-    text_of,
-)
+from tokex_gguf.play.session import Options, Palette, Session, TypedBefore
 from tokex_gguf.play.versus import (
     ALONE,
     UNPAIRED,
@@ -75,6 +71,7 @@ from tokex_gguf.values.model_ref import GgufFile, ModelRef, model_at
 from tokex_gguf.values.outline import Order
 from tokex_gguf.values.record import replace
 from tokex_gguf.values.samplers import KINDS, Chain, Kind, Sampler
+from tokex_gguf.values.score import Score
 from tokex_gguf.values.tokens import Piece, visible
 from tokex_gguf.values.tree import Node
 

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tokex_gguf.play.session import Settings
+from tokex_gguf.play.game import Settings
 from tokex_gguf.sessions import codec, store
 from tokex_gguf.sessions.store import SavedSession
 from tokex_gguf.sessions.summary import Summary

@@ -7,9 +7,10 @@ from tokex_gguf.engine.protocol import Load
 from tokex_gguf.models import resolve
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.models.preflight import UnusableModel, prepare, together
+from tokex_gguf.play.game import Settings
 from tokex_gguf.play.rules import second_model
 from tokex_gguf.play.rules.model_switch import turned_to
-from tokex_gguf.play.session import Session, Settings
+from tokex_gguf.play.session import Session
 from tokex_gguf.play.versus import Pair, Turn
 from tokex_gguf.sessions import codec, store, summary
 from tokex_gguf.sessions.codec import Encoder

@@ -21,6 +21,7 @@ from tokex_gguf.engine.protocol import EngineDied, Loaded, Reply, Request
 from tokex_gguf.models import resolve
 from tokex_gguf.models.catalogue import catalogue, listed
 from tokex_gguf.models.preflight import UnusableModel, prepare, together
+from tokex_gguf.play.game import EditState, Sampling
 from tokex_gguf.play.messages import (
     INTERNAL_ERROR,
     Align,
@@ -77,7 +78,7 @@ from tokex_gguf.play.messages import (
     TextRead,
     Unsaved,
 )
-from tokex_gguf.play.session import EditState, Sampling, Score, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.play.update import frame_first, handle, plan
 from tokex_gguf.shell.reading import Unreadable, text_of_file
 from tokex_gguf.shell.rows import RowsFolder
@@ -89,6 +90,7 @@ from tokex_gguf.values.formatting import system_reason
 from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 from tokex_gguf.values.record import record, replace
+from tokex_gguf.values.score import Score
 from tokex_gguf.values.tree import Node
 
 if TYPE_CHECKING:

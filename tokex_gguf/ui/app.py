@@ -35,6 +35,7 @@ from prompt_toolkit.styles import DEFAULT_ATTRS, Attrs, BaseStyle, DynamicStyle,
 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import action, all_commands
+from tokex_gguf.play.game import BEAT
 from tokex_gguf.play.messages import (
     INTERNAL_ERROR,
     Beat,
@@ -53,7 +54,7 @@ from tokex_gguf.play.messages import (
 )
 from tokex_gguf.play.purposes import ForVerdicts, ForView, ForWalk
 from tokex_gguf.play.screens import Help, TypingScreen
-from tokex_gguf.play.session import BEAT, Palette, Session
+from tokex_gguf.play.session import Palette, Session
 from tokex_gguf.shell.editor import Editor
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system import signals

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 
 from tokex_gguf.play.critical import CriticalState, CriticalTokens
+from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.play.rules.critical import shown
-from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, choose, clip, clip_start, fit, pad
 from tokex_gguf.ui.fan_out import NO_ENGINE, on_one_line, raw_numbers_notice
 from tokex_gguf.ui.window import listed, more

@@ -5,8 +5,9 @@ import re
 from collections.abc import Sequence
 
 from tokex_gguf.play.fan import Fan, FanLine, FanState, Unmatched, rows, selected
+from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.play.rules.fan_out import shown
-from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, bar, choose, clip, fit, pad
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.fan_out import EMPTY, weakest

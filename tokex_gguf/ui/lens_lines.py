@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from tokex_gguf.play.session import Drawn, Session, Viewed
+from tokex_gguf.play.game import Drawn, Viewed
+from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, cells_of, clip, fit, pad
 from tokex_gguf.values.formatting import share_text, short_text
 from tokex_gguf.values.lens import GRAMMAR, Sampled

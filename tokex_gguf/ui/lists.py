@@ -7,10 +7,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from tokex_gguf.play.commands import registry
+from tokex_gguf.play.game import Prompt
 from tokex_gguf.play.purposes import ForScore
 from tokex_gguf.play.rules import list_search
 from tokex_gguf.play.screens import Commands, Input, ListSearch, PromptName, SecondModels
-from tokex_gguf.play.session import Prompt, Score, Session, best, shares
+from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, bar, cells_of, clip, clip_start, fit, longest, pad, whole
 from tokex_gguf.ui.window import listed, more, window
 from tokex_gguf.ui.wrap import paragraph
@@ -18,6 +19,7 @@ from tokex_gguf.values.formatting import counted, number, rank_text, share_text
 from tokex_gguf.values.lens import GRAMMAR, Sampled
 from tokex_gguf.values.outline import shared
 from tokex_gguf.values.record import replace
+from tokex_gguf.values.score import Score, best, shares
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.tokens import glimpse, label, visible
 from tokex_gguf.values.tree import Node

@@ -8,7 +8,8 @@ from itertools import islice, pairwise
 from typing import NamedTuple, TypeAlias
 
 from tokex_gguf.play.screens import Input, Insert, SearchScreen
-from tokex_gguf.play.session import Palette, Session, continuation
+from tokex_gguf.play.session import Palette, Session
+from tokex_gguf.play.table import continuation
 from tokex_gguf.play.versus import Versus
 from tokex_gguf.ui import theme
 from tokex_gguf.ui import wrap as wrap_module

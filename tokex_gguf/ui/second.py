@@ -1,8 +1,9 @@
 """The screen of a comparison of two models, besides what any comparison shows. Pure."""
 
 from tokex_gguf.play.compared import of_row
+from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.play.purposes import ForAgainst, ForDifference, ForExport, ForStrict, Purpose
-from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.play.versus import AgainstModel, ByDistributions, ByText, Pair, Parting, Turn
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, pad, width_of
 from tokex_gguf.values.comparison import PathComparison

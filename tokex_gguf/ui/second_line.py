@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play import compared
+from tokex_gguf.play.game import split_otherwise, without_text
 from tokex_gguf.play.screens import Find, Input, SearchScreen, TypingScreen
-from tokex_gguf.play.session import Palette, Session, selected_row, split_otherwise, table, without_text
+from tokex_gguf.play.session import Palette, Session
+from tokex_gguf.play.table import selected_row, table
 from tokex_gguf.ui import theme
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, longest, spread, under_caret, width_of
 from tokex_gguf.ui.lens_lines import percent

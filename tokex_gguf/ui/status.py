@@ -3,6 +3,7 @@
 import math
 
 from tokex_gguf.engine.protocol import Loaded
+from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.play.purposes import (
     ForBan,
     ForCarried,
@@ -22,7 +23,7 @@ from tokex_gguf.play.purposes import (
     Purpose,
 )
 from tokex_gguf.play.screens import Input, NewPrompt, Sessions, TypingScreen
-from tokex_gguf.play.session import EngineStatus, Score, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, spread, width_of
 from tokex_gguf.ui.lens_lines import lens_texts
 from tokex_gguf.ui.lists import called, logarithmic
@@ -34,6 +35,7 @@ from tokex_gguf.values.download import Coming, Here, title
 from tokex_gguf.values.formatting import counted, short_text
 from tokex_gguf.values.layers import LensLayer
 from tokex_gguf.values.lens import Sampled
+from tokex_gguf.values.score import Score
 from tokex_gguf.values.tokens import visible
 from tokex_gguf.values.tree import Node
 

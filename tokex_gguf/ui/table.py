@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.compared import rows_by_token
+from tokex_gguf.play.game import Drawn, Prompt, Viewed
 from tokex_gguf.play.screens import SearchScreen
-from tokex_gguf.play.session import Drawn, Prompt, Session, Viewed, next_after, selected_row, table
+from tokex_gguf.play.session import Session
+from tokex_gguf.play.table import next_after, selected_row, table
 from tokex_gguf.ui import second, versus
 from tokex_gguf.ui.cells import MARKS, Fragment, Line, bar, cells_of, clip, fit, joined, pad
 from tokex_gguf.ui.lens_lines import draw_lines, lines_of_draws, lines_of_view, view_lines

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from tokex_gguf.play.rules import tree
 from tokex_gguf.play.screens import MOST_CHARACTERS, TreeSearch
-from tokex_gguf.play.session import Score, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Fragment, Line, cells_of, clip, clip_start, fit, longest, pad
 from tokex_gguf.ui.lists import called, ends, logarithmic, text
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.formatting import counted, number
 from tokex_gguf.values.outline import Branch, BranchMatch, Order, searchable
 from tokex_gguf.values.outline import OutlineLine as TreeLine
+from tokex_gguf.values.score import Score
 from tokex_gguf.values.tokens import visible
 from tokex_gguf.values.tree import Node
 

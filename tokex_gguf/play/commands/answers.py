@@ -8,8 +8,9 @@ from tokex_gguf.play.commands import conditions
 from tokex_gguf.play.commands.common import ERASING, leaving, leaving_list, rows
 from tokex_gguf.play.critical import CriticalState, CriticalTokens
 from tokex_gguf.play.fan import Fan, FanState
+from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.play.rules import critical, fan_out, text_entry
-from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.play.session import Session
 
 _ENDED = (FanState.DONE, FanState.FULL, CriticalState.DONE, CriticalState.LONGEST)
 """The states in which space does nothing."""

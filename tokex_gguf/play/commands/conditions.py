@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.command import Hint, Reason, unread
+from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.play.rules import ahead, bias, constraint, dice, editing, fan_out, insertion, second_model, versus
-from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.play.versus import ALONE, UNPAIRED
 
 FIRST = "nothing comes before the first token"

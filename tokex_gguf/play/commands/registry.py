@@ -29,10 +29,11 @@ from tokex_gguf.play.commands.sampling import (
 )
 from tokex_gguf.play.commands.texts import FIND, INPUT, INSERT, NAME, SEARCH
 from tokex_gguf.play.commands.tree import TREE, TREE_SEARCH
+from tokex_gguf.play.game import LOADING
 from tokex_gguf.play.rules import command_line, help_screen
 from tokex_gguf.play.rules.prompt import UNREAD
 from tokex_gguf.play.screens import Help, Screen
-from tokex_gguf.play.session import LOADING, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.values.key_names import shown
 
 

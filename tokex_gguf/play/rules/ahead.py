@@ -2,9 +2,11 @@
 
 import unicodedata
 
+from tokex_gguf.play.game import Prompt
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import show, with_prompt
-from tokex_gguf.play.session import Prompt, Session, continuation, is_cut, selected_row, table
+from tokex_gguf.play.session import Session
+from tokex_gguf.play.table import continuation, is_cut, selected_row, table
 from tokex_gguf.play.versus import ALONE
 from tokex_gguf.values.record import replace
 from tokex_gguf.values.tokens import Piece

@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable
 
 from tokex_gguf.engine.protocol import Capability, Spell
+from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForBan
 from tokex_gguf.play.requests import request
 from tokex_gguf.play.rules.prompt import chosen, with_prompt
 from tokex_gguf.play.screens import MOST_CHARACTERS, PLAY, Ban
-from tokex_gguf.play.session import EngineStatus, Session, selected_row, table
+from tokex_gguf.play.session import Session
+from tokex_gguf.play.table import selected_row, table
 from tokex_gguf.values.formatting import bias_text, counted
 from tokex_gguf.values.record import replace
 from tokex_gguf.values.samplers import Chain

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from itertools import count, islice
 from typing import NamedTuple
 
+from tokex_gguf.play.game import EngineStatus, Game, Sampling
 from tokex_gguf.play.messages import CopyOut, Outcome
 from tokex_gguf.play.rules.bias import of_vocabulary
 from tokex_gguf.play.rules.histories import history, put_aside, used_up, with_history
 from tokex_gguf.play.screens import PLAY, Samplers, SamplersToAdd, SamplerText, SamplerValue, Screen
-from tokex_gguf.play.session import EngineStatus, Game, Sampling, Session, selected_row, table
+from tokex_gguf.play.session import Session
+from tokex_gguf.play.table import selected_row, table
 from tokex_gguf.values.lens import GRAMMAR, LOGIT_BIAS, Raw, lens_of
 from tokex_gguf.values.model_sampling import chain_of_metadata
 from tokex_gguf.values.reachability import cut_by, decidable

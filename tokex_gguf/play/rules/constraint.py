@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tokex_gguf.engine.protocol import Capability, Constrain, Constrained, Force
+from tokex_gguf.play.game import EngineStatus, Prompt
 from tokex_gguf.play.messages import Outcome, ReadText
 from tokex_gguf.play.purposes import ForConstraint, ForForced
 from tokex_gguf.play.requests import ask, request, without
@@ -10,7 +11,7 @@ from tokex_gguf.play.rules import text_entry
 from tokex_gguf.play.rules.histories import history, used_up, with_history
 from tokex_gguf.play.rules.prompt import nothing_legal, show, with_prompt
 from tokex_gguf.play.screens import Constraining
-from tokex_gguf.play.session import EngineStatus, Prompt, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.values.constraint import EXAMPLES, Constraint, ConstraintKind, choices
 from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.history import MOST_TEXTS

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from tokex_gguf.engine.protocol import Lookahead
 from tokex_gguf.play.critical import FURTHEST, CriticalState, CriticalTokens
 from tokex_gguf.play.fan import KEPT_FAN_OUTS
+from tokex_gguf.play.game import EngineStatus, Prompt
 from tokex_gguf.play.messages import FanFurther, Outcome
 from tokex_gguf.play.purposes import ForCritical
 from tokex_gguf.play.requests import candidates_at_tip, request
 from tokex_gguf.play.rules import fan_out
 from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
 from tokex_gguf.play.screens import PLAY, AnswerList, CriticalLead, CriticalList
-from tokex_gguf.play.session import EngineStatus, Prompt, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.values.critical import LONGEST_LEAD, MOST_PLACES, Critical, Rule, Trial, lead_of
 from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.record import replace

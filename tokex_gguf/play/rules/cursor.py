@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 
+from tokex_gguf.play.game import Prompt
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import with_prompt
-from tokex_gguf.play.session import Prompt, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.values.formatting import counted, short_text
 from tokex_gguf.values.judged import Marked
 from tokex_gguf.values.layers import COST, ENTROPY, SURPRISAL, Layer, LensLayer

@@ -1,12 +1,13 @@
 """Drawing: one token to append, or many to count."""
 
 from tokex_gguf.engine.protocol import Capability, Roll
+from tokex_gguf.play.game import Drawn, EngineStatus
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForRoll
 from tokex_gguf.play.requests import request
 from tokex_gguf.play.rules.prompt import nothing_left, take
 from tokex_gguf.play.screens import PLAY, DrawCount, Play, Seed
-from tokex_gguf.play.session import Drawn, EngineStatus, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.values.dice import RANDOM_SEED, numbers
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.record import replace

@@ -1,21 +1,13 @@
 """Changing the middle of a prompt and keeping what follows: the result is a new prompt beside the old one."""
 
+from tokex_gguf.play.game import EngineStatus, Game, Prompt, split_otherwise, text_of, without_text
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForRetokenized
 from tokex_gguf.play.requests import tokenize
 from tokex_gguf.play.rules.prompt import insert, no_room, would_cut
 from tokex_gguf.play.screens import Play
-from tokex_gguf.play.session import (
-    EngineStatus,
-    Game,
-    Prompt,
-    Session,
-    selected_row,
-    split_otherwise,
-    table,
-    text_of,
-    without_text,
-)
+from tokex_gguf.play.session import Session
+from tokex_gguf.play.table import selected_row, table
 from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.record import replace
 from tokex_gguf.values.splice import Splice, by_ids, by_text, starting_before, unfinished

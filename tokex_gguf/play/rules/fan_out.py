@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 from tokex_gguf.engine.protocol import Capability, Lookahead
 from tokex_gguf.play.fan import KEPT_FAN_OUTS, TOKEN_BUDGETS, Fan, FanLine, FanState, read_on, rows, selected
+from tokex_gguf.play.game import EngineStatus, Prompt
 from tokex_gguf.play.messages import Effect, FanFurther, Outcome
 from tokex_gguf.play.purposes import ForFanOut
 from tokex_gguf.play.requests import candidates_at_tip, request
 from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
 from tokex_gguf.play.screens import PLAY, AnswerList, AnswerPattern, AnswerStop
-from tokex_gguf.play.session import EngineStatus, Prompt, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.values.fan_out import FanOut, end_of
 from tokex_gguf.values.grouping import pattern_of
 from tokex_gguf.values.record import replace

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+from tokex_gguf.play.game import Game
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.cursor import look
 from tokex_gguf.play.screens import Find
-from tokex_gguf.play.session import Game, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.values.path_text import PathText
 from tokex_gguf.values.record import replace
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForInsertion
 from tokex_gguf.play.requests import tokenize
@@ -10,7 +11,7 @@ from tokex_gguf.play.rules.histories import used_up
 from tokex_gguf.play.rules.prompt import no_room
 from tokex_gguf.play.rules.text_entry import again, close, stopped
 from tokex_gguf.play.screens import Insert
-from tokex_gguf.play.session import EngineStatus, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.values.formatting import counted
 from tokex_gguf.values.record import replace
 from tokex_gguf.values.splice import Splice

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import CommandsOf
+from tokex_gguf.play.game import EngineStatus, Prompt, text_of
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules import chain, tree
 from tokex_gguf.play.screens import (
@@ -17,7 +18,7 @@ from tokex_gguf.play.screens import (
     SamplersToAdd,
     SecondModels,
 )
-from tokex_gguf.play.session import EngineStatus, Prompt, Session, text_of
+from tokex_gguf.play.session import Session
 from tokex_gguf.values.outline import Outline, searchable
 from tokex_gguf.values.record import replace
 from tokex_gguf.values.samplers import KINDS

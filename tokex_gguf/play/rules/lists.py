@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.play.messages import ListStarters, Outcome
 from tokex_gguf.play.purposes import ForNewPrompt
 from tokex_gguf.play.rules import prompt
@@ -10,7 +11,7 @@ from tokex_gguf.play.rules.histories import history, put_aside, used_up, with_hi
 from tokex_gguf.play.rules.prompt import go_to, no_room
 from tokex_gguf.play.rules.text_entry import open_text, stopped
 from tokex_gguf.play.screens import PLAY, ListScreen, NewPrompt, PromptName, Prompts, Screen
-from tokex_gguf.play.session import EngineStatus, Question, Session
+from tokex_gguf.play.session import Question, Session
 from tokex_gguf.values.record import replace
 from tokex_gguf.values.text_field import EMPTY
 

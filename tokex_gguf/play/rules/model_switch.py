@@ -5,17 +5,7 @@ stays as it was, to return to.
 """
 
 from tokex_gguf.engine.protocol import Loaded
-from tokex_gguf.play.messages import Close, ListModels, NotPrepared, Outcome, Prepare, Prepared
-from tokex_gguf.play.purposes import ForCarried
-from tokex_gguf.play.requests import begin, end_comparing, tokenize
-from tokex_gguf.play.rules import list_search
-from tokex_gguf.play.rules.command_line import under, with_under
-from tokex_gguf.play.rules.cursor import back_to_tip
-from tokex_gguf.play.rules.histories import put_aside
-from tokex_gguf.play.rules.prompt import UNREAD, with_along
-from tokex_gguf.play.rules.view_options import asking_nothing, with_engine_restarted
-from tokex_gguf.play.screens import PLAY, Models, Name, PromptName, Prompts, SecondModels, TypingScreen
-from tokex_gguf.play.session import (
+from tokex_gguf.play.game import (
     WHOLE_PROMPT,
     Carried,
     Cost,
@@ -26,11 +16,21 @@ from tokex_gguf.play.session import (
     Places,
     Prompt,
     Sampling,
-    Session,
     Settings,
     Turns,
     text_of,
 )
+from tokex_gguf.play.messages import Close, ListModels, NotPrepared, Outcome, Prepare, Prepared
+from tokex_gguf.play.purposes import ForCarried
+from tokex_gguf.play.requests import begin, end_comparing, tokenize
+from tokex_gguf.play.rules import list_search
+from tokex_gguf.play.rules.command_line import under, with_under
+from tokex_gguf.play.rules.cursor import back_to_tip
+from tokex_gguf.play.rules.histories import put_aside
+from tokex_gguf.play.rules.prompt import UNREAD, with_along
+from tokex_gguf.play.rules.view_options import asking_nothing, with_engine_restarted
+from tokex_gguf.play.screens import PLAY, Models, Name, PromptName, Prompts, SecondModels, TypingScreen
+from tokex_gguf.play.session import Session
 from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, Opening, Pair, Turn
 from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.model_entry import ModelEntry

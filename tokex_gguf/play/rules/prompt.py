@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 from tokex_gguf.engine.protocol import GOES_ON, NOTHING_LEFT, Capability, Continue
+from tokex_gguf.play.game import Cost, Game, Prompt
 from tokex_gguf.play.messages import Effect, Outcome
 from tokex_gguf.play.purposes import ForAutoplay
 from tokex_gguf.play.requests import ask, candidates_at_tip, request, stop
-from tokex_gguf.play.session import Cost, Game, Prompt, Session, selected_row, table
+from tokex_gguf.play.session import Session
+from tokex_gguf.play.table import selected_row, table
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.record import replace
 from tokex_gguf.values.tokens import quoted

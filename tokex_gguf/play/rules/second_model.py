@@ -2,6 +2,7 @@
 
 from tokex_gguf.engine.protocol import Capability, Continue, Continued, Loaded
 from tokex_gguf.play.beside import both_ready, export_all, fully_idle, in_front, lacks_of_a, one_vocabulary
+from tokex_gguf.play.game import EngineStatus, Game, Prompt, Settings, Turns
 from tokex_gguf.play.messages import Close, Effect, ListModels, MakeRows, Outcome, PrepareBeside, PreparedBeside
 from tokex_gguf.play.purposes import ForExport, ForParting
 from tokex_gguf.play.requests import (
@@ -21,7 +22,7 @@ from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.rules.view_options import asking_nothing
 from tokex_gguf.play.rules.view_options import restart as restart_front
 from tokex_gguf.play.screens import PLAY, SecondModels
-from tokex_gguf.play.session import EngineStatus, Game, Prompt, Session, Settings, Turns
+from tokex_gguf.play.session import Session
 from tokex_gguf.play.versus import (
     ALONE,
     UNPAIRED,

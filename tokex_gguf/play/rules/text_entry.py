@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tokex_gguf.engine import protocol
 from tokex_gguf.engine.protocol import Found
+from tokex_gguf.play.game import Editing, EditState, EngineStatus, Prompt, text_of
 from tokex_gguf.play.messages import Edit, EditFailed, Keep, Outcome
 from tokex_gguf.play.purposes import (
     ForConstraint,
@@ -34,9 +35,10 @@ from tokex_gguf.play.screens import (
     TreeSearch,
     TypingScreen,
 )
-from tokex_gguf.play.session import Editing, EditState, EngineStatus, Prompt, Score, Session, text_of
+from tokex_gguf.play.session import Session
 from tokex_gguf.values.names import valid_name
 from tokex_gguf.values.record import replace
+from tokex_gguf.values.score import Score
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tree import Node
 

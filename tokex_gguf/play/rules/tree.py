@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from tokex_gguf.play.actions import Action
+from tokex_gguf.play.game import EngineStatus, Prompt
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
 from tokex_gguf.play.screens import MOST_CHARACTERS, PLAY, TreeScreen, TreeSearch
-from tokex_gguf.play.session import EngineStatus, Prompt, Question, Session
+from tokex_gguf.play.session import Question, Session
 from tokex_gguf.values.outline import Branch, BranchMatch, Lines, Order, Outline, found, lines, outline
 from tokex_gguf.values.record import replace
 from tokex_gguf.values.tokens import glimpse

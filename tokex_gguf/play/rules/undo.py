@@ -1,8 +1,9 @@
 """Undoing changes of the open prompts, the constraint and the sampler chain."""
 
+from tokex_gguf.play.game import Game, Places, Running, Undo
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import show, with_along
-from tokex_gguf.play.session import Game, Places, Running, Session, Undo
+from tokex_gguf.play.session import Session
 from tokex_gguf.values.constraint import Constraint
 from tokex_gguf.values.formatting import bias_text
 from tokex_gguf.values.record import replace

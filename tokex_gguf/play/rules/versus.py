@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 from tokex_gguf.engine.protocol import Capability
+from tokex_gguf.play.game import Game, Prompt
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.requests import refused_elsewhere
 from tokex_gguf.play.rules import bias, cursor
 from tokex_gguf.play.rules.cursor import look
 from tokex_gguf.play.rules.prompt import go_to, insert
 from tokex_gguf.play.screens import PLAY, Prompts
-from tokex_gguf.play.session import Game, Prompt, Session
+from tokex_gguf.play.session import Session
 from tokex_gguf.play.versus import ALONE, AgainstModel, AgainstPrompt, Alone
 from tokex_gguf.values.comparison import PathComparison
 from tokex_gguf.values.formatting import bits_text, counted

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from tokex_gguf.engine.protocol import Ping
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.beside import in_front
+from tokex_gguf.play.game import EngineStatus, Game, text_of
 from tokex_gguf.play.messages import Outcome, Quit, Save, Suspend
 from tokex_gguf.play.requests import begin, send
 from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.screens import PLAY, Input, SearchScreen
-from tokex_gguf.play.session import EngineStatus, Game, Palette, Question, Session, text_of
+from tokex_gguf.play.session import Palette, Question, Session
 from tokex_gguf.values.layers import COST, DELTA, MORE_LAYERS, PLAIN, Layer
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.record import replace
