@@ -607,3 +607,10 @@ def test_what_the_state_is_goes_before_how_much_there_is(width: int) -> None:
     play.session = replace(play.session, game=replace(play.session.game, engine=EngineStatus.DEAD))
     assert "stopped: the engine is not there, Esc and r restart it " in seen(play, width)
     assert "pause" not in " ".join(label for _, _, label in hints(play.session))
+
+
+@pytest.mark.parametrize("width", [60, 70, 80, 130])
+def test_the_whole_coverage_is_told_at_any_width(width: int) -> None:
+    play = opened(tokens=40)
+    head = next(line for line in seen(play, width, 24).splitlines() if " open, " in line)
+    assert re.search(r"(below the|\d % ) ?cut", head) and "…" not in head

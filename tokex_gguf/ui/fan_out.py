@@ -8,7 +8,7 @@ from tokex_gguf.play.fan import Fan, FanLine, FanState, Unmatched, rows, selecte
 from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.play.rules.fan_out import shown
 from tokex_gguf.play.session import Session
-from tokex_gguf.ui.cells import Line, bar, choose, clip, fit, pad
+from tokex_gguf.ui.cells import Line, bar, cells_of, choose, clip, fit, pad, width_of
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.fan_out import EMPTY, weakest
 from tokex_gguf.values.formatting import counted, number
@@ -57,16 +57,27 @@ def answer_lines(session: Session, width: int, height: int) -> list[Line]:
     fan = shown(session)
     if fan is None:
         return []
-    depth, length = fan.out.base.depth, session.game.prompt.tip.depth
-    inside: Line = [("class:dim", f" after token {depth:,} of {length:,}:")] if depth < length else []
-    mass: Line = [*inside, ("", f" {fan.out.coverage.text}")]
-    lines = [mass, _state(session, fan, width), *raw_numbers_notice(session), _heading(fan, width)]
+    lines = [
+        _coverage(session, fan, width),
+        _state(session, fan, width),
+        *raw_numbers_notice(session),
+        _heading(fan, width),
+    ]
     answers, chosen = rows(fan).lines, selected(fan)
     window = _rows_in_sight(fan, height - len(lines) + 1)
     lines += [_line(session, fan, answers[index], width, selected=index == chosen) for index in window]
     if not answers:
         lines.append([("class:dim", "   no answer was found yet")])
     return [fit(line, width) for line in [*lines, *more(window, len(answers) if fan.grouped else fan.out.answers)]]
+
+
+def _coverage(session: Session, fan: Fan, width: int) -> Line:
+    """How much of the probability was seen, in fewer words where room is short; and after which token."""
+    depth, length = fan.out.base.depth, session.game.prompt.tip.depth
+    inside: Line = [("class:dim", f" after token {depth:,} of {length:,}:")] if depth < length else []
+    coverage = fan.out.coverage
+    room = width - width_of(inside) - 1
+    return [*inside, ("", f" {coverage.text if cells_of(coverage.text) <= room else coverage.short_text}")]
 
 
 NO_ENGINE = "stopped: the engine is not there, Esc and r restart it"

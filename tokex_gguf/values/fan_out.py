@@ -96,6 +96,16 @@ class Coverage(NamedTuple):
         seen, still, cut = map(share_text, self)
         return f"{seen} of the mass seen, {still} still open, {cut} below the cut"
 
+    @property
+    def short_text(self) -> str:
+        """The same where room is short.
+
+        >>> Coverage(0.92304, 0.04096, 0.036).short_text
+        '92.3 % seen, 4.1 % open, 3.6 % cut'
+        """
+        seen, still, cut = map(share_text, self)
+        return f"{seen} seen, {still} open, {cut} cut"
+
 
 @record
 class Budget:
