@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from tests.fake import MODEL, PIECES, Play, on, text_to_path
 from tests.play.test_switching import entry
 from tokex_gguf.engine.protocol import Tokenized
@@ -145,6 +147,14 @@ def test_where_it_cannot_be_had_one_line_says_so() -> None:
     play.take(NotDownloaded("the hub cannot be reached"))
     assert play.session.notice == "Large-1B is not downloaded, the next start tries again: the hub cannot be reached"
     assert play.session.download is None and "Large" not in top(play)
+
+
+@pytest.mark.parametrize("told", [f"the hub cannot be reached for {NAME}: no answer", f"{NAME}: the disk is full"])
+def test_the_line_names_the_model_once(told: str) -> None:
+    play = coming()
+    play.take(NotDownloaded(told))
+    assert NAME not in play.session.notice and "Large-1B is not downloaded" in play.session.notice
+    assert play.session.notice.endswith(told.rpartition(":")[2])
 
 
 def test_a_line_that_stands_there_stays() -> None:

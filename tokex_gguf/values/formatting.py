@@ -2,6 +2,7 @@
 
 import errno
 import math
+import re
 from collections.abc import Callable
 
 from tokex_gguf.values.distribution import Candidate, Taken
@@ -26,8 +27,12 @@ def counted(count: int, what: str) -> str:
 
 
 def reason(error: Exception) -> str:
-    """An error in one line."""
-    lines = str(error).strip().splitlines()
+    """An error in one line, without the system's number.
+
+    >>> reason(OSError("[Errno -2] Name or service not known")), reason(KeyError())
+    ('Name or service not known', 'KeyError')
+    """
+    lines = re.sub(r"^\[Errno -?\d+\] ", "", str(error).strip()).splitlines()
     return short(lines[0] if lines else type(error).__name__)
 
 

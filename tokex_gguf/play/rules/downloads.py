@@ -38,6 +38,7 @@ def failed(session: Session, reason: str) -> Session:
     if not isinstance(session.download, Coming):
         return session
     name = session.download.name
+    reason = reason.replace(f" for {name}", "").removeprefix(f"{name}: ")  # the title names it already
     notice = f"{title(name)} is not downloaded, the next start tries again: {reason}"
     return replace(_with_notice_added(session, notice), download=None)
 
