@@ -67,9 +67,11 @@ from tokex_gguf.play.messages import (
     Message,
     Send,
 )
+from tokex_gguf.play.purposes import Comparing
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Session
 from tokex_gguf.play.update import update
+from tokex_gguf.ui.second import awaited_of_both
 from tokex_gguf.values.alignment import aligned
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.dice import numbers
@@ -440,6 +442,8 @@ class Play:
                 self.take(reply)
         while self.checks:
             self.take(Checked(self.checks.pop(0).request, None))
+        if not any(isinstance(purpose, Comparing) for purpose in self.session.game.open_requests.values()):
+            assert awaited_of_both(self.session) != "comparing", "all is answered"
         return self
 
     def replies(self, request: Request) -> Iterator[Reply]:

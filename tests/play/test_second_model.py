@@ -80,6 +80,8 @@ from tokex_gguf.ui.cells import Line
 from tokex_gguf.ui.prompt_pane import PromptPane
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.ui.screen_table import shown as looks
+from tokex_gguf.ui.second import awaited_of_both
+from tokex_gguf.ui.status import AssistantTurns, status
 from tokex_gguf.ui.table import table_lines
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.formatting import bits_text, number
@@ -193,6 +195,7 @@ class Two:
         """Lets all engines answer all, in order, or in one that is drawn."""
         while ready := [engine for engine, waiting in self.asked.items() if waiting]:
             self.step(choose.choice(ready) if choose else ready[0])
+        assert awaited_of_both(self.session) != "comparing", "all is answered"
         return self
 
     def press(self, *messages: Message) -> "Two":
@@ -519,6 +522,39 @@ def test_the_first_engine_stops_and_comes_back_before_the_second() -> None:
     assert two.session.game.engine is EngineStatus.READY and two.b.engine is EngineStatus.DEAD
     two.press(Action.RESTART, Action.APPEND)
     assert two.b.engine is EngineStatus.READY and two.complete()
+
+
+def status_of(two: Two) -> str:
+    """The status line."""
+    return "".join(part for _, part in status(two.session, 200, AssistantTurns()))
+
+
+@pytest.mark.parametrize("other", [OTHER, ELSEWHERE])
+@pytest.mark.parametrize("first", ["A", "B"])
+def test_the_status_is_ready_once_both_halves_of_the_table_are_there(other: Loaded, first: str) -> None:
+    """Whichever engine is the faster one."""
+    two = compared("hello", other)
+    two.take(Action.APPEND)
+    a, b = two.session.game.address, two.b.address
+    states = [status_of(two)]
+    while any(two.asked.values()):
+        faster, slower = (a, b) if first == "A" else (b, a)
+        two.step(faster if two.asked[faster] else slower)
+        states.append(status_of(two))
+    ready = [bool(re.search(r"\bready\b", state)) for state in states]
+    assert ready[-1] and not any(ready[: ready.index(False) + 1]), states
+    assert ready.count(False) and all(ready[ready.index(True) :]), states
+    assert any("comparing" in state for state in states)
+
+
+def test_while_the_second_model_is_silent_the_status_is_that_of_the_first() -> None:
+    two = compared().take(Action.APPEND)
+    idle(two)
+    assert "comparing" in status_of(two)
+    for _ in range(20):
+        two.take(Beat())
+    idle(two)
+    assert two.b.silence and re.search(r"\bready\b", status_of(two))
 
 
 def test_both_engines_are_asked_whether_they_are_alive() -> None:

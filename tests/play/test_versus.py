@@ -886,11 +886,21 @@ def test_until_the_table_has_its_numbers_the_status_says_comparing(why: str) -> 
     assert why == "dead" or "ready" in status_of(play)
     if why == "computed":
         play.take(Action.APPEND)
-        first = play.asked.pop(0)
-        for reply in play.replies(first):
-            play.take(reply)
-        assert "working  comparing" in status_of(play)
         assert "ready" in status_of(play.answer())
+
+
+@pytest.mark.parametrize("lookahead", [0, 4])
+def test_the_status_is_ready_once_and_not_before_the_table_has_all_its_numbers(lookahead: int) -> None:
+    play = opened(Fast(B, lookahead=lookahead).answer(), A).press(Action.VERSUS, Action.APPEND)
+    play.take(Action.APPEND)
+    states = [status_of(play)]
+    while play.asked:
+        for reply in play.replies(play.asked.pop(0)):
+            play.take(reply)
+        states.append(status_of(play))
+    ready = [bool(re.search(r"\bready\b", state)) for state in states]
+    assert ready == sorted(ready) and ready[-1] and not ready[-2], states
+    assert any("comparing" in state for state in states)
 
 
 class WithoutRoom(Fast):

@@ -1,8 +1,9 @@
 """The screen of a comparison of two models, besides what any comparison shows. Pure."""
 
+from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.compared import of_row
 from tokex_gguf.play.game import EngineStatus
-from tokex_gguf.play.purposes import ForAgainst, ForDifference, ForExport, ForStrict, Purpose
+from tokex_gguf.play.purposes import ForAgainst, ForCompanion, ForDifference, ForExport, ForStrict
 from tokex_gguf.play.session import Session
 from tokex_gguf.play.versus import AgainstModel, ByDistributions, ByText, Pair, Parting, Turn
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, clip_start, fit, pad, width_of
@@ -71,28 +72,32 @@ def awaited_of_both(session: Session) -> str:
 
 
 def _awaits_numbers(session: Session) -> bool:
-    """Whether the shown table lacks numbers of a comparison, which are being computed."""
-    comparison = session.game.comparison if session.game.prompts else None
-    if comparison is None:
+    """Whether the shown table lacks numbers of a comparison, which are being computed or will be."""
+    game, second = session.game, session.beside
+    comparison = game.comparison if game.prompts else None
+    if comparison is None or game.engine is not EngineStatus.READY or not game.can(Capability.COMPARISON):
         return False
-    tip, cursor = session.game.prompt.place.tip, session.game.prompt.cursor
+    tip, cursor = game.prompt.place.tip, game.prompt.cursor
     if not tip.depth or not comparison.comparable(tip, cursor):
         return False
-    lacks = session.difference is None and (tip.strict is None or not by_text(session))
-    second = session.beside
-    games = [session.game] if second is None or second is session.game else [session.game, second]
-    return lacks and any(_compares(purpose) for game in games for purpose in game.open_requests.values())
+    lacks_a, lacks_b = session.difference is None and tip.strict is None, session.difference is None
+    if by_text(session):
+        counterpart = place_of_b(session, tip)
+        lacks_b = counterpart is None or counterpart.strict is None
+        if second is not None and not second.silence and second.newest(ForCompanion):
+            return True
+    if lacks_b and goes_on(session) and not _refused_by(session) and _can_go_on(session):
+        return True
+    strict = game.newest(ForStrict)
+    return lacks_a and strict is not None and strict[1].going
 
 
-def _compares(purpose: Purpose) -> bool:
-    """Whether a request is for numbers of a comparison, and is still answered."""
-    match purpose:
-        case ForStrict(going=going) | ForDifference(going=going) | ForAgainst(going=going):
-            return going
-        case ForExport(awaited=awaited):
-            return awaited
-        case _:
-            return False
+def _can_go_on(session: Session) -> bool:
+    """Whether the engines that a comparison needs next are there."""
+    pair, second = session.paired, session.beside
+    if not isinstance(pair, Pair) or second is None:
+        return True
+    return (pair.turn is Turn.BOTH and second.engine is EngineStatus.READY) or pair.held is not None
 
 
 def awaited(session: Session) -> Line:
