@@ -479,12 +479,15 @@ def test_wide_characters_on_the_bar_are_cut_cleanly() -> None:
     play.session.game.known.pieces.update(fake.PIECES)
 
 
-@pytest.mark.parametrize("chain", [Chain(()), CHAIN], ids=["raw", "samplers"])
+BIASED = tuple((token, -0.000123456 if token % 2 else -123456.75) for token in range(64))
+
+
+@pytest.mark.parametrize("chain", [Chain(()), CHAIN, Chain(bias=BIASED)], ids=["raw", "samplers", "biases"])
 @pytest.mark.parametrize("ahead", [False, True])
 def test_a_row_is_as_wide_as_its_table(chain: Chain, ahead: bool) -> None:
     """So that all of the selected one is marked, whatever columns there are."""
     play = sampled(chain)
     play.session = replace(play.session, options=replace(play.session.options, shows_ahead=ahead))
-    for width in range(24, 100):
+    for width in range(28, 100):
         _, *rows = table_lines(play.session, width, 12)
         assert [width_of(row) for row in rows[:5]] == [width] * 5

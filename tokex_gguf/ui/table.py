@@ -390,9 +390,8 @@ class _Columns:
         """What a bar shows, and its scale, as far as there is room. The column before it has the name, too."""
         scale = "" if self._look.scale == 1 else f"to {self._look.scale:g}"
         name = self._bar_name
-        if not name:
-            return scale
-        heads = (f"bar: {name} {scale}".strip(), f"{name} {scale}" if scale else "", scale, "bar")
+        named = (f"bar: {name} {scale}".strip(), f"{name} {scale}" if scale else "") if name else ()
+        heads = (*named, scale, scale.replace(" 0.", " ."), "bar" if name or scale else "")
         return next((head for head in heads if head and cells_of(head) <= self._bar), "")
 
     def row(self, session: Session, candidate: Candidate, style: str, mark: str = "") -> Line:
@@ -504,7 +503,7 @@ def _row_line(widths: _ColumnWidths, row: _RowShown) -> Line:
 def _name(row: _RowShown, cells: int, struck: str) -> Line:
     """The token, and its logit bias."""
     name = label(glimpse(row.data)) or "‹empty›"
-    amount = bias_text(row.bias)
+    amount = clip(bias_text(row.bias), cells - 1)
     room = cells - (cells_of(amount) + 1 if amount else 0)
     if struck:  # the blanks after the name are not struck through
         name = clip(name, room)
