@@ -24,7 +24,18 @@ from tests.play import test_ahead, test_critical_tokens, test_fan_out
 from tests.play.test_switching import HEADER
 from tests.ui.test_cost import steps
 from tokex_gguf.engine.backend import Delivery
-from tokex_gguf.engine.protocol import Apply, EngineDied, Evaluate, Load, Loaded, Request, Tokenize, Tokenized, Walk
+from tokex_gguf.engine.protocol import (
+    Apply,
+    EngineDied,
+    Evaluate,
+    Load,
+    Loaded,
+    Lookahead,
+    Request,
+    Tokenize,
+    Tokenized,
+    Walk,
+)
 from tokex_gguf.models.catalogue import CatalogueEntry
 from tokex_gguf.models.discovery import ModelOnDisk
 from tokex_gguf.play import update as update_module
@@ -38,6 +49,7 @@ from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system import signals
 from tokex_gguf.ui import app as app_module
 from tokex_gguf.ui.app import COLOURS, App, PaletteStyle, colour_depth
+from tokex_gguf.ui.cells import Line
 from tokex_gguf.ui.theme import styles
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.layers import COST
@@ -56,9 +68,11 @@ class FakeEngine:
 
     def __init__(self, deliver: Callable[[Delivery], None]) -> None:
         self.deliver, self.held, self.waiting, self.pid = deliver, False, [], 1  # type: ignore[var-annotated]
+        self.sent: list[Request] = []
         FakeEngine.latest = self
 
     def send(self, request: Request) -> None:
+        self.sent.append(request)
         if isinstance(request, Load):
             self.deliver(Loaded("Fake", "fake", "Q4_0", fake.VOCAB, 4096, 8192, None, False))
         elif isinstance(request, Tokenize):
@@ -692,5 +706,50 @@ def test_a_key_is_looked_up_among_this_programs_bindings_alone(played: Played) -
             processor.feed(KeyPress(key, ""))
             count = steps(processor.process_keys)
         assert count < 1_800
+
+    played(scenario)
+
+
+def test_lookahead_is_planned_after_each_frame(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each key's frame is drawn before; and what is planned reaches the engine, whatever key it was."""
+    order: list[str] = []
+    plan, screen = Runtime.plan, App._screen
+
+    def planned(game: Runtime) -> None:
+        order.append("plan")
+        plan(game)
+
+    def drawn(app: App, width: int, height: int) -> list[Line]:
+        order.append("frame")
+        return screen(app, width, height)
+
+    monkeypatch.setattr(Runtime, "plan", planned)
+    monkeypatch.setattr(App, "_screen", drawn)
+
+    async def scenario(player: Player) -> None:
+        session = player.game.session
+        settings = replace(session.game.settings, lookahead=4)
+        player.game.session = replace(session, game=replace(session.game, settings=settings))
+        sent = FakeEngine.latest.sent
+        for key, asks in (("e", True), ("e", False), ("left", True), ("d", False), ("left", True), ("w", True)):
+            order.clear()
+            sent.clear()
+            await player.press(key)
+            await player.until(lambda _: "plan" in order)
+            assert order[:2] == ["frame", "plan"], key
+            assert not player.game.plan_due
+            assert any(isinstance(one, Lookahead) for one in sent) == asks, key
+
+    played(scenario)
+
+
+def test_a_fault_in_planning_is_on_the_screen(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(player: Player) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(game_module, "plan", lambda _: 1 / 0)
+            await player.press("e")
+            await player.shows("internal error: the log file")
+        await player.press("right")
+        await player.shows(r"tokens: 6 .*ready")
 
     played(scenario)

@@ -100,8 +100,8 @@ def plan(session: Session) -> Outcome:
 def frame_first(before: Session, session: Session, message: Message) -> bool:
     """Whether the frame after a message can be drawn before `plan`: the player waits for it, and not for the plan.
 
-    It has what a key did, or the first table. `plan` changes nothing in it: only a comparison goes on there, and a
-    walk may bring what the frame waits for.
+    It has what a key did, or the first table. `plan` changes little in it: what is known ahead of a popped token may
+    come. But a comparison goes on there, and a walk brings what the frame waits for.
     """
     alone = session.game.versus is ALONE and session.paired is UNPAIRED
     if not alone or not session.game.can(Capability.PROMPT_AT_ONCE):

@@ -153,7 +153,7 @@ class _ForSlot:
 
 
 class Runtime:
-    """One game. `session` is its present state; only `dispatch` changes it."""
+    """One game. `session` is its present state; only `dispatch` and `plan` change it."""
 
     def __init__(
         self,
@@ -217,6 +217,7 @@ class Runtime:
         self.plans_later = False
         """Whether this game's owner calls `plan` after a frame that the player waits for, where it is due."""
         self.plan_due = False
+        """Whether `plan` has to be called."""
 
     def start(self) -> None:
         """Starts the engine; returns at once, while it loads the model."""
@@ -302,7 +303,7 @@ class Runtime:
         self.session, effects = handle(before, message)
         self._carry_out(effects)  # first, so that the engine begins at once
         if isinstance(message, InternalError):
-            self.plan_due = False  # a step of planning may be what failed
+            pass  # a step of planning may be what failed
         elif self.plans_later and frame_first(before, self.session, message):
             self.plan_due = True
         else:

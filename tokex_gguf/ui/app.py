@@ -471,7 +471,7 @@ class App:
             log.exception("internal error")  # only the notice is lost
 
     def _draw(self, before: Session, *, from_outside: bool = False) -> None:
-        """Draws the next frame, or sets a timer: an answer under way gets a short time to come first.
+        """Draws the next frame, or sets a timer: an answer under way gets a short time to come first. Then it plans.
 
         `from_outside`: whether no key made the change, but a message or a timer. It waits for that answer, too.
         """
@@ -523,10 +523,15 @@ class App:
         """Gives the engine work after a frame, if no other message did meanwhile."""
         if not self._game.plan_due or self._game.quit:
             return
+        lookahead = self._game.session.game.known.lookahead
+        answers = lookahead.answers
         try:
             self._game.plan()
         except Exception:
             self._report_fault()
+            self._application.invalidate()
+        if lookahead.answers != answers:
+            self._application.invalidate()
 
     def _suspend(self) -> None:
         """Suspends the program until the shell continues it."""
