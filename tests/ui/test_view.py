@@ -14,6 +14,7 @@ import pytest
 from tests import fake
 from tests.fake import Play, on, started
 from tests.fake import sampled as through
+from tests.play import test_second_model
 from tests.play.test_switching import HEADER
 from tests.play.test_versus import compared, lax, two
 from tests.sampling import few, some
@@ -37,7 +38,8 @@ from tokex_gguf.ui.cells import Line, bar, cells_of, width_of
 from tokex_gguf.ui.lens_lines import percent
 from tokex_gguf.ui.screen import GREETING, ScreenRenderer, rows_of
 from tokex_gguf.ui.screen_table import shown
-from tokex_gguf.ui.table import bar_scale
+from tokex_gguf.ui.status import AssistantTurns, status
+from tokex_gguf.ui.table import bar_scale, table_lines
 from tokex_gguf.ui.theme import styles
 from tokex_gguf.values import layers
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
@@ -1407,3 +1409,23 @@ def test_a_rank_of_six_digits_moves_no_column_of_a_comparison(mark: str) -> None
         return "".join(part for _, part in line)
 
     assert drawn(123_456)[7:50] == drawn(7)[7:50] and "123456" in drawn(123_456)
+
+
+@pytest.mark.parametrize("by_text", [False, True])
+def test_a_comparisons_table_has_whole_columns_at_any_width(by_text: bool) -> None:
+    """Beside the sampler chain, some are left out."""
+    other = test_second_model.ELSEWHERE if by_text else fake.OTHER
+    session = test_second_model.compared("hello you", other).session
+    for width in range(28, 90):
+        head, *rows = ["".join(part for _, part in line) for line in table_lines(session, width, 16)]
+        assert all(cells_of(line) == width and "…" not in line[-9:] for line in (head, *rows[:5])), width
+        assert head.split()[-1] in ("B", "bits", "moved", "prob")
+        numbers = re.findall(r"\d\.\d{4}|\de-\d+", rows[0])
+        assert len(numbers) == 2, "what A and B make of it"
+        assert ("rank" in head) == (width >= (37 if by_text else 40))
+
+
+@pytest.mark.parametrize("width", [60, 80, 130])
+def test_the_status_says_comparing_at_any_width(width: int) -> None:
+    line = "".join(part for _, part in status(comparing().session, width, AssistantTurns()))
+    assert line.endswith(" comparing ") and "A−B" in line

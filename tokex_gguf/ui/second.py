@@ -205,9 +205,9 @@ def by_text(session: Session) -> bool:
 
 def heading(width: int) -> Line:
     """The columns' names."""
-    cells = _cells(width)
+    cells, ranked = _cells(width)
     parts = [
-        "rank".rjust(RANK_CELLS),
+        "rank".rjust(RANK_CELLS) if ranked else "",
         pad("A", cells),
         "prob".rjust(NUMBER_CELLS),
         " " + pad("B", cells),
@@ -226,8 +226,15 @@ def row_start(mark: str, rank: str) -> str:
     return (text if len(text) <= RANK_CELLS else text.lstrip(" ")).ljust(RANK_CELLS + 1)
 
 
-def _cells(width: int) -> int:
-    return max(6, (width - RANK_CELLS - 2 * NUMBER_CELLS - 5) // 2)
+LEAST_NAME = 6
+"""Cells of a token's column from which there is one for the rank."""
+
+
+def _cells(width: int) -> tuple[int, bool]:
+    """Cells of each model's tokens, and whether there is room for the rank."""
+    without = (width - 2 * NUMBER_CELLS - 6) // 2
+    cells = (width - RANK_CELLS - 2 * NUMBER_CELLS - 5) // 2
+    return (cells, True) if cells >= LEAST_NAME else (max(1, without), False)
 
 
 def row(session: Session, node: Node, candidate: Candidate, width: int, style: str, mark: str) -> Line:
@@ -235,10 +242,10 @@ def row(session: Session, node: Node, candidate: Candidate, width: int, style: s
 
     Numbers without a strict answer yet are left out.
     """
-    cells = _cells(width)
+    cells, ranked = _cells(width)
     a = of_row(node, candidate.token, None)
     line: Line = [
-        (style, row_start(mark, "" if a is None else rank_text(a))),
+        (style, row_start(mark, "" if a is None else rank_text(a)) if ranked else mark or " "),
         (style, _name(session.game.piece(candidate.token).data, cells)),
         (style, " " + ("" if a is None else number(a.prob)).rjust(NUMBER_CELLS)),
     ]

@@ -190,15 +190,26 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
     through = lens_texts(session)
     least = min(max(map(cells_of, through[-2:])), LENS_BEFORE_COST_CELLS) + 2 if through else 0
     needed = sum(width_of(line) + 2 for importance, line in parts if importance >= 8)
-    if session.game.ready and width_of(right) + needed + least > width:
+    is_ready = any(style == "class:state" for style, _ in right)
+    if is_ready and width_of(right) + needed + least > width:
         # Where room is short, the cost of the last answer is left out.
         right = [part for part in right if part[0] != "class:dim"]
+    elif not is_ready and width_of(right) + needed + least > width:
+        right = _without_working(right)
     if through:
         # The lens always has a place, with fewer words where there is less room.
         room = width - width_of(right) - needed - 1
         lens = next((words for words in through if cells_of(words) <= room), through[-1])
         parts.append((9, [("class:label", clip(lens, max(LEAST_LENS_CELLS, room)))]))
     return spread(choose(parts, width - width_of(right) - 1), right, width)
+
+
+def _without_working(state: Line) -> Line:
+    """What the engine works on, without the word before it."""
+    (style, text), *further = state
+    if text != "working" or not further[0][1].strip():
+        return state
+    return [(style, further[0][1].strip()), *further[1:]]
 
 
 LEAST_LENS_CELLS, LENS_BEFORE_COST_CELLS = 12, 24

@@ -1,5 +1,7 @@
 """The screen of a comparison: the columns of A and B, the lines below the table, the status. Pure."""
 
+from typing import NamedTuple
+
 from tokex_gguf.play.compared import of_row
 from tokex_gguf.play.rules.versus import called, shares_nothing, unshared
 from tokex_gguf.play.session import Session
@@ -25,21 +27,37 @@ def _moved(row: Beside) -> str:
     return ("↑" if row.moved < 0 else "↓") + steps
 
 
-def _token_cells(width: int) -> int:
-    """Cells of the token's column."""
-    return max(8, width - RANK_CELLS - 2 * NUMBER_CELLS - BITS_CELLS - MOVED_CELLS - 6)
+LEAST_TOKEN = 8
+"""Cells of the token's column, at the least: where there are fewer, other columns are left out."""
+
+
+class _Columns(NamedTuple):
+    """Cells of the token's column, and whether there is room for some others."""
+
+    token: int
+    rank: bool
+    bits: bool
+    moved: bool
+
+    @classmethod
+    def of(cls, width: int) -> "_Columns":
+        """The columns of a table: beside the sampler chain, there is no room for all of them."""
+        for rank, bits, moved in ((True, True, True), (True, True, False), (False, True, False)):
+            others = (RANK_CELLS + 1 if rank else 1) + bits * (BITS_CELLS + 1) + moved * (MOVED_CELLS + 1)
+            token = width - others - 2 * (NUMBER_CELLS + 1) - 1
+            if token >= LEAST_TOKEN:
+                return cls(token, rank, bits, moved)
+        return cls(max(1, width - 2 * (NUMBER_CELLS + 1) - 2), rank=False, bits=False, moved=False)
 
 
 def heading(width: int, *, by_delta: bool) -> Line:
     """The columns' names."""
-    bits = "Δ ↓" if by_delta else "Δ bits"
-    parts = [
-        "rank".rjust(RANK_CELLS),
-        pad("token", _token_cells(width)),
-        "A".rjust(NUMBER_CELLS),
-        "B".rjust(NUMBER_CELLS),
-    ]
-    return fit([("class:head", " ".join([*parts, bits.rjust(BITS_CELLS), "moved".rjust(MOVED_CELLS)]))], width)
+    columns = _Columns.of(width)
+    parts = ["rank".rjust(RANK_CELLS) if columns.rank else ""]
+    parts += [pad("token", columns.token), "A".rjust(NUMBER_CELLS), "B".rjust(NUMBER_CELLS)]
+    parts += [("Δ ↓" if by_delta else "Δ bits").rjust(BITS_CELLS)] if columns.bits else []
+    parts += ["moved".rjust(MOVED_CELLS)] if columns.moved else []
+    return fit([("class:head", " ".join(parts))], width)
 
 
 def row(
@@ -47,12 +65,12 @@ def row(
 ) -> Line:
     """One token after a path, with a mark before it. Numbers without a strict answer yet are left out."""
     piece = session.game.piece(candidate.token)
-    room = _token_cells(width)
+    columns = _Columns.of(width)
     name = label(glimpse(piece.data)) or "‹empty›"
     a = of_row(node, candidate.token, difference)
     line: Line = [
-        (style, second.row_start(mark, "" if a is None else rank_text(a))),
-        ("class:special" if piece.control and not style else style, pad(clip(name, room), room)),
+        (style, second.row_start(mark, "" if a is None else rank_text(a)) if columns.rank else mark or " "),
+        ("class:special" if piece.control and not style else style, pad(name, columns.token)),
         (style, " " + ("" if a is None else number(a.prob)).rjust(NUMBER_CELLS)),
     ]
     if difference is None:
@@ -62,11 +80,11 @@ def row(
     look = style
     if "class:dim" not in style and abs(difference.delta_bits) > noise:
         look = f"class:{'gain' if difference.delta_bits > 0 else 'loss'} {style}".strip()
-    line += [
-        (style, " " + number(difference.b.prob).rjust(NUMBER_CELLS)),
-        (look, " " + bits.rjust(BITS_CELLS)),
-        (style, " " + _moved(difference).rjust(MOVED_CELLS)),
-    ]
+    line.append((style, " " + number(difference.b.prob).rjust(NUMBER_CELLS)))
+    if columns.bits:
+        line.append((look, " " + bits.rjust(BITS_CELLS)))
+    if columns.moved:
+        line.append((style, " " + _moved(difference).rjust(MOVED_CELLS)))
     return fit(line, width, style)
 
 

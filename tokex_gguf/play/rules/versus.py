@@ -218,10 +218,13 @@ def flip(session: Session) -> Outcome:
         nothing_found = reason_unshared or f"no shared token has another one most likely in its place{so_far}"
         if _differs_at_end(session):
             nothing_found = f"a flip at the end only{_firsts(session)}{so_far}"
-        last = (
-            f"this is the only flip{so_far}" if len(flips) == 1 else f"this is the last of {len(flips):,} flips{so_far}"
-        )
-        return replace(session, notice=last if len(flips) else nothing_found), []
+        here = prompt.cursor is not None and flips.next(prompt.cursor.depth - 1) == prompt.cursor.depth
+        count = counted(len(flips), "flip")
+        if here:
+            last = f"this is the last of {count}" if len(flips) > 1 else "this is the only flip"
+        else:
+            last = f"no flip after this token, and {count} before it: Esc, then D, begins at the first"
+        return replace(session, notice=f"{last}{so_far}" if len(flips) else nothing_found), []
     node = prompt.tip.ancestor(depth)
     session, effects = look(session, node)
     place = len(flips) - flips.after(depth)
