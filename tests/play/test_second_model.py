@@ -531,9 +531,12 @@ def status_of(two: Two) -> str:
 
 @pytest.mark.parametrize("other", [OTHER, ELSEWHERE])
 @pytest.mark.parametrize("first", ["A", "B"])
-def test_the_status_is_ready_once_both_halves_of_the_table_are_there(other: Loaded, first: str) -> None:
+@pytest.mark.parametrize("lookahead", [0, 4])
+def test_the_status_is_ready_once_both_halves_of_the_table_are_there(other: Loaded, first: str, lookahead: int) -> None:
     """Whichever engine is the faster one."""
     two = compared("hello", other)
+    game = two.session.game
+    two.session = replace(two.session, game=replace(game, settings=replace(game.settings, lookahead=lookahead)))
     two.take(Action.APPEND)
     a, b = two.session.game.address, two.b.address
     states = [status_of(two)]

@@ -84,12 +84,14 @@ def _awaits_numbers(session: Session) -> bool:
     if by_text(session):
         counterpart = place_of_b(session, tip)
         lacks_b = counterpart is None or counterpart.strict is None
-        if second is not None and not second.silence and second.newest(ForCompanion):
+        reads = second is not None and not second.silence and second.newest(ForCompanion) is not None
+        if reads or (lacks_b and game.lookahead_awaited and _can_go_on(session)):
             return True
     if lacks_b and goes_on(session) and not _refused_by(session) and _can_go_on(session):
         return True
     strict = game.newest(ForStrict)
-    return lacks_a and strict is not None and strict[1].going
+    # What is compared is requested behind lookahead.
+    return lacks_a and (game.lookahead_awaited or (strict is not None and strict[1].going))
 
 
 def _can_go_on(session: Session) -> bool:
