@@ -31,7 +31,7 @@ LEAST_TOKEN = 8
 """Cells of the token's column, at the least: where there are fewer, other columns are left out."""
 
 
-class _Columns(NamedTuple):
+class _BothColumns(NamedTuple):
     """Cells of the token's column, and whether there is room for some others."""
 
     token: int
@@ -40,7 +40,7 @@ class _Columns(NamedTuple):
     moved: bool
 
     @classmethod
-    def of(cls, width: int) -> "_Columns":
+    def of(cls, width: int) -> "_BothColumns":
         """The columns of a table: beside the sampler chain, there is no room for all of them."""
         for rank, bits, moved in ((True, True, True), (True, True, False), (False, True, False)):
             others = (RANK_CELLS + 1 if rank else 1) + bits * (BITS_CELLS + 1) + moved * (MOVED_CELLS + 1)
@@ -52,7 +52,7 @@ class _Columns(NamedTuple):
 
 def heading(width: int, *, by_delta: bool) -> Line:
     """The columns' names."""
-    columns = _Columns.of(width)
+    columns = _BothColumns.of(width)
     parts = ["rank".rjust(RANK_CELLS) if columns.rank else ""]
     parts += [pad("token", columns.token), "A".rjust(NUMBER_CELLS), "B".rjust(NUMBER_CELLS)]
     parts += [("Δ ↓" if by_delta else "Δ bits").rjust(BITS_CELLS)] if columns.bits else []
@@ -65,7 +65,7 @@ def row(
 ) -> Line:
     """One token after a path, with a mark before it. Numbers without a strict answer yet are left out."""
     piece = session.game.piece(candidate.token)
-    columns = _Columns.of(width)
+    columns = _BothColumns.of(width)
     name = label(glimpse(piece.data)) or "‹empty›"
     a = of_row(node, candidate.token, difference)
     line: Line = [

@@ -206,7 +206,7 @@ class LookaheadResults:
             lookahead = before.moved_to(tip) if before else LookaheadTree(tip, self.place(tip).ahead or LookaheadNode())
             for longer in self._tips.values():
                 if longer.tip.parent is tip and longer.tip.token not in lookahead.ahead.children:  # as after popping
-                    lookahead.ahead.children[longer.tip.token] = longer.ahead
+                    lookahead.ahead.children.setdefault(longer.tip.token, longer.ahead)
                     self.answers += 1
             self._tips[tip] = lookahead
             if len(self._tips) > TIPS:
