@@ -302,11 +302,9 @@ class Runtime:
         before = self.session
         self.session, effects = handle(before, message)
         self._carry_out(effects)  # first, so that the engine begins at once
-        if isinstance(message, InternalError):
-            pass  # a step of planning may be what failed
-        elif self.plans_later and frame_first(before, self.session, message):
+        if self.plans_later and frame_first(before, self.session, message):
             self.plan_due = True
-        else:
+        elif not isinstance(message, InternalError):  # a step of planning may be what failed
             self.plan()
         if self._slot and self.session is not before:
             self._count_move(before)

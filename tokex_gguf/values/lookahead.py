@@ -197,16 +197,17 @@ class LookaheadResults:
     def __init__(self) -> None:
         self._tips: OrderedDict[Node, LookaheadTree] = OrderedDict()
         self.answers = 0
-        """Answers stored so far, at one tip or another: after each there may be something new to show."""
+        """How often something was stored at a tip: after each time there may be something new to show."""
 
     def tree_at(self, tip: Node) -> LookaheadTree:
         """The lookahead of a tip."""
         if (lookahead := self._tips.get(tip)) is None:
             before = self._tips.get(tip.parent) if tip.parent else None
             lookahead = before.moved_to(tip) if before else LookaheadTree(tip, self.place(tip).ahead or LookaheadNode())
+            children = lookahead.ahead.children
             for longer in self._tips.values():
-                if longer.tip.parent is tip and longer.tip.token not in lookahead.ahead.children:  # as after popping
-                    lookahead.ahead.children.setdefault(longer.tip.token, longer.ahead)
+                if longer.tip.parent is tip and longer.tip.token not in children:  # as after popping
+                    children[longer.tip.token] = longer.ahead
                     self.answers += 1
             self._tips[tip] = lookahead
             if len(self._tips) > TIPS:

@@ -484,7 +484,7 @@ _FREE = '%llguidance {"no_forcing": true}'
 
 
 SHORT = 2_000
-"""Characters of a constraint that is checked first: compiling it twice takes some milliseconds."""
+"""The most characters of a constraint that is checked first: compiling it twice takes some milliseconds."""
 
 
 def _check_syntax(constraint: Constraint, lark: str) -> None:
