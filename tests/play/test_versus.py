@@ -252,6 +252,87 @@ def test_swap_goes_to_and_fro_between_a_prompt_and_its_copy() -> None:
     assert play.press(Action.SWAP).session.game.active == 1
 
 
+@pytest.mark.parametrize("key", [Action.SWAP, Action.NEXT])
+def test_what_was_appended_stays_behind_the_end_when_the_two_are_swapped(key: Action) -> None:
+    play = compared()
+    versus, total = play.session.game.versus, comparison(play).deltas.total
+    assert isinstance(versus, AgainstPrompt)
+    play.press(Action.DOWN, Action.APPEND, Action.APPEND)
+    tip, with_two = play.session.game.prompt.tip, comparison(play).deltas.total
+    play.press(key)
+    assert play.session.game.versus == AgainstPrompt(versus.b, versus.a, versus.before)
+    assert play.session.game.prompt.tip is versus.b and comparison(play).deltas.total == -total
+    assert "B prompt 2 up to token 30" in shown(play)
+    if key is Action.SWAP:
+        assert play.session.notice == "prompt 2 has 2 tokens more, which you appended to it alone"
+    check(play)
+    play.press(key)
+    assert play.session.game.versus == versus
+    assert play.session.game.prompt.tip is tip and comparison(play).deltas.total == with_two
+
+
+def test_each_of_two_prompts_has_what_was_appended_to_it() -> None:
+    play = compared().press(Action.APPEND, Action.SWAP, Action.DOWN, Action.APPEND)
+    tips = [prompt.tip for prompt in play.session.game.prompts]
+    check(play)
+    play.press(Action.SWAP)
+    assert play.session.notice == "prompt 1 has 1 token more, which you appended to it alone"
+    check(play)
+    play.press(Action.CURSOR_BACK, Action.SWAP)
+    assert play.session.game.active == 0 and play.session.game.prompt.cursor is None, "B lacks the place"
+    assert play.session.notice == "prompt 2 has 1 token more, which you appended to it alone"
+    assert [prompt.tip for prompt in play.session.game.prompts] == tips
+    play.press(Action.POP, Action.UP, Action.APPEND, Action.CURSOR_BACK, Action.SWAP)  # the same token as A has
+    prompt = play.session.game.prompt
+    assert prompt.cursor is prompt.tip is tips[1]
+    check(play)
+
+
+def test_b_that_is_a_with_more_tokens_is_swapped_with_as_it_is() -> None:
+    play = started(A).press(Action.COPY, Action.APPEND, Action.APPEND, Action.VERSUS)
+    versus = play.session.game.versus
+    assert isinstance(versus, AgainstPrompt) and versus.a.descends_from(versus.b)
+    play.press(Action.APPEND)
+    tips = [prompt.tip for prompt in play.session.game.prompts]
+    for _ in range(2):
+        play.press(Action.SWAP)
+        assert play.session.game.versus == AgainstPrompt(versus.b, versus.a, versus.before)
+        assert play.session.game.active == 0
+        check(play)
+        play.press(Action.SWAP)
+        assert play.session.game.versus == versus and play.session.game.active == 1
+        check(play)
+    assert [prompt.tip for prompt in play.session.game.prompts] == tips
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_swapping_changes_no_prompt_and_swapping_twice_changes_nothing(seed: int) -> None:
+    random_ = random.Random(seed)
+    print(f"seed {seed}")
+    play = opened(compared(), random_.choice([A, "say yes or no", "tell no"])).press(Go(1))
+    keys = [Action.APPEND, Action.POP, Action.DOWN, Action.CURSOR_BACK, Action.CURSOR_TIP, Action.SWAP, Action.NEXT]
+    for key in random_.choices([*keys, Action.COPY, Action.UNDO], k=25):
+        play.press(key)
+        if play.session.game.versus is ALONE:
+            play.press(Action.VERSUS)
+            if play.session.game.versus is ALONE:
+                play.press(Action.VERSUS)
+        check(play)
+        before = play.session.game
+        play.press(Action.SWAP)
+        prompts = play.session.game.prompts
+        if len(prompts) > len(before.prompts):
+            continue  # B had no prompt
+        assert [prompt.tip for prompt in prompts] == [prompt.tip for prompt in before.prompts]
+        assert isinstance(before.versus, AgainstPrompt)
+        if before.prompt.tip.descends_from(before.versus.a) and play.session.game.active != before.active:
+            assert play.session.game.versus == AgainstPrompt(before.versus.b, before.versus.a, before.versus.before)
+        check(play)
+        play.press(Action.SWAP)
+        if before.prompt.tip is before.versus.a:
+            assert play.session.game.versus == before.versus
+
+
 def test_b_stays_what_it_was_when_its_prompt_is_gone() -> None:
     play = compared()
     total = comparison(play).deltas.total

@@ -16,6 +16,7 @@ from tokex_gguf.values.comparison import PathComparison
 from tokex_gguf.values.formatting import bits_text, counted
 from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.record import replace
+from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tokens import glimpse, label, quoted, visible
 from tokex_gguf.values.tree import Node
@@ -116,7 +117,7 @@ def choose(session: Session) -> Outcome:
 def follow(before: Session, session: Session) -> Session:
     """Adapts the comparison when the active prompt or its path has changed.
 
-    Going to B's prompt swaps the two.
+    Going to B's prompt swaps the two. Tokens that were appended to either do not become part of what is compared.
     """
     versus = session.game.versus
     if not isinstance(versus, AgainstPrompt):
@@ -125,11 +126,23 @@ def follow(before: Session, session: Session) -> Session:
     if tip.tree is not b.tree:
         return leave(session)
     same = _same_prompt(before.game, session.game)
-    if tip is b and not same and tip is not a:
-        b = before.game.prompt.tip if before.game.prompts else a
+    if a is not b and not same and _continues(tip, b, a):
+        new = _swapped(versus, before.game.prompt.tip if before.game.prompts else a)
     elif tip.descends_from(a) or (same and a.descends_from(tip)):
         return session
-    return replace(session, game=replace(session.game, versus=AgainstPrompt(tip, b, versus.before)))
+    else:
+        new = AgainstPrompt(tip, b, versus.before)
+    return replace(session, game=replace(session.game, versus=new))
+
+
+def _continues(tip: Node, end: Node, other: Node) -> bool:
+    """Whether a prompt is one of two paths with any tokens appended. Where both end on its path, the longer one is."""
+    return tip.descends_from(end) and not (other.depth > end.depth and tip.descends_from(other))
+
+
+def _swapped(versus: AgainstPrompt, tip: Node) -> AgainstPrompt:
+    """The comparison with A and B exchanged; `tip`: where A's prompt ends now."""
+    return AgainstPrompt(versus.b, versus.a if tip.descends_from(versus.a) else tip, versus.before)
 
 
 def _same_prompt(before: Game, after: Game) -> bool:
@@ -144,16 +157,15 @@ def _same_prompt(before: Game, after: Game) -> bool:
 
 
 def swap(session: Session) -> Outcome:
-    """Goes to B at the same token, and compares it with A."""
+    """Goes to B at the same token, and compares it with A. No prompt changes: B's ends where it was left."""
     game, versus = session.game, session.game.versus
     if not isinstance(versus, AgainstPrompt):
         return replace(session, notice=compares_nothing(session)), []
     cursor, tip = game.prompt.cursor, game.prompt.tip
     comparison = game.known.compared.paths(versus.a, versus.b)
     partner = comparison.partner(cursor) if cursor else None
-    indices = [index for index, prompt in enumerate(game.prompts) if prompt.tip is versus.b]
-    index = next((position for position in indices if position != game.active), indices[0] if indices else None)
-    swapped = replace(session, game=replace(game, versus=AgainstPrompt(versus.b, tip, versus.before)))
+    index = _index_of_b(game, versus)
+    swapped = replace(session, game=replace(game, versus=_swapped(versus, tip)))
     if index is not None:
         session, effects = go_to(swapped, index)
     else:
@@ -162,7 +174,29 @@ def swap(session: Session) -> Outcome:
             return replace(session, game=replace(session.game, versus=versus)), effects
     if cursor is None or (partner is not None and session.game.prompt.tip.descends_from(partner)):
         session, _ = look(session, partner)
+    lacking = _appended_to_a_alone(tip, session.game.prompt.tip, versus)
+    if lacking and (cursor is None or cursor.depth > versus.a.depth):
+        notice = f"{_prompt(session, game.active)} has {counted(lacking, 'token')} more, which you appended to it alone"
+        session = replace(session, notice=notice)
     return session, effects
+
+
+def _appended_to_a_alone(tip_a: Node, tip_b: Node, versus: AgainstPrompt) -> int:
+    """How many of the tokens that were appended to A are not appended to B's prompt."""
+    if not tip_a.descends_from(versus.a):
+        return 0
+    appended = [[node.token for node in tip.nodes(end.depth)] for tip, end in ((tip_a, versus.a), (tip_b, versus.b))]
+    return len(appended[0]) - common_prefix(*appended)
+
+
+def _index_of_b(game: Game, versus: AgainstPrompt) -> int | None:
+    """The prompt that is B, or B with tokens appended; None where there is none. If possible, not the active one."""
+    of_b = [
+        (index == game.active, prompt.tip is not versus.b, index)
+        for index, prompt in enumerate(game.prompts)
+        if _continues(prompt.tip, versus.b, versus.a)
+    ]
+    return min(of_b)[-1] if of_b else None
 
 
 def jump(session: Session, direction: int) -> Outcome:
@@ -270,8 +304,8 @@ def called(session: Session) -> tuple[str, str]:
     match game.versus:
         case Alone():
             return "", ""
-        case AgainstPrompt(b=b):
-            return _prompt(session, game.active), _path(session, b)
+        case AgainstPrompt() as versus:
+            return _prompt(session, game.active), _path_of_b(session, versus)
         case AgainstModel():
             second = session.beside
             return titles(game, second) if second else ("", "")
@@ -295,13 +329,13 @@ def _prompt(session: Session, index: int) -> str:
     return f"prompt {index + 1}{f' ({name})' if name else ''}"
 
 
-def _path(session: Session, end: Node) -> str:
-    """The prompt that ends with a path; without one, the path's length."""
-    indices = [index for index, prompt in enumerate(session.game.prompts) if prompt.tip is end]
-    others = [index for index in indices if index != session.game.active]
-    if indices:
-        return _prompt(session, (others or indices)[0])
-    return f"a path of {counted(end.depth, 'token')}"
+def _path_of_b(session: Session, versus: AgainstPrompt) -> str:
+    """The prompt that is B; without one, the path's length."""
+    index = _index_of_b(session.game, versus)
+    if index is None:
+        return f"a path of {counted(versus.b.depth, 'token')}"
+    name = _prompt(session, index)
+    return name if session.game.prompts[index].tip is versus.b else f"{name} up to token {versus.b.depth}"
 
 
 def unshared(session: Session) -> tuple[int, int]:
