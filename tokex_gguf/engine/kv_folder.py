@@ -5,6 +5,9 @@ ends: its name has the digest of the path before it. So prompts share the files 
 grows gets new files after the ones it has. The parts used longest ago are removed first, the last ones of a path before
 its first ones.
 
+Strict answers have files of their own, without cells: they begin anywhere, as a comparison needs none of what both
+paths begin with.
+
 Any number of processes may read, write and clear at once: a file gets its name only once it is complete, and a missing
 file is no error.
 """
@@ -16,6 +19,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from enum import Enum
 from mmap import mmap
 from pathlib import Path
 from typing import NamedTuple
@@ -34,8 +38,17 @@ CLOCK_SKEW = 60.0
 """Seconds that a file's date may be in the future: a network disk may have another clock."""
 MOST_FILES = 4096
 """The most files, of any size."""
-_NAME = re.compile(r"([0-9]{1,9})-([0-9]{1,9})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})\.kv")
+_NAME = re.compile(r"([0-9]{1,9})-([0-9]{1,9})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})\.(kv|strict)")
 _FOLDER = re.compile(r"[0-9a-f]{32}")
+
+
+class PartKind(Enum):
+    """What a part's file has; its name ends so."""
+
+    PLAYED = "kv"
+    """What was shown first, and cells."""
+    STRICT = "strict"
+    """Strict answers."""
 
 
 class PartName(NamedTuple):
@@ -49,18 +62,19 @@ class PartName(NamedTuple):
     """From the digest of its first tokens."""
     own: str
     """From the digest of all its tokens."""
+    kind: PartKind = PartKind.PLAYED
 
     def __str__(self) -> str:
-        return f"{self.start}-{self.end}-{self.parent}-{self.beginning}-{self.own}.kv"
+        return f"{self.start}-{self.end}-{self.parent}-{self.beginning}-{self.own}.{self.kind.value}"
 
 
 def _short(tokens: list[int]) -> str:
     return kv_file.digest(tokens).hex()[:16]
 
 
-def name_of(start: int, tokens: list[int], parent: bytes) -> PartName:
+def name_of(start: int, tokens: list[int], parent: bytes, kind: PartKind = PartKind.PLAYED) -> PartName:
     """The file name of a part. `parent`: the digest of the tokens before it."""
-    return PartName(start, start + len(tokens), _parent(parent), _short(tokens[:NAMED_TOKENS]), _short(tokens))
+    return PartName(start, start + len(tokens), _parent(parent), _short(tokens[:NAMED_TOKENS]), _short(tokens), kind)
 
 
 def _parent(digest: bytes) -> str:
@@ -69,7 +83,7 @@ def _parent(digest: bytes) -> str:
 
 def _parsed(name: str) -> PartName | None:
     match = _NAME.fullmatch(name)
-    return PartName(int(match[1]), int(match[2]), match[3], match[4], match[5]) if match else None
+    return PartName(int(match[1]), int(match[2]), match[3], match[4], match[5], PartKind(match[6])) if match else None
 
 
 class Link(NamedTuple):
@@ -108,7 +122,7 @@ class KvFolder:
     def chain(self, path: list[int]) -> list[Link]:
         """The parts that hold the longest prefix of a path, in order. The caller closes their readers."""
         by_parent: dict[tuple[int, str], list[PartName]] = {}
-        for name in self._names():
+        for name in self._names(PartKind.PLAYED):
             by_parent.setdefault((name.start, name.parent), []).append(name)
         links: list[Link] = []
         at = 0
@@ -130,6 +144,22 @@ class KvFolder:
                 break
         return links
 
+    def strict_parts(self, path: list[int]) -> list[Link]:
+        """The parts with strict answers at positions of a path. The caller closes their readers."""
+        by_start: dict[int, list[PartName]] = {}
+        for name in self._names(PartKind.STRICT):
+            if name.start < len(path):
+                by_start.setdefault(name.start, []).append(name)
+        links: list[Link] = []
+        for start, names in by_start.items():
+            parent = kv_file.digest(path[:start])
+            for name in names:
+                if name.parent == _parent(parent) and name.beginning == _short(
+                    path[start : start + min(NAMED_TOKENS, name.end - start)]
+                ):
+                    links += filter(None, [self._link(name, path, start, parent)])
+        return links
+
     def _link(self, name: PartName, path: list[int], at: int, parent: bytes) -> Link | None:
         reader = self.read(name)
         if reader is None:
@@ -145,9 +175,9 @@ class KvFolder:
         reader, uncut = link.reader, link.shared == len(link.reader.tokens)
         return uncut if self._whole else 0, link.shared, uncut, bool(reader.size), reader.answered
 
-    def _names(self) -> list[PartName]:
+    def _names(self, kind: PartKind) -> list[PartName]:
         with suppress(OSError), os.scandir(self.place) as entries:
-            return [name for entry in entries if (name := _parsed(entry.name))]
+            return [name for entry in entries if (name := _parsed(entry.name)) and name.kind is kind]
         return []
 
     def read(self, name: PartName) -> PartReader | None:
@@ -210,6 +240,7 @@ class KvFolder:
         cells: "memoryview | bytes",
         budget: int,
         names: Sequence[PartName] = (),
+        kind: PartKind = PartKind.PLAYED,
     ) -> None:
         """Writes a part of a path and removes shorter ones that it replaces. Raises OSError.
 
@@ -217,13 +248,13 @@ class KvFolder:
         longest ago are removed until the rest is within `budget` bytes.
         """
         parent = kv_file.digest(before)
-        name = name_of(part.start, part.tokens, parent)
+        name = name_of(part.start, part.tokens, parent, kind)
         try:
             self._write(name, part, parent, cells)
         except FileNotFoundError:
             return  # another process is clearing the cache
         self.touch(names)
-        names_now = list(self._names())
+        names_now = self._names(kind)
         starts = {(other.start, other.parent) for other in names_now}
         shorter = [
             other

@@ -98,6 +98,12 @@ class Distribution:
         """The most likely candidates, at most `count`. Cached: several steps of a key need the same."""
         return _first(self, count)
 
+    def shortened(self, count: int) -> "Distribution":
+        """The distribution with its first `count` candidates; itself where it has no more."""
+        if len(self) <= count:
+            return self
+        return Distribution(self.entropy_bits, self.ids[:count], self.logprobs[:count], self.slack_bits)
+
     @property
     def most_likely(self) -> int:
         """The token with the highest probability."""

@@ -19,9 +19,11 @@ from tokex_gguf.engine.kv_file import KeptAnswer, KvPart, PartReader, RawRow, Un
 from tokex_gguf.engine.kv_folder import KvFolder, Link, PartName, closing, name_of, tidy
 from tokex_gguf.engine.pipes import log_line, log_place
 from tokex_gguf.engine.worker.cells import CachedPrefix
+from tokex_gguf.engine.worker.chunks import Chunk
 from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.llama import Interrupted
 from tokex_gguf.engine.worker.logits_cache import LogitsRow
+from tokex_gguf.engine.worker.strict_cache import StrictCache
 from tokex_gguf.values.distribution import Distribution, Taken
 from tokex_gguf.values.sequence import common_prefix
 
@@ -100,6 +102,7 @@ class PromptCache:
         self._folder = folder
         self._budget = budget
         self._vocabulary = vocabulary
+        self._strict = StrictCache(folder, evaluator.strict, vocabulary, budget)
         self._played: list[_PlayedPath] = []
         """The one played last first."""
         self._writing: threading.Thread | None = None
@@ -154,7 +157,7 @@ class PromptCache:
                 taken = None if following is None else answer.of(following)
                 if len(answer.distribution) < count or (taken is None) is not (following is None):
                     break
-                found.append((_shortened(answer.distribution, count), taken, answer.strict))
+                found.append((answer.distribution.shortened(count), taken, answer.strict))
             yield from _grouped(found, link.reader.start + skipped)
             if len(found) < link.shared - skipped:
                 return
@@ -170,6 +173,11 @@ class PromptCache:
             return
         if raw and len(raw.logits) == 4 * self._vocabulary:
             self._evaluator.cache_row(path, LogitsRow(np.frombuffer(raw.logits, np.float32), raw.log_sum, raw.strict))
+
+    def strict_answers(self, path: list[int], start: int, top: int) -> Iterator[KnownAnswers]:
+        """The strict answers on the disk at the positions from `start` on, up to the first gap."""
+        answers = self._strict.answers(path, start, top)
+        yield from _grouped([(answer.distribution, answer.taken, True) for answer in answers], start)
 
     # --- what was played
 
@@ -196,6 +204,10 @@ class PromptCache:
             if index < len(taken) and place + 1 < len(path) and before.of(path[place + 1]) is None:
                 before = before._replace(following=path[place + 1], taken=taken[index])
             answers[place] = before
+
+    def note_strictly(self, path: list[int], chunk: Chunk) -> None:
+        """Records strict answers that were computed."""
+        self._strict.note(path, chunk)
 
     def note_lookahead(self, path: list[int], branches: list[list[int]], distributions: list[Distribution]) -> None:
         """Records the answers of a lookahead: a player who goes there sends no request for them."""
@@ -266,6 +278,9 @@ class PromptCache:
                 some_wait = True
                 continue
             self._write_part(played, held)
+            return PART_GAP
+        if job := self._strict.next_write(late=late):
+            self._run_in_thread(job)
             return PART_GAP
         if not self._tidied:
             self._tidied = True
@@ -377,13 +392,6 @@ def _has_more(answers: list[KeptAnswer], reader: PartReader) -> bool:
         return True
     before = reader.answers()
     return bool(answers) and len(answers[0].distribution) > len(before[0].distribution)
-
-
-def _shortened(distribution: Distribution, count: int) -> Distribution:
-    """A distribution with its first `count` candidates."""
-    if len(distribution) == count:
-        return distribution
-    return Distribution(distribution.entropy_bits, distribution.ids[:count], distribution.logprobs[:count])
 
 
 def _grouped(found: list[tuple[Distribution, Taken | None, bool]], start: int) -> Iterator[KnownAnswers]:

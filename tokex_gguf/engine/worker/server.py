@@ -571,13 +571,13 @@ class Server:
         return path
 
     def _evaluate(self, request: Evaluate | EvaluateStrictly, model: Llama, evaluator: Evaluator, index: Index) -> None:
+        start = self._evaluate_known(request, model)
+        if start == len(request.path) > request.start:
+            return  # everything was on the disk
         if isinstance(request, Evaluate):
-            start = self._evaluate_known(request, model)
-            if start == len(request.path) > request.start:
-                return  # everything was on the disk
             chunks = evaluator.evaluate(request.path, start, request.top, request.asked, request.last_top, request.lens)
         else:
-            chunks = evaluator.strict.evaluate(request.path, request.start, request.top)
+            chunks = evaluator.strict.evaluate(request.path, start, request.top)
         for chunk in chunks:
             mentioned = {token for distribution in chunk.distributions for token in distribution.ids}
             self._send(
@@ -598,17 +598,23 @@ class Server:
                 self._cache.note_answers(
                     request.path, chunk.start, chunk.distributions, chunk.taken, strict=chunk.strict
                 )
+            elif self._cache:
+                self._cache.note_strictly(request.path, chunk)
             self._answer_waiting(model, evaluator, index, aside=isinstance(request, EvaluateStrictly))
 
-    def _evaluate_known(self, request: Evaluate, model: Llama) -> int:
+    def _evaluate_known(self, request: Evaluate | EvaluateStrictly, model: Llama) -> int:
         """Sends the answers that are on the disk; returns the position up to which they are complete.
 
         Only for the raw lens: verdicts of another lens need logits, which are not on the disk.
         """
         start, began = request.start, time.perf_counter()
-        if self._cache is None or not isinstance(request.lens, Raw):
+        if self._cache is None or (isinstance(request, Evaluate) and not isinstance(request.lens, Raw)):
             return start
-        for answers in self._cache.answers(request.path, start, request.top, request.last_top, request.asked):
+        if isinstance(request, Evaluate):
+            known = self._cache.answers(request.path, start, request.top, request.last_top, request.asked)
+        else:
+            known = self._cache.strict_answers(request.path, start, request.top)
+        for answers in known:
             mentioned = {token for distribution in answers.distributions for token in distribution.ids}
             pieces, seconds = self._pieces(model.vocabulary, mentioned), time.perf_counter() - began
             self._send(
@@ -625,9 +631,10 @@ class Server:
                     answers.strict,
                 )
             )
-            self._cache.note_answers(
-                request.path, answers.start, answers.distributions, answers.taken, strict=answers.strict
-            )
+            if isinstance(request, Evaluate):
+                self._cache.note_answers(
+                    request.path, answers.start, answers.distributions, answers.taken, strict=answers.strict
+                )
             start, began = answers.end, time.perf_counter()
             if self._abort.asked:
                 raise Interrupted

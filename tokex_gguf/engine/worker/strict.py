@@ -51,7 +51,7 @@ class StrictAnswers:
         check_place(path, start)
         self._cells.check(path)
         following, tops = [*path[1:], None], [top] * len(path)
-        for chunk in cached_chunks(path, start, tops, following, self._reader, self._row, time.perf_counter()):
+        for chunk in cached_chunks(path, start, tops, following, self._reader, self.cached_row, time.perf_counter()):
             yield chunk
             start += 1
         if start < len(path):
@@ -66,7 +66,7 @@ class StrictAnswers:
         """
         check_place(path, start)
         self._cells.check(path)
-        while start < len(path) and (row := self._row(path[: start + 1])) is not None:
+        while start < len(path) and (row := self.cached_row(path[: start + 1])) is not None:
             yield StrictRows(start, [row], 0)
             start += 1
         if start == len(path):
@@ -87,7 +87,9 @@ class StrictAnswers:
         Returns how many rows were decoded: none where there is no room, or all are cached. Raises as `evaluate` does.
         """
         self._cells.check([*path, *tokens])
-        new = [token for token in tokens if self._row([*path, token]) is None][: max(0, self._strict_rows.room - 1)]
+        new = [token for token in tokens if self.cached_row([*path, token]) is None][
+            : max(0, self._strict_rows.room - 1)
+        ]
         if not new or not self._cells.model.can_cut:
             return 0
         cells = self._cells_for(path, len(path) - 1)
@@ -107,7 +109,7 @@ class StrictAnswers:
             check_place(one, len(one) - 1)
             self._cells.check(one)
         decoded = 0
-        if path != other and self._cells.model.can_cut and self._row(path) is self._row(other) is None:
+        if path != other and self._cells.model.can_cut and self.cached_row(path) is self.cached_row(other) is None:
             self._cells_for(path, len(path) - 1)
             decoded = self._decode_together(self._cells_for(other, len(other) - 1), path, other)
         a, of_a = self._tip(path)
@@ -214,7 +216,11 @@ class StrictAnswers:
             first.copy_to(second, path, in_first)
         return second
 
-    def _row(self, path: list[int]) -> LogitsRow | None:
+    def cache_row(self, path: list[int], row: LogitsRow) -> None:
+        """Caches the strict row after a path, which an earlier start has computed."""
+        self._strict_rows.keep(path, row)
+
+    def cached_row(self, path: list[int]) -> LogitsRow | None:
         """The strict row after a path, if it is cached."""
         row = self._rows.of(path)
         return row if row is not None and row.strict else self._strict_rows.of(path)
