@@ -104,7 +104,8 @@ def test_what_was_shown_first_serves_where_it_was_strict(tiny: dict[str, Path], 
         first.play(path[:end], end - 1)
     first.rest()
     second = Start(tiny["qwen2"], tmp_path)
-    known = [one for one in second.cache.strict_answers(path, 0, TOP) for one in one.distributions]
+    answers = second.cache.strict_answers(path, 0, TOP)
+    known = [distribution for one in answers for distribution in one.distributions]
     assert len(known) == 79, "the one at the end of the prompt lacks the token that came next, or is no candidate"
     found, taken, decoded = strictly(second, path, 0)
     assert (found, taken) == strictly(Start(tiny["qwen2"], tmp_path / "none"), path, 0)[:2]

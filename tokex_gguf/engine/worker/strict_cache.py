@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from tokex_gguf.engine.kv_file import KeptAnswer, KvPart, RawRow, UnusablePart
-from tokex_gguf.engine.kv_folder import PartKind, KvFolder, Link, closing
+from tokex_gguf.engine.kv_folder import KvFolder, Link, PartKind, closing
 from tokex_gguf.engine.worker.chunks import Chunk
 from tokex_gguf.engine.worker.logits_cache import LogitsRow
 from tokex_gguf.engine.worker.strict import StrictAnswers
