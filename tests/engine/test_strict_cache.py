@@ -138,6 +138,22 @@ def test_a_long_evaluation_is_forgotten_once_it_is_written(
     assert strictly(Start(tiny["qwen2"], tmp_path), path, 0)[2] == 0
 
 
+def test_an_evaluation_that_is_interrupted_takes_nothing_from_what_was_written(
+    tiny: dict[str, Path], tmp_path: Path
+) -> None:
+    first = Start(tiny["qwen2"], tmp_path)
+    path = tokens(first.model, 100)
+    strictly(first, path, 0)
+    first.rest()
+    again = first.evaluator.strict.evaluate(path[:100], 0, TOP)
+    first.cache.note_strictly(path, next(again))
+    first.rest()
+    strictly(first, [*path, 5], 98)
+    first.rest()
+    (file,) = tmp_path.glob("*/*.strict")
+    assert strictly(Start(tiny["qwen2"], tmp_path), path, 0)[2] == 0, file
+
+
 def test_few_positions_are_not_worth_a_file(tiny: dict[str, Path], tmp_path: Path) -> None:
     first = Start(tiny["qwen2"], tmp_path)
     path = tokens(first.model, 60)

@@ -108,14 +108,13 @@ class StrictCache:
         before = next((one for one in self._evaluations if one.continued_by(path, chunk.start)), None)
         evaluation = before or _Evaluation(path, chunk.start)
         evaluation.path = path
-        # What was said at the end so far comes again where it lacked the token that came next.
-        del evaluation.answers[chunk.start - evaluation.start :]
-        for place, distribution in enumerate(chunk.distributions, chunk.start):
-            index = place - chunk.start
-            taken = chunk.taken[index] if index < len(chunk.taken) else None
-            evaluation.answers.append(
-                KeptAnswer(distribution, -1 if taken is None else path[place + 1], taken, strict=True)
-            )
+        taken = [*chunk.taken, *[None] * (len(chunk.distributions) - len(chunk.taken))]
+        first = chunk.start - evaluation.start
+        # The answer at the end so far comes again where it lacked the token that came next.
+        evaluation.answers[first : first + len(taken)] = [
+            KeptAnswer(distribution, -1 if token is None else path[place + 1], token, strict=True)
+            for place, (distribution, token) in enumerate(zip(chunk.distributions, taken, strict=True), chunk.start)
+        ]
         others = [one for one in self._evaluations if one is not evaluation]
         self._evaluations = [evaluation, *others][:EVALUATIONS]
 
