@@ -41,6 +41,7 @@ PLAY = {
     "rules.list_search": {"ui.chain", "ui.lists", "ui.screen_table"},
     "rules.model_switch": {"shell.resuming"},
     "rules.second_model": {"shell.resuming"},
+    "rules.selection": {"ui.lists"},
     "rules.text_entry": {"ui.screen_table"},
     "rules.tree": {"ui.screen_table", "ui.tree"},
     "rules.versus": {"ui.versus"},

@@ -75,7 +75,7 @@ def test_what_cannot_be_done_says_why_in_its_row_and_does_nothing() -> None:
 def test_a_word_that_nothing_has() -> None:
     play = asking("zzz")
     assert names(play) == [] and any("no command has this name" in line for line in shown(play))
-    assert play.press(Action.DOWN).session.notice == "this is the last command"
+    assert play.press(Action.DOWN).session.notice == "no command has this name"
     assert play.press(Action.ENTER).session.notice == "no command has this name"
     assert isinstance(play.session.screen, screens.Commands)
 

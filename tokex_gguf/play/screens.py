@@ -243,6 +243,13 @@ class Sessions(TypingScreen):
     opening: str = ""
     """The chosen session while it is read; the present one is played until then."""
 
+    @property
+    def nothing_found(self) -> str:
+        """Why no session is listed, where none is."""
+        if self.entries is None:
+            return "looking for sessions"
+        return "no session has this text" if self.entries else "there is no session to go on with yet"
+
 
 @record(kw_only=True)
 class Samplers(ListScreen):

@@ -10,6 +10,7 @@ from tokex_gguf.play.commands import registry
 from tokex_gguf.play.game import Prompt
 from tokex_gguf.play.purposes import ForScore
 from tokex_gguf.play.rules import list_search
+from tokex_gguf.play.rules.selection import NO_LINE
 from tokex_gguf.play.screens import Commands, Input, ListSearch, PromptName, SecondModels
 from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, bar, cells_of, clip, clip_start, fit, longest, pad, whole
@@ -280,7 +281,7 @@ def list_part(session: Session, length: int, height: int) -> ListPart:
     rows, row = list_search.rows(session, length), _selected(session)
     at = rows.index(row) if row in rows else 0
     places = listed(at, len(rows), height - 1)
-    none: list[Line] = [[("class:dim", f"   {list_search.NO_LINE}")]] if length and not rows else []
+    none: list[Line] = [[("class:dim", f"   {NO_LINE}")]] if length and not rows else []
     return ListPart([rows[place] for place in places], [*none, *more(places, len(rows))])
 
 

@@ -28,11 +28,8 @@ def session_lines(session: Session, width: int, height: int) -> list[Line]:
     room = width - 3 - len(figures)
     title = next(name for name in ("sessions, the latest first", "latest first", "") if cells_of(name) <= max(0, room))
     lines: list[Line] = [fit([("class:head", f"   {pad(title, room)}{figures}")], width)]
-    if screen.entries is None:
-        lines.append([("class:dim", "   looking for sessions")])
-    elif not found:
-        none = "no session has this text" if screen.entries else "there is no session to go on with yet"
-        lines.append([("class:dim", f"   {none}")])
+    if not found:
+        lines.append([("class:dim", f"   {screen.nothing_found}")])
     shown = session_entries(session, height)
     for index in shown:
         style = "class:selected" if index == screen.row else ""

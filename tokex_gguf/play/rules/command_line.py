@@ -5,12 +5,14 @@ from collections.abc import Callable
 from tokex_gguf.play.command import Command, CommandsOf, Handler, unread
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules import cursor
+from tokex_gguf.play.rules.selection import moved
 from tokex_gguf.play.screens import Commands, ListScreen, ListSearch, Screen
 from tokex_gguf.play.session import Session
 from tokex_gguf.values.record import replace
 
 NO_MATCH_RANK = 4
 """The rank of a command that does not have all words."""
+NO_COMMAND = "no command has this name"
 MOST_CHARACTERS = 200
 """Characters of the line that are searched for: a paste may be longer."""
 
@@ -74,9 +76,9 @@ def select(step: int, rows: CommandsOf) -> Handler:
 
     def go(session: Session) -> Outcome:
         screen = _screen(session)
-        row = max(0, min(len(found(session, rows)) - 1, screen.row + step))
-        if row == screen.row and step:
-            return replace(session, notice=f"this is the {'first' if step < 0 else 'last'} command"), []
+        row = moved(screen.row, screen.row + step, len(found(session, rows)), what="command", empty=NO_COMMAND)
+        if isinstance(row, str):
+            return replace(session, notice=row), []
         return session.turned(replace(screen, row=row)), []
 
     return go
@@ -99,7 +101,7 @@ def run(rows: CommandsOf) -> Handler:
         if (number := screen.token) is not None:
             return _go_to_token(replace(session, screen=screen.over), number)
         if screen.row >= len(commands):
-            return replace(session, notice="no command has this name"), []
+            return replace(session, notice=NO_COMMAND), []
         command = commands[screen.row]
         session = replace(session, screen=screen.over)
         if reason := command.disabled(session):

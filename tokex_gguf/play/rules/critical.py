@@ -11,6 +11,7 @@ from tokex_gguf.play.purposes import ForCritical
 from tokex_gguf.play.requests import candidates_at_tip, request
 from tokex_gguf.play.rules import fan_out
 from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
+from tokex_gguf.play.rules.selection import moved
 from tokex_gguf.play.screens import PLAY, AnswerList, CriticalLead, CriticalList
 from tokex_gguf.play.session import Session
 from tokex_gguf.values.critical import LONGEST_LEAD, MOST_PLACES, Critical, Rule, Trial, lead_of
@@ -196,11 +197,9 @@ def pick(session: Session, row: int) -> Outcome:
 def _select(session: Session, target: int) -> Outcome:
     search = _shown(session)
     trials, before = search.trials, search.selected
-    if not trials:
-        return replace(session, notice="no place was found yet"), []
-    row = max(0, min(len(trials) - 1, target))
-    if row == before and target != row:
-        return replace(session, notice=f"this is the {'first' if target < row else 'last'} line"), []
+    row = moved(before, target, len(trials), empty="no place was found yet")
+    if isinstance(row, str):
+        return replace(session, notice=row), []
     return _with(session, replace(search, at=trials[row].place.node)), []
 
 

@@ -9,6 +9,7 @@ from tokex_gguf.play.messages import Effect, FanFurther, Outcome
 from tokex_gguf.play.purposes import ForFanOut
 from tokex_gguf.play.requests import candidates_at_tip, request
 from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
+from tokex_gguf.play.rules.selection import moved
 from tokex_gguf.play.screens import PLAY, AnswerList, AnswerPattern, AnswerStop
 from tokex_gguf.play.session import Session
 from tokex_gguf.values.fan_out import FanOut, end_of
@@ -34,8 +35,8 @@ COVERAGES = (0.5, 0.9, 0.99, 0.999, 1.0)
 def cannot_fan_out(session: Session) -> str:
     """Why answers cannot be looked for now; empty where they can."""
     game = session.game
-    if not game.can(Capability.BATCHES):
-        return "this server computes one path at a time: looking at many would take too long"
+    if reason := game.cannot(Capability.BATCHES):
+        return reason
     if game.engine is EngineStatus.DEAD and fan_of(session, game.prompt.place.tip) is None:
         return game.gone
     return ""
@@ -241,13 +242,11 @@ def pick(session: Session, row: int) -> Outcome:
 def _select(session: Session, target: int) -> Outcome:
     fan = _shown(session)
     lines, before = rows(fan).lines, selected(fan)
-    if not lines:
-        return replace(session, notice="no answer was found yet"), []
-    row = max(0, min(len(lines) - 1, target))
-    if row == before and target != row:
-        if target > row and not fan.grouped and len(lines) < fan.out.answers:
-            return replace(session, notice=f"the {len(lines):,} likeliest are listed, and no more"), []
-        return replace(session, notice=f"this is the {'first' if target < row else 'last'} line"), []
+    row = moved(before, target, len(lines), empty="no answer was found yet")
+    if isinstance(row, str):
+        if 0 < len(lines) <= target and not fan.grouped and len(lines) < fan.out.answers:
+            row = f"the {len(lines):,} likeliest are listed, and no more"
+        return replace(session, notice=row), []
     # A selection that never left the first line stays there, whichever answer that has by now.
     return _with(session, replace(fan, at=lines[row].key)), []
 

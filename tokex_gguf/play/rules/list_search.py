@@ -8,6 +8,7 @@ from tokex_gguf.play.command import CommandsOf
 from tokex_gguf.play.game import EngineStatus, Prompt, text_of
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules import chain, tree
+from tokex_gguf.play.rules.selection import NO_LINE, moved
 from tokex_gguf.play.screens import (
     MOST_CHARACTERS,
     PLAY,
@@ -132,12 +133,10 @@ def select(lines: int) -> Callable[[Session], Outcome]:
 
     def go(session: Session) -> Outcome:
         matches, row = found(session), selected(session)
-        if not matches:
-            return replace(session, notice=NO_LINE), []
         place = matches.index(row) if row in matches else 0
-        target = max(0, min(len(matches) - 1, place + lines))
-        if target == place:
-            return replace(session, notice=f"this is the {'first' if lines < 0 else 'last'} line"), []
+        target = moved(place, place + lines, len(matches))
+        if isinstance(target, str):
+            return replace(session, notice=target), []
         return pick(session, matches[target])
 
     return go
@@ -163,9 +162,6 @@ def choose(commands: CommandsOf) -> Callable[[Session], Outcome]:
         return (replace(session, notice=reason), []) if reason else command.handler(session)
 
     return go
-
-
-NO_LINE = "no line has this text"
 
 
 def leave(session: Session) -> Outcome:

@@ -9,6 +9,7 @@ from tokex_gguf.play.purposes import ForNewPrompt
 from tokex_gguf.play.rules import prompt
 from tokex_gguf.play.rules.histories import history, put_aside, used_up, with_history
 from tokex_gguf.play.rules.prompt import go_to, no_room
+from tokex_gguf.play.rules.selection import moved
 from tokex_gguf.play.rules.text_entry import open_text, stopped
 from tokex_gguf.play.screens import PLAY, ListScreen, NewPrompt, PromptName, Prompts, Screen
 from tokex_gguf.play.session import Question, Session
@@ -42,9 +43,9 @@ def pick(length: Callable[[Session], int]) -> Callable[[Session, int], Outcome]:
 def _select(session: Session, target: Callable[[int], int], length: Callable[[Session], int]) -> Outcome:
     screen = session.on(ListScreen)
     assert screen is not None
-    row = max(0, min(length(session) - 1, target(screen.row)))
-    if row == screen.row and target(row) != row:
-        return replace(session, notice=f"this is the {'first' if target(row) < row else 'last'} line"), []
+    row = moved(screen.row, target(screen.row), length(session))
+    if isinstance(row, str):
+        return replace(session, notice=row), []
     return session.turned(replace(screen, row=row)), []
 
 
@@ -61,9 +62,7 @@ def choose(session: Session) -> Outcome:
     index = screen.row - len(session.game.prompts)
     if index >= len(session.starters):
         return session, []
-    if session.game.engine is not EngineStatus.READY:
-        return replace(session, notice=session.game.gone), []
-    if reason := no_room(session):
+    if reason := session.game.absent or no_room(session):
         return replace(session, notice=reason), []
     return open_text(replace(session, screen=PLAY), session.starters[index].text)
 

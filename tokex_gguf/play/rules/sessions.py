@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from tokex_gguf.play.messages import Close, GiveBack, GoOn, ListSessions, NotResumed, Outcome, Resume, Resumed
 from tokex_gguf.play.requests import begin
 from tokex_gguf.play.rules import second_model
+from tokex_gguf.play.rules.selection import moved
 from tokex_gguf.play.rules.view_options import lit
 from tokex_gguf.play.screens import MOST_CHARACTERS, PLAY, Sessions
 from tokex_gguf.play.session import Session
@@ -56,10 +57,9 @@ def select(rows: int) -> Callable[[Session], Outcome]:
 def pick(session: Session, row: int) -> Outcome:
     """Selects a line."""
     screen = _screen(session)
-    last = len(screen.found) - 1
-    target = max(0, min(last, row))
-    if target == screen.row and row != target:
-        return replace(session, notice=f"this is the {'first' if row < target else 'last'} line"), []
+    target = moved(screen.row, row, len(screen.found), empty=screen.nothing_found)
+    if isinstance(target, str):
+        return replace(session, notice=target), []
     return session.turned(replace(screen, row=target)), []
 
 
@@ -69,8 +69,7 @@ def choose(session: Session) -> Outcome:
     if screen.opening:
         return replace(session, notice="a session is being opened already"), []
     if screen.row >= len(screen.found):
-        notice = "no session has this text" if screen.entries else "there is no session to go on with yet"
-        return replace(session, notice=notice), []
+        return replace(session, notice=screen.nothing_found), []
     entry = screen.found[screen.row]
     if entry.held is PlayedBy.HERE:
         return replace(session, screen=PLAY, notice="this is the session that is played"), []
@@ -96,12 +95,7 @@ def resumed(session: Session, message: Resumed) -> Outcome:
         starters=session.starters,
         models=session.models,
         download=session.download,
-        counts=replace(
-            chosen.counts,
-            lookaheads=session.counts.lookaheads,
-            engines=session.counts.engines,
-            requests=session.counts.requests,
-        ),
+        counts=session.counts,
         notice=message.notice or f"this is the session {_which(screen, message.name)}: y lists the others",
     )
     after, effects = begin(lit(after, light=session.game.settings.light))

@@ -6,6 +6,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.game import EngineStatus, Prompt
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
+from tokex_gguf.play.rules.selection import moved
 from tokex_gguf.play.screens import MOST_CHARACTERS, PLAY, TreeScreen, TreeSearch
 from tokex_gguf.play.session import Question, Session
 from tokex_gguf.values.outline import Branch, BranchMatch, Lines, Order, Outline, found, lines, outline
@@ -94,9 +95,9 @@ def pick(session: Session, row: int) -> Outcome:
 
 def _select(session: Session, target: int) -> Outcome:
     shown, before = tree_lines(session).lines, selected_line(session)
-    row = max(0, min(len(shown) - 1, target))
-    if row == before and target != row:
-        return replace(session, notice=f"this is the {'first' if target < row else 'last'} line"), []
+    row = moved(before, target, len(shown))
+    if isinstance(row, str):
+        return replace(session, notice=row), []
     return session.turned(TreeScreen(at=shown[row].branch.end)), []
 
 
@@ -225,10 +226,10 @@ def select_found(rows: int) -> Callable[[Session], Outcome]:
 
 def pick_found(session: Session, row: int) -> Outcome:
     """Selects a match."""
-    screen, last = _search(session), len(found_lines(session)) - 1
-    target = max(0, min(last, row))
-    if target == screen.row and row != target:
-        return replace(session, notice=f"this is the {'first' if row < target else 'last'} line"), []
+    screen = _search(session)
+    target = moved(screen.row, row, len(found_lines(session)))
+    if isinstance(target, str):
+        return replace(session, notice=target), []
     return session.turned(replace(screen, row=target)), []
 
 
