@@ -2,13 +2,20 @@
 
 from dataclasses import replace
 
-from tests.fake import MODEL, Play, on
+import pytest
+
+from tests.fake import MODEL, Play, on, started
 from tokex_gguf.engine.protocol import Capability, Lookahead, Request, Search, decode, encode
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import hints
+from tokex_gguf.play.game import EngineStatus
+from tokex_gguf.play.messages import Listed
+from tokex_gguf.play.rules import bias, lists
+from tokex_gguf.play.session import Starter
 from tokex_gguf.sessions.codec import dump, load
 from tokex_gguf.ui.screen import ScreenRenderer
+from tokex_gguf.values.text_field import TextField
 
 
 class Without(Play):
@@ -59,3 +66,28 @@ def test_what_an_engine_can_do_is_no_part_of_a_session() -> None:
 def test_a_capability_that_is_not_known_here_is_passed_over() -> None:
     line = encode(MODEL).replace(b'["batches"', b'["mind reading","batches"')
     assert b"mind reading" in line and decode(line) == MODEL
+
+
+@pytest.mark.parametrize("served", [False, True])
+@pytest.mark.parametrize("capability", Capability)
+def test_each_capability_that_lacks_has_a_reason_of_its_own(capability: Capability, *, served: bool) -> None:
+    play = Without(capability)
+    model = replace(play.model, candidates=20 if served else 0)
+    reasons = {one: replace(play.session.game, model=model).cannot(one) for one in Capability}
+    assert [one for one, reason in reasons.items() if reason] == [capability]
+    others = {
+        one: replace(play.session.game, model=replace(model, capabilities=frozenset())).cannot(one) for one in reasons
+    }
+    same = {one for one, reason in others.items() if reason == reasons[capability]}
+    bounds = {Capability.EXACT_ENTROPY, Capability.EXACT_RANKS}
+    assert same == (bounds if capability in bounds else {capability})
+
+
+def test_where_the_engine_is_loading_it_is_not_said_to_have_stopped() -> None:
+    play = started()
+    loading = replace(play.session, game=replace(play.session.game, engine=EngineStatus.LOADING))
+    play.take(Listed((Starter("one", "some text"),)))
+    session, _ = lists.choose(replace(play.session, game=loading.game, screen=screens.Prompts(row=1)))
+    assert session.notice == "still loading"
+    session, _ = bias.enter(replace(loading, screen=screens.Ban(line=TextField("word"))))
+    assert session.notice == "still loading" and on(session, screens.Ban).line.text == "word"

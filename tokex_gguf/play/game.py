@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from enum import Enum
 from functools import cached_property, reduce
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, assert_never
 
 from tokex_gguf.engine.protocol import Capability, ConnectServer, Load, Loaded, Waits
 from tokex_gguf.play.critical import DEFAULT_PLACES, DEFAULT_TOKENS, CriticalTokens
@@ -74,7 +74,7 @@ class Settings:
     server: ConnectServer = NO_SERVER
     """The configured server, and how to connect to any; without an address, none is configured."""
     chat: str = ""
-    """JSON of the messages that make the starting prompt (`chat.Conversation`); empty: the prompt is `text`."""
+    """JSON of the messages that make the starting prompt (`chat_input.Conversation`); empty: the prompt is `text`."""
     name: str = ""
     """The starting prompt's name, where it was carried over from another model."""
     parse_special: bool = True
@@ -280,7 +280,10 @@ class Carried(NamedTuple):
 
 @record
 class Known:
-    """What only grows: one value of the game shares it with the next."""
+    """What one value of the game shares with the next, and what changes in place: answers are only ever added.
+
+    `lens_results`, `lookahead` and `compared` forget the oldest.
+    """
 
     root: Node = field(default_factory=lambda: Node(None, -1))
     pieces: dict[int, Piece] = field(default_factory=dict)
@@ -349,7 +352,7 @@ class Results:
 
 @record
 class Turns:
-    """The chat that the game was started with, and edits of it."""
+    """The chat that the game was started with."""
 
     said: frozenset[Node] | None = frozenset()
     """The assistant's tokens. None where the template does not tell."""
@@ -534,21 +537,27 @@ class Game:
         """Why the engine lacks a capability, in one line; empty where it has it."""
         if self.model is None or self.can(capability):
             return ""
-        who = "server" if self.server else "engine"
-        if capability is Capability.VOCABULARY_SEARCH:
-            return (
-                "this server does not tell its vocabulary"
-                if self.server
-                else "this engine cannot search its vocabulary"
-            )
-        what = "constraints" if capability is Capability.CONSTRAINTS else "samplers"
-        if capability is Capability.BRANCHES:
-            return f"this {who} computes the likely next tokens ahead, and not where they lead to"
-        if capability is Capability.COMPARISON:
-            return f"this {who}'s numbers depend on what it did before: differences of them say little"
-        if self.model.candidates:
-            return f"this {who} gives {self.model.candidates} candidates of a distribution: {what} need all of it"
-        return f"this {who} has no {what}"
+        who, candidates = "server" if self.server else "engine", self.model.candidates
+        match capability:
+            case Capability.VOCABULARY_SEARCH:
+                tells = "does not tell" if self.server else "cannot search"
+                return f"this {who} {tells} its vocabulary"
+            case Capability.BRANCHES:
+                return f"this {who} computes the likely next tokens ahead, and not where they lead to"
+            case Capability.BATCHES:
+                return f"this {who} computes one path at a time: looking at many would take too long"
+            case Capability.COMPARISON:
+                return f"this {who}'s numbers depend on what it did before: differences of them say little"
+            case Capability.SAMPLERS | Capability.CONSTRAINTS if candidates:
+                return f"this {who} gives {candidates} candidates of a distribution: {capability.value} need all of it"
+            case Capability.SAMPLERS | Capability.CONSTRAINTS:
+                return f"this {who} has no {capability.value}"
+            case Capability.EXACT_ENTROPY | Capability.EXACT_RANKS:
+                return f"this {who} gives {candidates} candidates of a distribution, and bounds for the rest"
+            case Capability.PROMPT_AT_ONCE:
+                return f"this {who} gives a prompt's numbers one token after the other"
+            case _:
+                assert_never(capability)
 
     @property
     def looks_no_further(self) -> str:

@@ -80,9 +80,10 @@ def enter(session: Session) -> Outcome:
     session = replace(session, screen=PLAY)
     if not text:
         return replace(session, notice="nothing was typed, nothing is banned"), []
-    if session.game.engine is not EngineStatus.READY:
-        notice = f"{session.game.stopped}: Esc, then {session.game.comes_back}"
-        return replace(session, screen=screen, notice=notice), []
+    if reason := session.game.absent:
+        if session.game.engine is EngineStatus.DEAD:
+            reason = f"{session.game.stopped}: Esc, then {session.game.comes_back}"
+        return replace(session, screen=screen, notice=reason), []
     return request(session, ForBan(text), lambda number: Spell(number, text))
 
 
