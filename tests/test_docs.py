@@ -245,3 +245,21 @@ def test_every_module_has_its_row_in_the_architecture() -> None:
             f"`{path.as_posix()}`" in row or (folder and folder in row and f"`{path.name}`" in row) for row in table
         )
         assert found, f"{path} has no row in docs/architecture.md"
+
+
+REFERENCE = re.compile(r"`((?:[a-z_]+\.)+)([A-Za-z_]\w*)(?:\(\))?`")
+
+
+def test_what_docstrings_refer_to_is_there() -> None:
+    """A name behind one of this program's modules: `module.name`."""
+    sources = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "tokex_gguf").rglob("*.py"))}
+    by_module = {path.with_suffix("").parts: text for path, text in sources.items()}
+    checked = 0
+    for path, text in sources.items():
+        for module, name in REFERENCE.findall(text):
+            parts = tuple(module.rstrip(".").split("."))
+            meant = [there for parts_of, there in by_module.items() if parts_of[-len(parts) :] == parts]
+            if meant and name != "py":
+                assert any(re.search(rf"\b{name}\b", there) for there in meant), f"{path}: {module}{name}"
+                checked += 1
+    assert checked > 10

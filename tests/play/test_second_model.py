@@ -314,7 +314,7 @@ def test_every_place_is_compared_with_what_both_say_of_it() -> None:
         assert difference is not None and difference.kl_bits > 0
         assert difference.first_a == max(range(64), key=lambda token: logprobs(path)[token])
     for node in tip.nodes(1):
-        beside, path = two.known.of(node), node.path()
+        beside, path = two.known.beside(node), node.path()
         assert beside is not None and beside.token == node.token
         assert (beside.a.logprob, beside.b.logprob) == (
             logprobs(path[:-1])[node.token],
@@ -781,7 +781,7 @@ def test_whatever_comes_in_whatever_order_nothing_is_lost_or_mixed(seed: int) ->
     two.run(choose).press(Action.POP, Action.APPEND)
     assert two.session.game.ready and two.complete()
     for node in two.session.game.prompt.tip.nodes(1):
-        beside, path = two.known.of(node), node.parent.path() if node.parent else []
+        beside, path = two.known.beside(node), node.parent.path() if node.parent else []
         assert beside
         own = {beside.a.logprob, beside.b.logprob}
         assert own == {logprobs(path)[node.token], second(path)[node.token]}

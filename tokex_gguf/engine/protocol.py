@@ -104,7 +104,7 @@ class Chat:
 
     request: int
     conversation: str
-    """JSON: what `engine.chat.render` takes."""
+    """JSON: what `chat_template.render` takes."""
 
 
 @record
@@ -135,7 +135,7 @@ class Evaluate:
 class Walk:
     """Give the distributions at some positions of a path, one after the other, in the background.
 
-    Answered by one Evaluated for each, in the order given. Any other request but Tokenize and Check ends it. For
+    Answered by one Evaluated for each, in the order given. Most other requests end it: see `engine/queue.py`. For
     engines without `Capability.PROMPT_AT_ONCE`.
     """
 
@@ -151,8 +151,8 @@ class Lookahead:
     """Give the distributions after a path and each of some branches, in the background.
 
     Answered by one or more LookaheadDone until all branches are answered, or by Failed. Branches share the cells of
-    their common prefixes. Any other request but Tokenize and Check ends it; another Lookahead only with another path:
-    with the same path, it is answered after this one.
+    their common prefixes. Most other requests end it: see `engine/queue.py`. Another Lookahead does so only with
+    another path: with the same path, it is answered after this one.
     """
 
     request: int

@@ -341,7 +341,6 @@ PlayerEvent: TypeAlias = Typed | Unbound | Go | PointedAtToken | PointedAtRow | 
 """Input of the player besides commands' keys."""
 News: TypeAlias = (
     Begin
-    | InternalError
     | Resized
     | Heard
     | Beat
@@ -376,8 +375,8 @@ News: TypeAlias = (
     | NotDownloaded
     | Lit
 )
-"""Messages that do not come from the player."""
-Message: TypeAlias = Action | PlayerEvent | News
+"""What engines send, and the outcomes of effects."""
+Message: TypeAlias = Action | PlayerEvent | News | InternalError
 
 
 @record

@@ -43,7 +43,6 @@ from tokex_gguf.play.messages import (
     Effect,
     FanFurther,
     Heard,
-    InternalError,
     JudgeFurther,
     Listed,
     ListedModels,
@@ -145,8 +144,6 @@ def hear(session: Session, message: News) -> Outcome:
             session, effects = begin(session)
             session, further = second_model.begun(session)
             return session, effects + further
-        case InternalError():
-            return session, []  # `update` sets the notice
         case Resized(rows):
             return replace(session, rows=rows), []
         case Heard(engine, reply):

@@ -1,6 +1,6 @@
 """The state of the program: an immutable value that `update` turns into the next one.
 
-What only grows (the tree of paths, the pieces of tokens) is shared between one
+What `Known` has (the tree of paths, the pieces of tokens) is shared between one
 value and the next.
 """
 

@@ -17,7 +17,6 @@ from tokex_gguf.sessions.codec import Encoder
 from tokex_gguf.sessions.store import Slot
 from tokex_gguf.system import machine
 from tokex_gguf.system.files import same_file
-from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 from tokex_gguf.values.record import replace
 
@@ -107,11 +106,7 @@ def with_beside(session: Session, model: GgufFile, fit: Fit) -> Session:
     both = _together(settings, second.settings)
     notices = [session.notice, fit.notice and f"B: {fit.notice}", "" if both else second_model.IN_TURN]
     notice = "; ".join(filter(None, notices)) or second_model.HOW
-    return replace(
-        second_model.beside(session, second, together=both),
-        options=replace(second_model.beside(session, second, together=both).options, layer=DELTA),
-        notice=notice,
-    )
+    return replace(second_model.beside(session, second, together=both), notice=notice)
 
 
 def _together(one: Settings, other: Settings) -> bool:

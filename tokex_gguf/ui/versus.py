@@ -10,6 +10,7 @@ from tokex_gguf.ui.cells import Line, clip, fit, pad
 from tokex_gguf.values.difference import Beside
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.formatting import bits_text, number, rank_text
+from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.tokens import glimpse, label
 from tokex_gguf.values.tree import Node
 
@@ -163,7 +164,7 @@ def token_delta(session: Session) -> Line:
     if bits is None:
         return []
     line: Line = [("class:dim", "Δ "), ("", f"{bits_text(bits)} bits")]
-    if prompt.cursor is not None and prompt.nth and prompt.sought and prompt.sought.name == "delta":
+    if prompt.cursor is not None and prompt.nth and prompt.sought is DELTA:
         line.append(("class:dim", f" #{prompt.nth}"))
     if missing := comparison.missing(node):
         line.append(("class:notice", f"  B has {missing} more before it"))

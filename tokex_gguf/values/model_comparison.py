@@ -60,7 +60,7 @@ class ModelComparison:
                 self._detailed.add(node)
         return known
 
-    def of(self, node: Node) -> Beside | None:
+    def beside(self, node: Node) -> Beside | None:
         """What both say of a path's last token; None until compared."""
         if (known := self._of.get(node)) is not None:
             return known
@@ -108,7 +108,7 @@ class ModelComparison:
     def lacking(self, tip: Node, start: int, end: int) -> list[Node]:
         """The nodes at positions `start` to before `end` of a path whose distributions must be compared."""
         nodes = tip.ancestor(end + 1).nodes(max(0, start))
-        lacking = [node for node, child in pairwise(nodes) if self.after(node) is None or self.of(child) is None]
+        lacking = [node for node, child in pairwise(nodes) if self.after(node) is None or self.beside(child) is None]
         return [*lacking, *(node for node in nodes[-1:] if node.depth <= end and self.after(node) is None)]
 
     def first_lacking(self, tip: Node) -> int | None:
@@ -118,7 +118,7 @@ class ModelComparison:
             assert node.parent is not None
             node = node.parent
         for following in tip.nodes(node.depth):
-            if following.depth > 1 and self.of(following) is None:
+            if following.depth > 1 and self.beside(following) is None:
                 return following.depth - 2
             if self.after(following) is None:
                 return following.depth - 1
@@ -143,7 +143,7 @@ class ModelComparison:
         if self._tip is None:
             return True
         for node in self._tip.ancestor(min(self._tip.depth, self._seen + most)).nodes(self._seen):
-            beside = self.of(node)
+            beside = self.beside(node)
             before = self.after(node.parent) if node.parent else None
             if beside is None or before is None:
                 return True
@@ -170,7 +170,7 @@ class ModelComparison:
         """By how many bits A makes a token likelier than B; None until known."""
         if node.depth <= 1:
             return 0.0
-        beside = self.of(node)
+        beside = self.beside(node)
         return None if beside is None else beside.delta_bits
 
     def inserted(self, node: Node) -> bool:  # noqa: ARG002
@@ -189,10 +189,6 @@ class ModelComparison:
         """As `difference`, but earlier: the rows may be fewer than a table shows."""
         return self.after(node)
 
-    def beside(self, node: Node) -> Beside | None:
-        """What both say of a path's last token; None until compared."""
-        return self.of(node)
-
     def rows(self, node: Node, taken: Node | None) -> tuple[Beside, ...]:  # noqa: ARG002
         """What both say of the likeliest tokens after a path; none until compared."""
         known = self.after(node)
@@ -201,7 +197,7 @@ class ModelComparison:
     def row(self, node: Node, taken: Node | None, token: int) -> Beside | None:  # noqa: ARG002
         """What both say of one token after a path; None until compared."""
         child = node.children.get(token)
-        return None if child is None else self.of(child)
+        return None if child is None else self.beside(child)
 
     def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:  # noqa: ARG002
         """The tokens that A and B make most likely after a path; None until compared."""

@@ -88,7 +88,7 @@ class Node:
     `distribution` is the model's answer after this path, `taken` the log-probability
     and rank of the last token in the distribution before it. Both are None until
     computed, which may be in any order along a path. Results of lenses are in
-    `answers.LensResults`.
+    `lens_results.LensResults`.
     """
 
     __slots__ = (

@@ -29,11 +29,11 @@ class Headers:
         self._changed = False
 
     def glance(self, path: Path) -> Header:
-        """As `header.glance`."""
+        """As `metadata.glance`."""
         return self._header(path, checked=False)
 
     def read(self, path: Path) -> Header:
-        """As `header.read`; a file that was found sound and has not changed is taken to be so still."""
+        """As `metadata.read`; a file that was found sound and has not changed is taken to be so still."""
         return self._header(path, checked=True)
 
     def save(self) -> None:

@@ -277,13 +277,9 @@ def adopted(session: Session, model: Loaded) -> Session:
 
 def resting(game: Game) -> Game:
     """A game without an engine, to be played again later."""
-    return replace(
-        asking_nothing(game),
-        address=0,
-        engine=EngineStatus.LOADING,
-        cost=Cost(),
-        health=replace(asking_nothing(game).health, fault="", fault_at_start=False),
-    )
+    game = asking_nothing(game)
+    health = replace(game.health, fault="", fault_at_start=False)
+    return replace(game, address=0, engine=EngineStatus.LOADING, cost=Cost(), health=health)
 
 
 def parted(session: Session) -> Outcome:

@@ -114,17 +114,11 @@ def second_game(session: Session, settings: Settings) -> Game:
 
 def paired(session: Session, second: Game, notice: str, *, together: bool = True) -> Outcome:
     """Compares with a second game, and starts its engine if it has none."""
-    return begun(
-        replace(
-            beside(session, second, together=together),
-            options=replace(beside(session, second, together=together).options, layer=DELTA),
-            notice=notice,
-        )
-    )
+    return begun(replace(beside(session, second, together=together), notice=notice))
 
 
 def beside(session: Session, second: Game, *, together: bool = True) -> Session:
-    """Puts a game beside the current one; its engine is not started yet.
+    """Puts a game beside the current one, and shows how they differ; its engine is not started yet.
 
     `together`: there is memory for both models at once.
     """
@@ -138,7 +132,7 @@ def beside(session: Session, second: Game, *, together: bool = True) -> Session:
             session, other_games={**session.other_games, key: replace(second, refused=refused_elsewhere(second))}
         )
     game = replace(session.game, versus=against, refused=refused_elsewhere(session.game))
-    return replace(session, game=game, paired=pair)
+    return replace(session, game=game, paired=pair, options=replace(session.options, layer=DELTA))
 
 
 def layer_before(session: Session) -> Layer:
@@ -202,9 +196,8 @@ def died(session: Session, reason: str) -> Outcome:
     """Handles the death of the second model's engine: the first goes on."""
     pair, second = session.paired, session.beside
     assert isinstance(pair, Pair) and second is not None
-    second = replace(
-        asking_nothing(second), engine=EngineStatus.DEAD, health=replace(asking_nothing(second).health, fault=reason)
-    )
+    second = asking_nothing(second)
+    second = replace(second, engine=EngineStatus.DEAD, health=replace(second.health, fault=reason))
     pair = replace(pair.holding(None), parting=None)
     session = replace(_with_second(session, second), paired=pair)
     session, effects = _to_a(session, pair) if pair.turn is Turn.B else (session, [])

@@ -128,13 +128,13 @@ def without_engine(session: Session) -> Session:
 
 def asking_nothing(game: Game) -> Game:
     """A game without its engine: all requests and refusals are forgotten."""
-    game = replace(
+    return replace(
         game,
         open_requests={},
         pressed=replace(game.pressed, ahead=0, rolling=0, appending=False, autoplay=False),
-        health=replace(game.health, progress=0.0, unanswered=0),
+        health=replace(game.health, progress=0.0, unanswered=0, waits=None),
+        refused=frozenset(),
     )
-    return replace(game, refused=frozenset(), health=replace(game.health, waits=None))
 
 
 def suspend(session: Session) -> Outcome:
