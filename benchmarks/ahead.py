@@ -15,7 +15,7 @@ from tokex_gguf.engine.client import EngineClient
 from tokex_gguf.engine.protocol import Load
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.game import Game, Settings
-from tokex_gguf.play.messages import Begin, Heard, Message, Resized, Send
+from tokex_gguf.play.messages import Begin, EngineReplied, Message, Resized, Send
 from tokex_gguf.play.purposes import ForLookahead
 from tokex_gguf.play.session import Session
 from tokex_gguf.play.update import update
@@ -54,7 +54,7 @@ class Looking:
                 message = self._told.get(timeout=left)
             except queue.Empty:
                 break
-            self.take(Heard(self.session.game.address, message))
+            self.take(EngineReplied(self.session.game.address, message))
         return time.perf_counter() - began
 
     @property

@@ -57,14 +57,14 @@ from tokex_gguf.play.game import Game, Sampling, Settings
 from tokex_gguf.play.messages import (
     Align,
     Aligned,
+    BackgroundReported,
     Begin,
     CompareFurther,
     Effect,
-    FanFurther,
-    Heard,
+    EngineReplied,
     JudgeFurther,
-    Lit,
     Message,
+    SearchFurther,
     Send,
 )
 from tokex_gguf.play.purposes import Comparing
@@ -74,12 +74,12 @@ from tokex_gguf.play.update import update
 from tokex_gguf.ui.second import awaited_of_both
 from tokex_gguf.values.alignment import aligned
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
-from tokex_gguf.values.dice import numbers
-from tokex_gguf.values.difference import Beside, Difference
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.difference import Difference, TokenPair
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.path_text import PathText
+from tokex_gguf.values.random_numbers import numbers
 from tokex_gguf.values.samplers import Chain, Kind
 from tokex_gguf.values.text_field import EMPTY, TextField
 from tokex_gguf.values.tokens import Piece
@@ -191,9 +191,13 @@ def bounds(known: list[float]) -> tuple[float, float]:
     return told + entropy_of(fewest), told + (rest * math.log2((VOCAB - len(known)) / rest) if rest else 0.0)
 
 
-def taken(path: list[int], token: int, given: int = VOCAB) -> Taken:
+def taken(path: list[int], token: int, given: int = VOCAB) -> TokenLogprob:
     rank = ranked(path).index(token) + 1
-    return Taken(logprobs(path)[token], rank) if rank <= given else Taken(logprobs(path)[token], given + 1, True)
+    return (
+        TokenLogprob(logprobs(path)[token], rank)
+        if rank <= given
+        else TokenLogprob(logprobs(path)[token], given + 1, True)
+    )
 
 
 def text_to_path(text: str) -> list[int]:
@@ -244,8 +248,10 @@ def difference(a: list[float], b: list[float], top: int, token: int | None = Non
     """How the log-probabilities of all tokens differ, and what both say of the path's next token, if there is one."""
     orders = [in_order(a), in_order(b)]
 
-    def beside(one: int) -> Beside:
-        return Beside(one, *(Taken(row[one], order.index(one) + 1) for row, order in zip((a, b), orders, strict=True)))
+    def beside(one: int) -> TokenPair:
+        return TokenPair(
+            one, *(TokenLogprob(row[one], order.index(one) + 1) for row, order in zip((a, b), orders, strict=True))
+        )
 
     def kl(p: list[float], q: list[float]) -> float:
         return max(0.0, math.fsum(math.exp(x) * (x - y) for x, y in zip(p, q, strict=True)) / math.log(2))
@@ -272,7 +278,7 @@ def compared(request: Compare | Against) -> Compared:
 
 def heard(session: Session, message: Message | Reply | EngineDied) -> Message:
     """What an engine says, as said by the one of the game that is played."""
-    return Heard(session.game.address, message) if isinstance(message, Reply | EngineDied) else message
+    return EngineReplied(session.game.address, message) if isinstance(message, Reply | EngineDied) else message
 
 
 def left(path: list[int], lens: Raw | Sampled) -> tuple[dict[int, float], dict[int, int], list[Stage]]:
@@ -433,7 +439,7 @@ class Play:
                 self.take(CompareFurther())
                 continue
             if self.fanning:
-                self.take(FanFurther())
+                self.take(SearchFurther())
                 continue
             request = self.asked.pop(0)
             if isinstance(request, Evaluate) and any(isinstance(later, Evaluate) for later in self.asked):
@@ -532,7 +538,7 @@ class Fast(Play):
         for path in paths:
             values, token = by_other_kernels(path), following[len(path) - 1]
             if token is not None:
-                taken.append(Taken(values[token], in_order(values).index(token) + 1))
+                taken.append(TokenLogprob(values[token], in_order(values).index(token) + 1))
         told = zip(paths, reply.distributions, strict=True)
         return replace(
             reply, distributions=[read_fast(path, len(one)) for path, one in told], taken=taken, strict=False
@@ -596,7 +602,7 @@ def sampled(chain: Chain, text: str = "hello", seed: int = 1) -> Play:
     """The same, seen through samplers."""
     play = started(text)
     play.session = replace(play.session, game=replace(play.session.game, sampling=Sampling(chain, None, seed)))
-    play.take(Lit(light=False))  # nothing of it is asked for before something happens
+    play.take(BackgroundReported(light=False))  # nothing of it is asked for before something happens
     return play.answer()
 
 

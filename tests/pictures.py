@@ -28,12 +28,11 @@ from tests.recorded import Answers, Recorded
 from tokex_gguf import config
 from tokex_gguf.engine.protocol import Load
 from tokex_gguf.play.game import Game, Settings
-from tokex_gguf.play.rules.second_model import beside, second_game
+from tokex_gguf.play.rules.second_model import add_second, second_game
 from tokex_gguf.play.session import Session
 from tokex_gguf.play.versus import Pair
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.app import App
-from tokex_gguf.values.layers import DELTA
 from tokex_gguf.values.model_ref import GgufFile
 
 ROOT = Path(__file__).parent.parent
@@ -206,7 +205,7 @@ class Player:
         session = Session(Game(chosen))
         if screen.versus:
             second = second_game(session, replace(chosen, model=GgufFile(str(Path(model).with_name(SECOND)))))
-            session = replace(beside(session, second), options=replace(beside(session, second).options, layer=DELTA))
+            session = add_second(session, second)
         self._game = Runtime(session, folder=folder, connect=connect)
         size = Size(screen.rows, screen.columns)
         output = Vt100_Output(cast("TextIO", self._written), lambda: size, "xterm-256color", enable_cpr=False)

@@ -32,8 +32,8 @@ from tokex_gguf.engine.protocol import (
     decode,
     encode,
 )
-from tokex_gguf.values.difference import Beside
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.difference import TokenPair
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.tokens import Piece
 
 ROWS = 30
@@ -234,7 +234,7 @@ def _rounded(reply: Reply) -> Reply:
                     one,
                     kl_bits=round(one.kl_bits, DIGITS),
                     reverse_bits=round(one.reverse_bits, DIGITS),
-                    rows=tuple(Beside(row.token, _short(row.a), _short(row.b)) for row in one.rows),
+                    rows=tuple(TokenPair(row.token, _short(row.a), _short(row.b)) for row in one.rows),
                 )
                 for one in value
             ]
@@ -243,8 +243,8 @@ def _rounded(reply: Reply) -> Reply:
     return replace(reply, **values)
 
 
-def _short(taken: Taken) -> Taken:
-    return Taken(round(taken.logprob, DIGITS), taken.rank)
+def _short(taken: TokenLogprob) -> TokenLogprob:
+    return TokenLogprob(round(taken.logprob, DIGITS), taken.rank)
 
 
 def _mentioned(reply: Reply) -> set[int]:

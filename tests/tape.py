@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from tokex_gguf.engine.remote.dialects.dialect import Call, CallRefused, Dialect, Nonsense, ServerAnswer, Steps
+from tokex_gguf.engine.remote.dialects.dialect import Call, CallRefused, Dialect, InvalidAnswer, ServerAnswer, Steps
 from tokex_gguf.engine.remote.dialects.probe import probe
 from tokex_gguf.engine.remote.http import HttpClient
 from tokex_gguf.values.server_url import parse
@@ -125,7 +125,7 @@ def answered(steps: Steps[T], answer: Callable[[Call], Any]) -> T:
         while True:
             try:
                 told = answer(call)
-            except (CallRefused, Nonsense) as error:
+            except (CallRefused, InvalidAnswer) as error:
                 call = steps.throw(error)
             else:
                 call = steps.send(told)

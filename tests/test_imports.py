@@ -201,7 +201,7 @@ def test_a_package_is_entered_by_its_entrances(module: str) -> None:
     [
         ("ui.app", "play.replies"),
         ("cli.main", "play.requests"),
-        ("sessions.codec", "play.beside"),
+        ("sessions.codec", "play.pairing"),
         ("ui.app", "play.update"),
         ("shell.runtime", "play.rules.prompt"),
         ("cli.main", "engine.worker.server"),

@@ -28,7 +28,7 @@ from tokex_gguf.ui.cells import Line
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.ui.screen_table import PANES, Pane
 from tokex_gguf.values import layers
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.layers import Layer
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.record import record
@@ -57,7 +57,7 @@ class Dice:
                 ids = list(range(len(LETTERS)))[:top]
                 equal = Distribution.of(bits, ids, [-math.log(len(LETTERS))] * len(ids))
                 count = len(path) - start
-                taken = [Taken(-math.log(len(LETTERS)), 1)] * (count - 1)
+                taken = [TokenLogprob(-math.log(len(LETTERS)), 1)] * (count - 1)
                 self._deliver(Evaluated(number, start, [equal] * count, taken, PIECES, count, 0.001, 512))
             case _:
                 pass  # what it does not answer, nobody waits for

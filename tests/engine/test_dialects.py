@@ -31,7 +31,14 @@ from tests.tape import HALVES, TEXT, TOP, Asked, Tape, answered, ask, tapes
 from tokex_gguf.engine.remote.dialects import by_text
 from tokex_gguf.engine.remote.dialects.by_text import REPLACEMENT
 from tokex_gguf.engine.remote.dialects.checks import distribution
-from tokex_gguf.engine.remote.dialects.dialect import Call, CallRefused, Dialect, Nonsense, ServerAnswer, Unsuited
+from tokex_gguf.engine.remote.dialects.dialect import (
+    Call,
+    CallRefused,
+    Dialect,
+    InvalidAnswer,
+    ServerAnswer,
+    UnsupportedServer,
+)
 from tokex_gguf.engine.remote.dialects.probe import probe
 
 if TYPE_CHECKING:
@@ -131,7 +138,7 @@ def test_a_model_that_others_have_unloaded_is_asked_about_again(times: int) -> N
         left = times
         assert toy.run(dialect.identity()) == dialect.served.identity
     else:
-        with pytest.raises(Unsuited, match="unloads toy again and again"):
+        with pytest.raises(UnsupportedServer, match="unloads toy again and again"):
             toy.run(dialect.identity())
 
 
@@ -146,7 +153,7 @@ def test_an_adapter_is_a_model_of_vllm() -> None:
 
 
 def test_an_adapter_of_sglang_is_refused_in_a_sentence() -> None:
-    with pytest.raises(Unsuited, match="its model is toy"):
+    with pytest.raises(UnsupportedServer, match="its model is toy"):
         Toy("SGLang").run(probe("adapter"))
 
 
@@ -252,7 +259,7 @@ def test_half_characters_are_known_where_no_text_was_taken_apart_into_them(
 
 @pytest.mark.parametrize("kind", ["vLLM", "SGLang"])
 def test_a_vocabulary_that_spells_a_line_break_as_a_byte_can_be_played(kind: str) -> None:
-    """Beside half a character, it is no line break any more."""
+    """TokenPair half a character, it is no line break any more."""
     toy = Toy(kind, bytewise=True)
     dialect = toy.connected()
     path = toy.run(dialect.tokenize(SAID, special=True, continues=False))
@@ -277,14 +284,18 @@ def test_a_llama_server_is_told_a_harmless_token_and_its_slot() -> None:
     dialect = toy.connected()
     path = tokenize(HALVES, special=True)
     toy.run(dialect.after([path], [None], 10))
-    toy.run(dialect.after([path], [None], 10, aside=True))
+    toy.run(dialect.after([path], [None], 10, second_cache=True))
     bodies = [call.body for call in toy.calls if call.body]
-    assert [body["id_slot"] for body in bodies] == [0, 1] and dialect.served.apart
+    assert [body["id_slot"] for body in bodies] == [0, 1] and dialect.served.has_second_cache
     assert all(body["logit_bias"] == [[PIECES.index(b"a", 261), 1e6]] for body in bodies)
     alone = Toy("llama-server", slots=1)
     dialect = alone.connected()
-    alone.run(dialect.after([path], [None], 10, aside=True))
-    assert alone.calls[-1].body is not None and alone.calls[-1].body["id_slot"] == 0 and not dialect.served.apart
+    alone.run(dialect.after([path], [None], 10, second_cache=True))
+    assert (
+        alone.calls[-1].body is not None
+        and alone.calls[-1].body["id_slot"] == 0
+        and not dialect.served.has_second_cache
+    )
 
 
 def test_samplers_before_the_probabilities_are_noticed_when_connecting() -> None:
@@ -298,7 +309,7 @@ def test_samplers_before_the_probabilities_are_noticed_when_connecting() -> None
         return answer
 
     toy.spoil = processed
-    with pytest.raises(Unsuited, match="--logprobs-mode raw_logprobs"):
+    with pytest.raises(UnsupportedServer, match="--logprobs-mode raw_logprobs"):
         toy.connected()
 
 
@@ -316,7 +327,7 @@ def test_numbers_that_cannot_be_right_are_nonsense(toy: Toy, fault: str) -> None
     for question in questions:
         try:
             toy.run(question)
-        except Nonsense as nonsense:
+        except InvalidAnswer as nonsense:
             troubles.append(str(nonsense))
     assert all(line.isprintable() and len(line) < 100 for line in troubles)
     assert len(troubles) >= (1 if fault in ("missing answer", "other token") else 2)
@@ -331,7 +342,7 @@ def test_a_sum_in_float32_over_a_large_vocabulary_is_believed(size: int, spread:
     logprobs = (logits.astype(float) - float(logits[0]) - math.log(total)).tolist()
     answer = distribution(enumerate(logprobs), size, size, -104.0)
     assert answer.logprobs == logprobs
-    with pytest.raises(Nonsense, match="sum up to more than 1"):
+    with pytest.raises(InvalidAnswer, match="sum up to more than 1"):
         distribution(enumerate([min(value + 0.02, 0.0) for value in logprobs]), size, size, -104.0)
 
 
@@ -402,7 +413,7 @@ def test_whatever_stands_in_an_answer_what_comes_out_is_sound(kind: str) -> None
             answers += toy.run(dialect.along(path, 6, 5))
             pieces = toy.run(dialect.pieces(range(40)))
             toy.run(dialect.identity())
-        except (Nonsense, CallRefused, Unsuited):
+        except (InvalidAnswer, CallRefused, UnsupportedServer):
             refused += 1
             continue
         assert set(pieces) == set(range(40)), f"seed {seed}"
@@ -428,7 +439,7 @@ def test_whatever_is_said_while_connecting_is_refused_or_harmless(kind: str, par
         toy.spoil = spoil
         try:
             served = toy.run(probe("")).served
-        except (Nonsense, CallRefused, Unsuited) as trouble:
+        except (InvalidAnswer, CallRefused, UnsupportedServer) as trouble:
             refused += str(trouble).isprintable()
             continue
         for text in (served.software, served.model, served.quantization):

@@ -23,7 +23,7 @@ from tokex_gguf.engine.worker.abort import Abort
 from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError
 from tokex_gguf.engine.worker.vocabulary_search import Index, likeliest
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.model_sampling import chain_of_metadata
 
 REFERENCE = json.loads((Path(__file__).parent.parent / "reference-smollm2-135m-q4_1.json").read_text())
@@ -34,7 +34,9 @@ TEXTS = REFERENCE["texts"]
 PROBABILITY, ENTROPY_BITS = 0.08, 0.5
 
 
-def answers(evaluator: Evaluator, path: list[int], start: int = 0) -> tuple[list[Distribution], list[Taken], int]:
+def answers(
+    evaluator: Evaluator, path: list[int], start: int = 0
+) -> tuple[list[Distribution], list[TokenLogprob], int]:
     """Distributions, what they said of the path's tokens, and the number of tokens decoded."""
     chunks = list(evaluator.evaluate(path, start, 30))
     return (
@@ -74,7 +76,7 @@ class Evaluated(NamedTuple):
     evaluator: Evaluator
     """Which has its path in the cache, whatever else was asked of it."""
     distributions: list[Distribution]
-    taken: list[Taken]
+    taken: list[TokenLogprob]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.terminal import Terminal
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.engine.worker import fingerprints
 from tokex_gguf.engine.worker.fingerprints import Fingerprints, former
-from tokex_gguf.play.messages import Heard, Send
+from tokex_gguf.play.messages import EngineReplied, Send
 from tokex_gguf.play.requests import begin
 from tokex_gguf.play.session import Session
 from tokex_gguf.play.update import update
@@ -194,10 +194,12 @@ def test_numbers_of_another_build_are_told() -> None:
     session = started("abc").session
     assert session.game.model is not None
     before, now = replace(session.game.model, arithmetic="another"), replace(session.game.model, arithmetic="this one")
-    session, _ = update(replace(session, game=replace(session.game, model=before)), Heard(session.game.address, now))
+    session, _ = update(
+        replace(session, game=replace(session.game, model=before)), EngineReplied(session.game.address, now)
+    )
     assert "computed by another build or machine" in session.notice
     assert session.game.model == now
-    session, _ = update(replace(session, notice=""), Heard(session.game.address, now))
+    session, _ = update(replace(session, notice=""), EngineReplied(session.game.address, now))
     assert "another build" not in session.notice
 
 

@@ -16,17 +16,17 @@ from tokex_gguf.engine.remote.dialects.dialect import (
     CallRefused,
     Changed,
     Dialect,
-    Nonsense,
+    InvalidAnswer,
     ServerAnswer,
     Steps,
-    Unsuited,
+    UnsupportedServer,
 )
 from tokex_gguf.engine.remote.dialects.probe import probe
 from tokex_gguf.engine.remote.http import HttpClient, Interrupted, NoAnswer
 from tokex_gguf.values.server_url import Address, BadAddress, parse
 
 SECRET = "sk-verysecret"
-TROUBLES = (NoAnswer, CallRefused, Nonsense, Unsuited)
+TROUBLES = (NoAnswer, CallRefused, InvalidAnswer, UnsupportedServer)
 TEXT = "Once upon a time <|stop|> 🙂é"
 
 
@@ -75,7 +75,7 @@ def played(client: HttpClient, dialect: Dialect) -> list[ServerAnswer]:
     answers = client.run(dialect.after([path], [None], 10))
     answers += client.run(dialect.after([path, [*path[:-1], 7]], [9, 300], 10))
     answers += client.run(dialect.along(path, 1, 10))
-    answers += client.run(dialect.after([[*path, 40 + token] for token in range(4)], [None] * 4, 10, aside=True))
+    answers += client.run(dialect.after([[*path, 40 + token] for token in range(4)], [None] * 4, 10, second_cache=True))
     if dialect.served.searchable:
         answers.append(client.run(dialect.vocabulary(path))[0])
     client.run(dialect.chat([{"role": "user", "content": "Hi"}]))
@@ -415,7 +415,7 @@ def test_interrupting_at_any_moment_leaves_a_door_that_works(server: StandIn) ->
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_other_servers_are_refused_in_a_sentence(kind: str) -> None:
-    with serving(kind) as server, pytest.raises(Unsuited) as caught:
+    with serving(kind) as server, pytest.raises(UnsupportedServer) as caught:
         client(server).run(probe(""))
     line = str(caught.value)
     assert "llama-server, vLLM or SGLang" in line and line.isprintable()

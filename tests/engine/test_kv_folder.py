@@ -18,7 +18,7 @@ from tests.figures import Figure
 from tokex_gguf.engine import kv_file, kv_folder
 from tokex_gguf.engine.kv_file import Foreign, KeptAnswer, KvPart, PartReader, RawRow, UnusablePart, digest
 from tokex_gguf.engine.kv_folder import KvFolder, closing
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 
 SEED = int(os.environ.get("CACHE_SEED", "1"))
 IDENTITY = "fingerprint\ncells f16\na model (llama Q4_1)"
@@ -31,7 +31,7 @@ def distribution(chance: random.Random, size: int) -> Distribution:
 
 
 def answer(chance: random.Random, following: int) -> KeptAnswer:
-    taken = Taken(-chance.random(), chance.randrange(1, 999)) if following >= 0 else None
+    taken = TokenLogprob(-chance.random(), chance.randrange(1, 999)) if following >= 0 else None
     return KeptAnswer(distribution(chance, chance.randrange(1, 5)), following, taken, chance.random() < 0.5)
 
 

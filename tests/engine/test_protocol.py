@@ -65,8 +65,8 @@ from tokex_gguf.engine.protocol import (
     encode,
 )
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
-from tokex_gguf.values.difference import Beside, Difference
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.difference import Difference, TokenPair
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.lens import RAW, Sampled
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
 from tokex_gguf.values.tokens import Piece
@@ -80,8 +80,11 @@ DIFFERENCE = Difference(
     0.125,
     5,
     7,
-    (Beside(5, Taken(-0.5, 1), Taken(-1.5, 2)), Beside(7, Taken(-9.0, 101), Taken(-0.5, 1))),
-    Beside(9, Taken(-3.5, 140), Taken(-3.25, 139)),
+    (
+        TokenPair(5, TokenLogprob(-0.5, 1), TokenLogprob(-1.5, 2)),
+        TokenPair(7, TokenLogprob(-9.0, 101), TokenLogprob(-0.5, 1)),
+    ),
+    TokenPair(9, TokenLogprob(-3.5, 140), TokenLogprob(-3.25, 139)),
 )
 
 LENS = Sampled(
@@ -100,7 +103,7 @@ VIEW = View(
     array("i", [5, 7, 9]),
     array("d", [0.75, 0.25, 0.0]),
     array("b", [-1, -1, 1]),
-    {9: Taken(-3.5, 140)},
+    {9: TokenLogprob(-3.5, 140)},
 )
 
 EXAMPLES: list[WireMessage] = [
@@ -115,7 +118,9 @@ EXAMPLES: list[WireMessage] = [
     Loaded("Näme", "llama", "Q4_K - Medium", 49152, 2048, 8192, None, True),
     Loaded("Name", "llama", "F16", 49152, 2048, 8192, 1, False),
     Tokenized(9, [1, 2, 2], {1: Piece(b"a"), 2: Piece(b"<|x|>", True)}),
-    Evaluated(10, 3, [ANSWER, ANSWER], [Taken(-1.5, 2), Taken(-20.0, 40_000)], {5: Piece(b"\n")}, 2, 0.5, 2048),
+    Evaluated(
+        10, 3, [ANSWER, ANSWER], [TokenLogprob(-1.5, 2), TokenLogprob(-20.0, 40_000)], {5: Piece(b"\n")}, 2, 0.5, 2048
+    ),
     Evaluated(10, 3, [], [], {}, 0, 0.0, 2048),
     Failed(11, "why\nnot"),
     EngineFailed("no such file"),
@@ -130,18 +135,18 @@ EXAMPLES: list[WireMessage] = [
     Spell(7, " thé"),
     Spelt(7, [5, 7], {5: Piece(b" the")}),
     Check(8, [1, 2], True),
-    Found(7, [3], [Taken(-1.5, 20)], 40_000, {3: Piece(b" the")}, 1, 0.01),
+    Found(7, [3], [TokenLogprob(-1.5, 20)], 40_000, {3: Piece(b" the")}, 1, 0.01),
     Checked(8, 5),
     Checked(8, None),
     LookaheadDone(5, [[3, 4]], [Distribution.of(1.5, [7], [-0.1])], {7: Piece(b"x", True, True)}),
     Continued(6, [2], [Distribution.of(1.5, [7], [-0.1])], {}, 0.5, 4096),
     Evaluate(8, [1, 2, 3], 1, 30, lens=LENS),
-    Evaluated(10, 3, [ANSWER], [Taken(-1.5, 2)], {}, 0, 0.0, 2048, [Verdict(0.25, -1, 0.5)]),
+    Evaluated(10, 3, [ANSWER], [TokenLogprob(-1.5, 2)], {}, 0, 0.0, 2048, [Verdict(0.25, -1, 0.5)]),
     Continue(6, [1, 2], 30, LENS, 2**32 - 1),
     Continue(6, [1, 2], 1, LENS, 42, 128),
-    Continued(6, [2], [ANSWER], {}, 0.5, 4096, [Verdict(0.0, 1)], 7, [Taken(-1.5, 2), Taken(-0.5, 1)]),
+    Continued(6, [2], [ANSWER], {}, 0.5, 4096, [Verdict(0.0, 1)], 7, [TokenLogprob(-1.5, 2), TokenLogprob(-0.5, 1)]),
     Continued(6, [], [], {}, 0.5, 4096, [], NOTHING_LEFT),
-    Evaluated(10, 3, [INTERVAL], [Taken(-9.5, 101, True)], {}, 1, 0.0, 2048),
+    Evaluated(10, 3, [INTERVAL], [TokenLogprob(-9.5, 101, True)], {}, 1, 0.0, 2048),
     Apply(9, [1, 2], LENS, [5, 7], 100),
     Applied(9, VIEW, {7: Piece(b"x")}, 1, 0.5),
     Roll(9, [1, 2], LENS, 42, 0, 100),
@@ -161,7 +166,7 @@ EXAMPLES: list[WireMessage] = [
     Loaded("Name", "llama", "F16", 49152, 2048, 8192, 1, False, suppressed=(3, 7)),
     Loaded("Name", "llama", "F16", 49152, 2048, 8192, 1, False, vocabulary="sha256:1f"),
     EvaluateStrictly(8, [1, 2, 3], 1, 30),
-    Evaluated(8, 1, [ANSWER], [Taken(-1.5, 2)], {}, 8, 0.5, 2048, strict=True),
+    Evaluated(8, 1, [ANSWER], [TokenLogprob(-1.5, 2)], {}, 8, 0.5, 2048, strict=True),
     Compare(8, [1, 2, 3], [1, 4], 10),
     Export(8, [1, 2, 3], 1, 3, "/tmp/a b/rows"),
     Exported(8, 1, 3, 8, 0.5),
@@ -214,7 +219,7 @@ def test_types_come_back() -> None:
     message = decode(encode(EXAMPLES[11]))
     assert isinstance(message, Evaluated)
     assert isinstance(message.distributions[0], Distribution)
-    assert isinstance(message.taken[0], Taken) and isinstance(message.taken[0].rank, int)
+    assert isinstance(message.taken[0], TokenLogprob) and isinstance(message.taken[0].rank, int)
     assert isinstance(message.pieces[5], Piece)
     assert message.distributions[0].candidate(2).token == 2**31 - 1
 
@@ -228,13 +233,13 @@ def test_any_text_and_bytes(text: str, path: list[int], data: bytes, control: bo
 @given(st.lists(st.floats(-1e4, 0), min_size=1, max_size=5), st.floats(0, 20))
 def test_numbers_are_exact(logprobs: list[float], entropy: float) -> None:
     distribution = Distribution.of(entropy, range(len(logprobs)), logprobs)
-    assert_comes_back(Evaluated(1, 0, [distribution], [Taken(logprobs[0], 1)], {}, 1, entropy, 512))
+    assert_comes_back(Evaluated(1, 0, [distribution], [TokenLogprob(logprobs[0], 1)], {}, 1, entropy, 512))
 
 
 def test_a_token_that_cannot_come() -> None:
     """Statistics let a logit be minus infinity, so its log-probability can be sent."""
     distribution = Distribution.of(0.0, [1, 2], [0.0, -math.inf])
-    assert_comes_back(Evaluated(1, 0, [distribution], [Taken(-math.inf, 2)], {}, 1, 0.5, 512))
+    assert_comes_back(Evaluated(1, 0, [distribution], [TokenLogprob(-math.inf, 2)], {}, 1, 0.5, 512))
 
 
 # --- what is no message

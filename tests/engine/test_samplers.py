@@ -34,8 +34,8 @@ from tokex_gguf.engine.worker.llama import Llama, ModelError, Vocabulary, llama_
 from tokex_gguf.engine.worker.sampling import BuiltChain, Remaining, SamplerState, Workshop, mass_of
 from tokex_gguf.values import reachability
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
-from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.lens import LOGIT_BIAS, Sampled, lens_of
+from tokex_gguf.values.random_numbers import numbers
 from tokex_gguf.values.samplers import CREATIVE, DEFAULT, GREEDY, KINDS, NO_CHAIN, Chain, Kind, Sampler
 from tokex_gguf.values.view import NOT_CUT, Standing, View
 

@@ -546,10 +546,12 @@ def test_a_table_of_a_long_prompt_has_all_candidates_also_when_it_comes_along() 
         server.context = 8_000
         client = HttpClient(parse(server.address))
         dialect = client.run(probe(""))
-        evaluator = Evaluator(SameModel(client, dialect), dialect, 100, apart=False)
+        evaluator = Evaluator(SameModel(client, dialect), dialect, 100, second_cache=False)
         path = [5 + index % 60 for index in range(1200)]
         for start in (1199, 1196):  # alone, and with tokens before it whose numbers are asked for as well
-            *_, last = Evaluator(SameModel(client, dialect), dialect, 100, apart=False).evaluate(path, start, 100)
+            *_, last = Evaluator(SameModel(client, dialect), dialect, 100, second_cache=False).evaluate(
+                path, start, 100
+            )
             assert len(last.distributions[-1]) == 100
         list(evaluator.evaluate(path, 1196, 100))
         *_, again = evaluator.evaluate(path, 1199, 100)
@@ -560,7 +562,7 @@ def test_a_table_of_a_long_prompt_has_all_candidates_also_when_it_comes_along() 
 def test_of_paths_that_were_searched_one_is_remembered_as_a_whole(server: StandIn) -> None:
     client = HttpClient(parse(server.address))
     dialect = client.run(probe(""))
-    evaluator = Evaluator(SameModel(client, dialect), dialect, 20, apart=False)
+    evaluator = Evaluator(SameModel(client, dialect), dialect, 20, second_cache=False)
     for last in range(5):
         assert evaluator.search([5, 6, 7 + last], "e", 5).total
         count = len(server.calls)
@@ -581,9 +583,9 @@ def cached(request: pytest.FixtureRequest, server: StandIn) -> Iterator[tuple[Ev
     server.cache.keeps_idle = request.param == "keeps slots"
     client = HttpClient(parse(server.address))
     dialect = client.run(probe(""))
-    apart = dialect.served.apart and client.run(dialect.stays_cached())
-    assert apart == server.cache.keeps_idle == (request.param == "keeps slots")
-    yield Evaluator(SameModel(client, dialect), dialect, 100, apart=apart), server
+    second_cache = dialect.served.has_second_cache and client.run(dialect.stays_cached())
+    assert second_cache == server.cache.keeps_idle == (request.param == "keeps slots")
+    yield Evaluator(SameModel(client, dialect), dialect, 100, second_cache=second_cache), server
     client.close()
 
 
@@ -663,7 +665,7 @@ def test_a_vocabulary_whose_size_is_not_told_is_searched_as_a_whole(
     client = HttpClient(parse(server.address))
     dialect = client.run(probe(""))
     assert dialect.served.vocab_size == 0
-    evaluator = Evaluator(SameModel(client, dialect), dialect, 20, apart=False)
+    evaluator = Evaluator(SameModel(client, dialect), dialect, 20, second_cache=False)
     known, new = [5, 6], [5, 7]
     list(evaluator.evaluate(known, 1, 10))
     assert {evaluator.search(path, "", 5).total for path in ([5], known, new, known)} == {SIZE}

@@ -103,7 +103,7 @@ def watched(address: str) -> Iterator[tuple[Evaluator, Watched]]:
     client = HttpClient(parse(address))
     watched = Watched(client)
     dialect = client.run(probe(""))
-    yield Evaluator(watched, dialect, 100, apart=client.run(dialect.stays_cached())), watched
+    yield Evaluator(watched, dialect, 100, second_cache=client.run(dialect.stays_cached())), watched
     client.close()
 
 

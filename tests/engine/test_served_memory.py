@@ -11,7 +11,7 @@ from tokex_gguf.engine.remote.evaluator import within_one
 from tokex_gguf.engine.remote.memory import MOST_PATHS, RECENT_PATHS, TOTAL_CANDIDATES, Memory, Recent, Remembered
 from tokex_gguf.engine.remote.vocabulary import Vocabulary
 from tokex_gguf.engine.worker.vocabulary_search import Index
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.tokens import Piece
 
 
@@ -21,8 +21,10 @@ def known(token: int = 7) -> Remembered:
 
 def test_a_token_is_known_among_the_candidates_or_where_it_was_asked_for() -> None:
     one = known()
-    one.asked[40] = Taken(-9.0, 4, at_least=True)
-    assert one.of(8) == Taken(-1.5, 2) and one.of(40) == Taken(-9.0, 4, at_least=True) and one.of(41) is None
+    one.asked[40] = TokenLogprob(-9.0, 4, at_least=True)
+    assert (
+        one.of(8) == TokenLogprob(-1.5, 2) and one.of(40) == TokenLogprob(-9.0, 4, at_least=True) and one.of(41) is None
+    )
 
 
 @pytest.mark.parametrize("probs", [(0.6, 0.4009), (1.0004,), (0.6, 0.4), (0.5, 0.3)])
@@ -66,7 +68,7 @@ def test_of_whole_distributions_fewer_are_remembered() -> None:
     for token in range(30):
         memory.put([token], whole)
         memory.put([token], whole)  # in place of itself
-        assert whole.of(size - 1) == Taken(-math.log(size), size)
+        assert whole.of(size - 1) == TokenLogprob(-math.log(size), size)
     assert len(memory) == TOTAL_CANDIDATES // size
     assert memory.get([29]) and memory.get([10]) is None
     assert "rows" not in vars(whole.distribution), "they would take most of the memory"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.sampling import few
 from tokex_gguf.engine.worker.logit_math import Logits, NotFinite, Statistics, taken, top_ids
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 
 # Smaller than a block of 64, a block, several, and no multiple of it; the last is a real one.
 SIZES = [1, 2, 5, 63, 64, 65, 128, 1000, 4099, 151_936]
@@ -52,7 +52,9 @@ def check(logits: Logits, top: int) -> Distribution:
         assert answer.rank == rank
         assert answer.logprob == pytest.approx(logprobs[rank - 1], **LOGPROB)
         if rank <= count:
-            assert answer == Taken(distribution.logprobs[rank - 1], rank), "what is listed and what is asked agree"
+            assert answer == TokenLogprob(distribution.logprobs[rank - 1], rank), (
+                "what is listed and what is asked agree"
+            )
     return distribution
 
 

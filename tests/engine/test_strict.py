@@ -457,8 +457,8 @@ class Walk:
                 pass
             self._stop.left = None
             agree(self._model, self.evaluator.cells.sequences)
-            if aside := self.evaluator.strict._second:
-                agree(aside.model, aside.sequences)
+            if second := self.evaluator.strict._second:
+                agree(second.model, second.sequences)
 
 
 CONTEXTS = {"evicting": (256, 150), "growing": (0, 350), "roomy": (1000, 250)}

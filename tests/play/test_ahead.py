@@ -23,7 +23,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.game import Sampling
 from tokex_gguf.play.messages import Typed
 from tokex_gguf.play.purposes import Comparing, ForLookahead
-from tokex_gguf.play.rules.ahead import CUT, NOT_AT_THE_END, OFF, word
+from tokex_gguf.play.rules.ghost_text import CUT, NOT_AT_THE_END, OFF, word
 from tokex_gguf.play.table import continuation
 from tokex_gguf.sessions.codec import dump
 from tokex_gguf.values.constraint import Constraint, ConstraintKind

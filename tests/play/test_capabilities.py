@@ -10,7 +10,7 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import hints
 from tokex_gguf.play.game import EngineStatus
-from tokex_gguf.play.messages import Listed
+from tokex_gguf.play.messages import ListedStarters
 from tokex_gguf.play.rules import bias, lists
 from tokex_gguf.play.session import Starter
 from tokex_gguf.sessions.codec import dump, load
@@ -86,7 +86,7 @@ def test_each_capability_that_lacks_has_a_reason_of_its_own(capability: Capabili
 def test_where_the_engine_is_loading_it_is_not_said_to_have_stopped() -> None:
     play = started()
     loading = replace(play.session, game=replace(play.session.game, engine=EngineStatus.LOADING))
-    play.take(Listed((Starter("one", "some text"),)))
+    play.take(ListedStarters((Starter("one", "some text"),)))
     session, _ = lists.choose(replace(play.session, game=loading.game, screen=screens.Prompts(row=1)))
     assert session.notice == "still loading"
     session, _ = bias.enter(replace(loading, screen=screens.Ban(line=TextField("word"))))

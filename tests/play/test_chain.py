@@ -12,7 +12,7 @@ from tokex_gguf.engine.protocol import Apply, Capability, EngineDied, Evaluate
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.game import Sampling
-from tokex_gguf.play.messages import CopiedOut, CopyOut, Lit, Message, PointedAtRow, Typed
+from tokex_gguf.play.messages import BackgroundReported, CopiedOut, CopyOut, Message, PointedAtRow, Typed
 from tokex_gguf.play.rules import chain as rules
 from tokex_gguf.play.rules.model_switch import _carried
 from tokex_gguf.play.screens import Samplers, SamplersToAdd, SamplerText, SamplerValue
@@ -282,7 +282,7 @@ def suppressing(play: Play, *tokens: int) -> Play:
     assert game.model
     game = replace(game, model=replace(game.model, suppressed=tokens))
     play.session = replace(play.session, game=game)
-    return play.press(Lit(light=False))
+    return play.press(BackgroundReported(light=False))
 
 
 def test_what_the_models_file_bans_is_banned_with_any_chain_and_seen_there() -> None:

@@ -17,7 +17,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import hints
 from tokex_gguf.play.critical import CriticalState, CriticalTokens
 from tokex_gguf.play.game import EngineStatus
-from tokex_gguf.play.messages import FanFurther, Message, Typed
+from tokex_gguf.play.messages import Message, SearchFurther, Typed
 from tokex_gguf.play.purposes import ForCritical
 from tokex_gguf.play.rules import critical
 from tokex_gguf.sessions import codec
@@ -92,7 +92,7 @@ def test_one_path_at_a_time_is_asked_for_the_most_doubtful_first() -> None:
         for reply in play.replies(play.asked.pop(0)):
             play.take(reply)
         while play.fanning:
-            play.take(FanFurther())
+            play.take(SearchFurther())
     assert one(play).state in (CriticalState.DONE, CriticalState.LONG) and not play.session.game.waiting
     assert len(paths) == len(set(map(tuple, paths))), "nothing is asked for twice"
     first = one(play).trials[0].place
@@ -204,7 +204,7 @@ def test_a_line_that_was_not_gone_on_from_is_opened_with_the_second_choice_alone
     play = opened()
     play.asked.clear()
     while not one(play).found.looked:
-        play.take(FanFurther())
+        play.take(SearchFurther())
     play.take(Action.BOTTOM)
     trial = one(play).trials[-1]
     assert trial.run.end is None and not trial.run.greedy
@@ -337,7 +337,7 @@ def test_whatever_comes_between_the_ways_are_the_same(number: int) -> None:
             play.asked.clear()
             play.take(EngineDied("SIGSEGV"))
         elif play.fanning:
-            play.take(FanFurther())
+            play.take(SearchFurther())
         going = [
             one for one in play.session.game.open_requests.values() if isinstance(one, ForCritical) and one.awaited
         ]
@@ -364,7 +364,7 @@ def test_places_whose_numbers_come_late_are_looked_at() -> None:
     def beside_the_walk(play: Play) -> None:
         while play.fanning or any(not isinstance(one, Walk) for one in play.asked):
             if play.fanning:
-                play.take(FanFurther())
+                play.take(SearchFurther())
                 continue
             request = next(one for one in play.asked if not isinstance(one, Walk))
             play.asked.remove(request)

@@ -19,7 +19,7 @@ from tokex_gguf.play.messages import (
     Edited,
     EditFailed,
     Go,
-    Listed,
+    ListedStarters,
     ListStarters,
     Message,
     PointedAtRow,
@@ -33,7 +33,7 @@ from tokex_gguf.play.rules.tree import selected_line, tree_lines
 from tokex_gguf.play.screens import Screen, TypingScreen
 from tokex_gguf.play.session import Palette, Starter
 from tokex_gguf.play.table import selected_row, table
-from tokex_gguf.values.distribution import Candidate, Distribution, Taken
+from tokex_gguf.values.distribution import Candidate, Distribution, TokenLogprob
 from tokex_gguf.values.outline import outline
 from tokex_gguf.values.ranking import surprisals
 from tokex_gguf.values.score import Score, shares
@@ -234,7 +234,7 @@ def test_notable_is_the_highest_tenth_or_what_reaches_the_threshold() -> None:
     tip = Node(None, -1).descend(list(range(51)))
     for node in tip.nodes():
         node.attach(fake.distribution([1], 3))
-        node.attach_taken(Taken(-((node.depth - 2) % 25) * math.log(2), 2))
+        node.attach_taken(TokenLogprob(-((node.depth - 2) % 25) * math.log(2), 2))
     ranked = surprisals(tip)
     # A tenth of fifty is five; equals stay together.
     assert len(ranked.notable(0.0)) == 6 and ranked.notable(0.0).next(0) == 24
@@ -443,7 +443,7 @@ def test_shares_of_very_unlikely_phrases() -> None:
     root = Node(None, -1)
     scores = []
     for token, logprob in ((1, -5000.0), (2, -5000.0 + math.log(3))):
-        root.child(token).attach_taken(Taken(logprob, 9))
+        root.child(token).attach_taken(TokenLogprob(logprob, 9))
         scores.append(Score(root, root.child(token)))
     unknown = Score(root, root.child(3))
     assert shares((*scores, unknown)) == [pytest.approx(0.25), pytest.approx(0.75), None]
@@ -526,7 +526,8 @@ def test_an_unchanged_or_empty_text_changes_nothing() -> None:
 def drawn(play: Play) -> list[tuple[list[int], int, bool]]:
     """The tree's lines: tokens, level, and whether they hang beside."""
     return [
-        ([node.token for node in line.branch.nodes], line.level, line.aside) for line in tree_lines(play.session).lines
+        ([node.token for node in line.branch.nodes], line.level, line.indented)
+        for line in tree_lines(play.session).lines
     ]
 
 
@@ -574,7 +575,7 @@ def test_the_list_has_open_prompts_and_starters() -> None:
     play = started("hello").press(Action.COPY)
     play.take(Action.PROMPTS)
     assert any(isinstance(effect, ListStarters) for effect in play.effects)
-    play.take(Listed((Starter("a.txt", "abc"), Starter("b.txt", "x"))))
+    play.take(ListedStarters((Starter("a.txt", "abc"), Starter("b.txt", "x"))))
     play.press(Action.UP, Action.ENTER)
     assert play.session.game.active == 0 and isinstance(play.session.screen, screens.Play)
     play.press(Action.PROMPTS, Action.DOWN, Action.DOWN, Action.ENTER)
@@ -584,7 +585,7 @@ def test_the_list_has_open_prompts_and_starters() -> None:
 
 def test_no_more_prompts_than_there_can_be() -> None:
     play = started("hello", max_prompts=1).press(Action.PROMPTS)
-    play.take(Listed((Starter("a.txt", "abc"),)))
+    play.take(ListedStarters((Starter("a.txt", "abc"),)))
     play.press(Action.BOTTOM, Action.ENTER)
     assert len(play.session.game.prompts) == 1 and "the configuration's max_prompts" in play.session.notice
 
@@ -674,10 +675,10 @@ def test_look_ahead_rests_while_one_looks_back_or_types() -> None:
 def test_surprisal() -> None:
     node = Node(Node(None, -1), 3)
     assert node.surprisal is None
-    node.attach_taken(Taken(math.log(0.125), 2))
+    node.attach_taken(TokenLogprob(math.log(0.125), 2))
     assert node.surprisal == pytest.approx(3.0)
     sure = Node(Node(None, -1), 3)
-    sure.attach_taken(Taken(1e-12, 1))
+    sure.attach_taken(TokenLogprob(1e-12, 1))
     assert sure.surprisal == 0.0, "rounding is not below zero"
     assert Distribution.of(0.0, [], []).entropy_bits == 0.0
 

@@ -17,7 +17,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import hints
 from tokex_gguf.play.fan import MAX_ANSWERS_READ, Fan, FanLine, FanState, Unmatched, in_order, read_on, rows, selected
 from tokex_gguf.play.game import EngineStatus, Sampling
-from tokex_gguf.play.messages import FanFurther, Typed
+from tokex_gguf.play.messages import SearchFurther, Typed
 from tokex_gguf.play.purposes import ForFanOut, ForVerdicts
 from tokex_gguf.play.replies import WrongReply
 from tokex_gguf.play.rules.fan_out import BATCH, PATHS_AHEAD
@@ -67,7 +67,7 @@ def one_by_one(play: Play) -> list[Request]:
     for reply in play.replies(request):
         play.take(reply)
     while play.fanning:
-        play.take(FanFurther())
+        play.take(SearchFurther())
     return [request]
 
 
@@ -370,7 +370,7 @@ def test_answers_are_read_in_parts_and_none_while_a_frame_is_drawn() -> None:
     play.take(Action.GROUP)
     sizes = [sum(line.size for line in rows(fan(play)).lines)]
     while play.fanning:
-        play.take(FanFurther())
+        play.take(SearchFurther())
         seen(play)
         sizes.append(sum(line.size for line in rows(fan(play)).lines))
     assert (
@@ -532,7 +532,7 @@ def test_whatever_comes_between_the_answers_are_the_same(number: int) -> None:
             play.asked.clear()
             play.take(EngineDied("SIGSEGV"))
         elif play.fanning:
-            play.take(FanFurther())
+            play.take(SearchFurther())
         for one in play.session.game.results.fans:
             assert abs(math.fsum(one.out.coverage) - 1) < 1e-12
             assert one.out.taken <= PATHS_AHEAD

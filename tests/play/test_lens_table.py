@@ -25,14 +25,14 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.game import Cost, Prompt, Sampling
-from tokex_gguf.play.messages import JudgeFurther, Lit, Typed
+from tokex_gguf.play.messages import BackgroundReported, JudgeFurther, Typed
 from tokex_gguf.play.table import selected_row, table
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
-from tokex_gguf.values.dice import RANDOM_SEED
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.formatting import bias_text
 from tokex_gguf.values.layers import COST, REACHABLE
 from tokex_gguf.values.lens import Sampled, lens_of
+from tokex_gguf.values.random_numbers import RANDOM_SEED
 from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind, Sampler
 from tokex_gguf.values.tokens import label
 from tokex_gguf.values.view import NOT_CUT, Standing, Verdict, View, by_final
@@ -59,8 +59,8 @@ def test_sorted_by_final_what_can_be_drawn_comes_first_and_what_was_cut_in_the_m
         array("d", [0, 0.2, 0.5, 0, 0.3, 0.1]),
         array("b", [0, -1, -1, 1, -1, -1]),
     )
-    view = View(4, 0.5, 1.0, 1.0, (), Standing.FREE, -1, *rows, {20: Taken(math.log(0.01), 90)})
-    ordered = by_final(raw, view, {21: Taken(math.log(0.02), 70)})
+    view = View(4, 0.5, 1.0, 1.0, (), Standing.FREE, -1, *rows, {20: TokenLogprob(math.log(0.01), 90)})
+    ordered = by_final(raw, view, {21: TokenLogprob(math.log(0.02), 70)})
     assert [row.token for row in ordered] == [12, 20, 11, 21, 10, 13]
     assert [row.rank for row in ordered] == [3, 90, 2, 70, 1, 4], "the model's own ranks"
     assert ordered[1].prob == pytest.approx(0.01), "and its probabilities"
@@ -104,7 +104,7 @@ def test_while_the_order_is_not_known_no_other_token_is_taken() -> None:
     tip = play.session.game.prompt.tip
     assert tip.distribution is not None and play.session.order_awaited and tokens(play) == []
     play.take(Action.APPEND)
-    assert play.session.game.prompt.tip is tip and play.session.game.pressed.ahead == 1
+    assert play.session.game.prompt.tip is tip and play.session.game.pressed.appends == 1
     told = fake.applied(apply).view
     finals = array("d", [one if one else 0.0 for one in told.finals])
     finals[2] = 0.99  # another token than the model's likeliest
@@ -378,10 +378,10 @@ def constrained(costs: dict[int, float]) -> Play:
 def test_a_prompt_is_judged_in_pieces_of_which_one_is_on_its_way() -> None:
     play = sampled(CHAIN, "hello " * 60)
     play.session = replace(play.session, options=replace(play.session.options, layer=REACHABLE))
-    play.take(Lit(light=False))
+    play.take(BackgroundReported(light=False))
     pieces = play.effects.count(JudgeFurther())
     while play.session.under_way.judging:
-        play.take(Lit(light=False))
+        play.take(BackgroundReported(light=False))
         assert JudgeFurther() not in play.effects, "one is on its way"
         play.take(JudgeFurther())
         pieces += play.effects.count(JudgeFurther())
@@ -403,7 +403,7 @@ def test_a_jump_that_waits_is_made_whichever_message_ends_the_wait(tokens: int, 
         game=replace(play.session.game, prompts=(Prompt(tip),)),
         options=replace(play.session.options, layer=REACHABLE),
     )
-    play.take(Lit(light=False))
+    play.take(BackgroundReported(light=False))
     play.take(Action.PREVIOUS_SURPRISAL)
     assert (
         play.session.under_way.judging
@@ -414,7 +414,7 @@ def test_a_jump_that_waits_is_made_whichever_message_ends_the_wait(tokens: int, 
         if play.session.under_way.judging:
             play.take(JudgeFurther())
         if beat:
-            play.take(Lit(light=False))
+            play.take(BackgroundReported(light=False))
     assert not play.session.under_way.judging and play.session.under_way.jumping == 0
     lens = play.session.lens
     assert isinstance(lens, Sampled)

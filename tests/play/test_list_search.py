@@ -7,7 +7,7 @@ from tests.fake import sampled as through
 from tokex_gguf.engine.protocol import EngineDied
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.messages import Listed, ListedModels, PointedAtRow, Typed, Unbound
+from tokex_gguf.play.messages import ListedModels, ListedStarters, PointedAtRow, Typed, Unbound
 from tokex_gguf.play.rules import list_search
 from tokex_gguf.play.screens import PLAY
 from tokex_gguf.play.session import Starter
@@ -22,7 +22,7 @@ def prompts() -> Play:
     """Three prompts with different ends, and two texts to start with."""
     play = started("hello").press(Action.COPY, Action.DOWN, Action.APPEND, Action.COPY, Action.APPEND)
     play.press(Action.PROMPTS, Action.RENAME, Typed("A Woman"), Action.ENTER)
-    play.take(Listed((Starter("tale.txt", "Once a woman\nlived"), Starter("sum.txt", "2 + 2"))))
+    play.take(ListedStarters((Starter("tale.txt", "Once a woman\nlived"), Starter("sum.txt", "2 + 2"))))
     return play
 
 

@@ -9,7 +9,7 @@ from tests.fake import Play, on, started
 from tokex_gguf.engine.protocol import EngineDied, Failed
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.messages import Edited, Go, Listed, Message, Typed
+from tokex_gguf.play.messages import Edited, Go, ListedStarters, Message, Typed
 from tokex_gguf.play.purposes import ForNewPrompt
 from tokex_gguf.play.session import Starter
 from tokex_gguf.sessions.codec import dump, load
@@ -21,7 +21,7 @@ ROOT = fake.text_to_path("hello")
 def three() -> Play:
     """Three prompts, each a token longer than the one before; the first is played, the list is shown."""
     play = started("hello").press(Action.COPY, Action.APPEND, Action.COPY, Action.APPEND, Go(0), Action.PROMPTS)
-    play.take(Listed((Starter("a.txt", "abc"),)))
+    play.take(ListedStarters((Starter("a.txt", "abc"),)))
     return play
 
 

@@ -82,7 +82,7 @@ from tokex_gguf.play.purposes import (
 from tokex_gguf.play.replies import WrongReply
 from tokex_gguf.play.session import Session
 from tokex_gguf.ui.screen import ScreenRenderer
-from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.distribution import TokenLogprob
 from tokex_gguf.values.layers import REACHABLE
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
@@ -519,7 +519,7 @@ def test_nor_is_one_to_what_two_engines_are_asked() -> None:
         (walking, lambda number: Evaluated(number, 99, [TOLD], [], PIECES, 1, 0.1, 64)),
         (walking, lambda number: Evaluated(number, 0, [], [], PIECES, 1, 0.1, 64)),
         # Not strictly; behind what is asked for; without what came there.
-        (comparing, lambda number: Evaluated(number, 0, [TOLD] * 6, [Taken(-1.0, 1)] * 5, PIECES, 1, 0.1, 64)),
+        (comparing, lambda number: Evaluated(number, 0, [TOLD] * 6, [TokenLogprob(-1.0, 1)] * 5, PIECES, 1, 0.1, 64)),
         (comparing, lambda number: Evaluated(number, 9, [TOLD], [], PIECES, 1, 0.1, 64, strict=True)),
         (comparing, lambda number: Evaluated(number, 0, [TOLD] * 5, [], PIECES, 1, 0.1, 64, strict=True)),
         (comparing_tables, lambda number: Compared(number, 0, [], PIECES, 0, 0.1)),
@@ -575,8 +575,8 @@ def test_a_phrase_that_cannot_follow_has_probability_0_and_is_drawn(
 ) -> None:
     """A logit of minus infinity is legal."""
 
-    def never(_: list[int], token: int, _given: int) -> Taken:
-        return Taken(-math.inf if token == ord("a") % fake.VOCAB or not others else -2.0, fake.VOCAB)
+    def never(_: list[int], token: int, _given: int) -> TokenLogprob:
+        return TokenLogprob(-math.inf if token == ord("a") % fake.VOCAB or not others else -2.0, fake.VOCAB)
 
     monkeypatch.setattr(fake, "taken", never)
     play = started().press(Action.INPUT)

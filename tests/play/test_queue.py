@@ -34,9 +34,9 @@ from tokex_gguf.play.messages import (
     Aligned,
     Beat,
     CompareFurther,
-    FanFurther,
     JudgeFurther,
     Message,
+    SearchFurther,
     Send,
     Typed,
 )
@@ -98,7 +98,7 @@ class World:
                         self.queue.current, self.replies = None, iter(())
                 case Align():
                     self.outside.append(Aligned(effect.a, effect.b, aligned(effect.first, effect.second)))
-                case JudgeFurther() | CompareFurther() | FanFurther():
+                case JudgeFurther() | CompareFurther() | SearchFurther():
                     self.outside.append(effect)
                 case _:
                     pass

@@ -42,7 +42,6 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.engine.queue import Queue
 from tokex_gguf.models.memory import Fit
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.beside import lacks_of_a
 from tokex_gguf.play.commands.registry import hints
 from tokex_gguf.play.game import Carried, EngineStatus, Game, Settings
 from tokex_gguf.play.messages import (
@@ -50,21 +49,22 @@ from tokex_gguf.play.messages import (
     Begin,
     Close,
     Effect,
+    EngineReplied,
     Go,
-    Heard,
     ListedModels,
     MakeRows,
     Message,
     NoRows,
-    PrepareBeside,
     Prepared,
-    PreparedBeside,
+    PreparedSecond,
+    PrepareSecond,
     Quit,
     RowsReady,
     Send,
     Start,
     Typed,
 )
+from tokex_gguf.play.pairing import lacks_of_a
 from tokex_gguf.play.purposes import ForAgainst, ForLookahead, ForRoll
 from tokex_gguf.play.replies import WrongReply
 from tokex_gguf.play.rules import model_switch, second_model
@@ -152,7 +152,7 @@ class Two:
         request = self.queues[engine].next()
         self.going.add(engine)
         for reply in self.replies(engine, request):
-            self.take(Heard(engine, reply))
+            self.take(EngineReplied(engine, reply))
             if engine not in self.going:
                 break
 
@@ -205,7 +205,7 @@ class Two:
 
     @property
     def b(self) -> Game:
-        beside = self.session.beside
+        beside = self.session.second
         assert beside is not None
         return beside
 
@@ -258,8 +258,8 @@ def chosen(two: Two, *, together: bool = True) -> Two:
     if there == "other.gguf":
         two.take(Action.DOWN)
     two.take(Action.ENTER)
-    assert two.effects == [PrepareBeside(there, there)]
-    return two.take(PreparedBeside(there, Fit(0, 5000), there, together))
+    assert two.effects == [PrepareSecond(there, there)]
+    return two.take(PreparedSecond(there, Fit(0, 5000), there, together))
 
 
 def test_what_is_told_at_first_is_true_of_any_two_models() -> None:
@@ -278,7 +278,7 @@ def test_the_other_model_gets_an_engine_of_its_own_and_the_first_stays() -> None
     assert sorted(two.files.values()) == ["fake.gguf", "other.gguf"]
     assert two.session.game.engine is EngineStatus.READY and two.b.engine is EngineStatus.LOADING
     before = two.session.game
-    two.take(Heard(two.b.address, Loading(0.5)))
+    two.take(EngineReplied(two.b.address, Loading(0.5)))
     assert two.b.health.progress == 0.5 and two.session.game is before
     two.run()
     assert two.b.model == OTHER and two.complete()
@@ -289,7 +289,7 @@ def test_both_models_are_loaded_at_the_start(seed: int) -> None:
     two, model = Two(at_start=True), GgufFile("fake.gguf")
     session = Session(Game(Settings(" 1 2 3", model)), begun=True)
     other = second_model.second_game(session, Settings("hello", GgufFile("other.gguf")))
-    two.session = second_model.beside(session, other)
+    two.session = second_model.add_second(session, other)
     two.take(Begin())
     assert sorted(two.files.values()) == ["fake.gguf", "other.gguf"]
     ScreenRenderer().screen(two.session, 130, 40)
@@ -300,9 +300,9 @@ def test_the_first_model_cannot_be_loaded_at_the_start() -> None:
     two = Two(at_start=True)
     session = Session(Game(Settings("hello", GgufFile("fake.gguf"))), begun=True)
     other = second_model.second_game(session, Settings("hello", GgufFile("other.gguf")))
-    two.session = second_model.beside(session, other)
+    two.session = second_model.add_second(session, other)
     two.take(Begin())
-    two.take(Heard(two.session.game.address, EngineFailed("no memory")))
+    two.take(EngineReplied(two.session.game.address, EngineFailed("no memory")))
     assert two.effects == [Quit("no memory")]
 
 
@@ -314,7 +314,7 @@ def test_every_place_is_compared_with_what_both_say_of_it() -> None:
         assert difference is not None and difference.kl_bits > 0
         assert difference.first_a == max(range(64), key=lambda token: logprobs(path)[token])
     for node in tip.nodes(1):
-        beside, path = two.known.beside(node), node.path()
+        beside, path = two.known.token_pair(node), node.path()
         assert beside is not None and beside.token == node.token
         assert (beside.a.logprob, beside.b.logprob) == (
             logprobs(path[:-1])[node.token],
@@ -401,7 +401,7 @@ def test_strict_lookahead_that_is_refused_is_not_told_nor_asked_for_again() -> N
     (asked,) = [one for one in two.asked[here] if isinstance(one, LookaheadStrictly)]
     two.asked[here].remove(asked)
     before = two.session.notice
-    two.take(Heard(here, Failed(asked.request, "no memory")))
+    two.take(EngineReplied(here, Failed(asked.request, "no memory")))
     assert two.session.notice == before and asked.request not in two.session.game.open_requests
     assert not any(isinstance(one, LookaheadStrictly) for one in two.asked[here])
     assert two.run().complete()
@@ -448,7 +448,7 @@ def test_a_key_ends_what_is_compared_and_it_is_asked_for_again() -> None:
 def test_the_same_file_is_compared_with_itself_by_one_engine() -> None:
     two = listed(Two()).press(Action.TOP, Action.ENTER)
     assert two.session.notice == "this is the same file: every difference is 0"
-    assert two.session.beside is two.session.game and list(two.files.values()) == ["fake.gguf"]
+    assert two.session.second is two.session.game and list(two.files.values()) == ["fake.gguf"]
     assert two.complete() and {writer for writer, *_ in two.written} == {two.session.game.address}
     assert two.press(Action.SWAP).session.notice.startswith("this is the same file")
     assert two.press(Action.PART).session.notice == "this is the same file: they do not part"
@@ -469,7 +469,7 @@ def test_leaving_ends_the_second_engine_alone(key: Action) -> None:
     assert two.effects == [Close(address)]
     assert two.session.paired is UNPAIRED and two.session.game.ready and not two.session.other_games
     before = two.session
-    two.take(Heard(address, Loading(0.1)))  # what it said before it ended
+    two.take(EngineReplied(address, Loading(0.1)))  # what it said before it ended
     assert two.session is before or two.session == before
 
 
@@ -501,7 +501,7 @@ def test_the_second_engine_may_stop_at_any_time_and_the_first_goes_on() -> None:
             if waiting := [engine for engine, asked in two.asked.items() if asked]:
                 two.step(waiting[0])
         two.asked[address].clear()
-        two.take(Heard(address, EngineDied("SIGKILL")))
+        two.take(EngineReplied(address, EngineDied("SIGKILL")))
         assert two.session.notice == "B: engine stopped (SIGKILL), r restarts it", moment
         assert two.session.game.engine is EngineStatus.READY and two.b.engine is EngineStatus.DEAD
         assert "B: engine stopped, r restarts it" in shown(two)
@@ -515,9 +515,9 @@ def test_the_second_engine_may_stop_at_any_time_and_the_first_goes_on() -> None:
 def test_the_first_engine_stops_and_comes_back_before_the_second() -> None:
     two = compared()
     first, beside = two.session.game.address, two.b.address
-    two.take(Heard(first, EngineDied("SIGKILL")))
+    two.take(EngineReplied(first, EngineDied("SIGKILL")))
     assert two.session.game.engine is EngineStatus.DEAD and two.b.engine is EngineStatus.READY
-    two.take(Heard(beside, EngineDied("SIGKILL")))
+    two.take(EngineReplied(beside, EngineDied("SIGKILL")))
     two.press(Action.RESTART)
     assert two.session.game.engine is EngineStatus.READY and two.b.engine is EngineStatus.DEAD
     two.press(Action.RESTART, Action.APPEND)
@@ -567,7 +567,7 @@ def test_both_engines_are_asked_whether_they_are_alive() -> None:
     assert [request for request in two.asked[two.b.address] if isinstance(request, Ping)]
     assert two.b.silence and not two.session.game.silence
     assert "B: silent for" in shown(two)
-    two.take(Heard(two.b.address, Pong()))
+    two.take(EngineReplied(two.b.address, Pong()))
     assert not two.b.silence
 
 
@@ -577,7 +577,7 @@ def test_a_wrong_answer_is_not_believed() -> None:
     request = two.asked[two.b.address][0]
     assert isinstance(request, Export)
     with pytest.raises(WrongReply):
-        two.take(Heard(two.b.address, Exported(request.request, request.start, request.end + 1, 0, 0.0)))
+        two.take(EngineReplied(two.b.address, Exported(request.request, request.start, request.end + 1, 0, 0.0)))
 
 
 def test_what_an_engine_refuses_is_told_as_its_and_not_asked_again() -> None:
@@ -585,7 +585,7 @@ def test_what_an_engine_refuses_is_told_as_its_and_not_asked_again() -> None:
     two.step(two.b.address)
     request = two.asked[two.b.address].pop(0)
     assert isinstance(request, Export)
-    two.take(Heard(two.b.address, Failed(request.request, "too long for its context")))
+    two.take(EngineReplied(two.b.address, Failed(request.request, "too long for its context")))
     assert two.session.notice == "B: too long for its context"
     assert two.run().written == []
 
@@ -596,7 +596,7 @@ def refuse(two: Two, engine: int, kind: type[Request], reason: str = "too long f
         request = two.asked[ready[0]][0]
         if ready[0] == engine and isinstance(request, kind):
             two.queues[engine].next()
-            two.take(Heard(engine, Failed(request.request, reason)))  # type: ignore[union-attr]
+            two.take(EngineReplied(engine, Failed(request.request, reason)))  # type: ignore[union-attr]
         else:
             two.step(ready[0])
     return two
@@ -646,7 +646,7 @@ def test_where_the_other_model_is_not_asked_the_status_has_no_dots(why: str) -> 
     chosen(two, together=why != "not loaded")
     match why:
         case "dead":
-            two.take(Heard(two.b.address, EngineDied("SIGKILL")))
+            two.take(EngineReplied(two.b.address, EngineDied("SIGKILL")))
             two.queues[two.b.address].waiting.clear()
         case "silent":
             for _ in range(200):
@@ -749,7 +749,7 @@ def test_a_model_that_is_being_opened_stands_beside_no_other_than_it_was_chosen_
     two.press(Action.MODELS, ListedModels((*ENTRIES, third)), Action.BOTTOM, Action.ENTER)
     two.press(Prepared("third.gguf", Fit(0, 5000)))
     assert two.session.game.settings.model.key == "third.gguf" and two.session.paired is UNPAIRED
-    two.press(PreparedBeside("other.gguf", Fit(0, 5000), "other.gguf", True))
+    two.press(PreparedSecond("other.gguf", Fit(0, 5000), "other.gguf", True))
     assert two.session.paired is UNPAIRED and list(two.files.values()) == ["third.gguf"]
 
 
@@ -769,7 +769,7 @@ def test_whatever_comes_in_whatever_order_nothing_is_lost_or_mixed(seed: int) ->
         elif choose.random() < 0.06:
             engine = choose.choice([*two.asked])
             two.asked[engine].clear()
-            two.take(Heard(engine, EngineDied("SIGKILL")))
+            two.take(EngineReplied(engine, EngineDied("SIGKILL")))
         elif waiting := [engine for engine, asked in two.asked.items() if asked]:
             two.step(choose.choice(waiting))
     for _ in range(2):
@@ -781,7 +781,7 @@ def test_whatever_comes_in_whatever_order_nothing_is_lost_or_mixed(seed: int) ->
     two.run(choose).press(Action.POP, Action.APPEND)
     assert two.session.game.ready and two.complete()
     for node in two.session.game.prompt.tip.nodes(1):
-        beside, path = two.known.beside(node), node.parent.path() if node.parent else []
+        beside, path = two.known.token_pair(node), node.parent.path() if node.parent else []
         assert beside
         own = {beside.a.logprob, beside.b.logprob}
         assert own == {logprobs(path)[node.token], second(path)[node.token]}
@@ -792,14 +792,14 @@ def test_a_session_brings_the_comparison_back() -> None:
     settings = two.session.game.settings
     again = load(b"".join(Encoder().encode(two.session, Stamp())), settings)
     assert isinstance(again.paired, Pair) and again.paired.key == "other.gguf"
-    assert again.beside and again.beside.prompt.tip.path() == two.b.prompt.tip.path()
+    assert again.second and again.second.prompt.tip.path() == two.b.prompt.tip.path()
     assert isinstance(again.game.versus, AgainstModel) and again.options.layer is DELTA
 
 
 def test_a_session_knows_the_second_model_also_before_it_was_played_with() -> None:
     two = compared()
     again = load(dump(two.session), two.session.game.settings)
-    assert isinstance(again.paired, Pair) and again.beside and not again.beside.prompts
+    assert isinstance(again.paired, Pair) and again.second and not again.second.prompts
     assert again.other_games["other.gguf"].settings.model == GgufFile("other.gguf", "other.gguf")
 
 
@@ -1071,7 +1071,7 @@ def test_a_text_that_the_other_vocabulary_refuses_is_not_asked_again() -> None:
     two.step(two.b.address)
     request = two.asked[two.b.address].pop(0)
     assert isinstance(request, Tokenize)
-    two.take(Heard(two.b.address, Failed(request.request, "no token for this")))
+    two.take(EngineReplied(two.b.address, Failed(request.request, "no token for this")))
     assert two.session.notice == "B: no token for this"
     two.run()
     assert not any(two.asked.values())
@@ -1111,7 +1111,7 @@ def test_while_the_second_model_computes_nothing_is_lost(moment: int, leave: boo
         assert two.session.paired is UNPAIRED
     elif address := two.b.address:
         two.asked[address].clear()
-        two.take(Heard(address, EngineDied("SIGKILL")))
+        two.take(EngineReplied(address, EngineDied("SIGKILL")))
         two.press(Action.RESTART, Action.RESTART)
         assert two.complete()
     two.run().press(Action.APPEND)
@@ -1124,7 +1124,7 @@ def test_the_second_model_refuses_while_they_take_turns() -> None:
     two.step(two.b.address)
     request = two.asked[two.b.address].pop(0)
     assert isinstance(request, Export)
-    two.take(Heard(two.b.address, Failed(request.request, "too long for its context")))
+    two.take(EngineReplied(two.b.address, Failed(request.request, "too long for its context")))
     assert list(two.run().files.values()) == ["fake.gguf"] and two.session.game.ready
 
 
@@ -1178,11 +1178,11 @@ def test_the_model_beside_stays_while_another_one_is_gone_back_to() -> None:
     two = compared()
     session = replace(two.session, origin="before")
     settled = model_switch.settled(session)
-    assert settled.beside is not None and two.versus.key in settled.other_games
+    assert settled.second is not None and two.versus.key in settled.other_games
     game = two.b
     twin = replace(session, other_games={two.versus.key: replace(game, prompts=session.game.prompts)})
     assert game.model is not None
-    assert model_switch.adopted(twin, game.model).beside is not None
+    assert model_switch.adopted(twin, game.model).second is not None
 
 
 def test_texts_that_came_along_are_asked_for_once_their_model_is_in_front() -> None:
@@ -1311,7 +1311,7 @@ def test_what_is_computed_for_a_comparison_that_is_ended_says_nothing_of_the_nex
     else:
         chosen(two)
     for reply in late:
-        two.take(Heard(here, reply))
+        two.take(EngineReplied(here, reply))
     assert all(two.known.after(node) is None for node in two.session.game.prompt.tip.nodes())
     assert two.run().complete()
 
@@ -1324,7 +1324,7 @@ def test_rows_that_came_for_a_comparison_that_is_ended_are_not_in_the_next_file(
     two.take(Action.VERSUS_MODEL)
     listed(two).take(Action.TOP).take(Action.ENTER)
     for reply in late:
-        two.take(Heard(here, reply))
+        two.take(EngineReplied(here, reply))
     assert two.versus.held is None and two.run().complete()
 
 
@@ -1333,8 +1333,8 @@ def test_who_reads_rows_of_a_file_that_is_replaced_is_not_waited_for() -> None:
     here = two.session.game.address
     reads = until(two, here, Against)
     assert isinstance(reads, Against)
-    two.take(Heard(two.b.address, EngineDied("SIGKILL"))).take(Action.RESTART)
-    two.take(Heard(here, Failed(reads.request, "there is no such file")))
+    two.take(EngineReplied(two.b.address, EngineDied("SIGKILL"))).take(Action.RESTART)
+    two.take(EngineReplied(here, Failed(reads.request, "there is no such file")))
     assert not two.session.game.refused and two.run().complete()
 
 
@@ -1348,7 +1348,7 @@ def test_who_was_ended_while_rows_were_read_has_refused_nothing() -> None:
     assert isinstance(reading, Against)
     two.take(Action.APPEND).take(Go(1))
     assert any(isinstance(request, Export) for request in two.asked[two.b.address])
-    two.take(Heard(a, Failed(reading.request, "the rows end too early")))
+    two.take(EngineReplied(a, Failed(reading.request, "the rows end too early")))
     assert "rows" not in two.session.notice
     assert two.run().press(Go(0), Action.POP).complete()
 
@@ -1488,7 +1488,7 @@ def test_where_nothing_comes_of_the_other_model_the_table_has_strict_numbers_of_
     two = chosen(Watched("hello you", kind=Fast))
     match why:
         case "dead":
-            two.take(Heard(two.b.address, EngineDied("SIGKILL")))
+            two.take(EngineReplied(two.b.address, EngineDied("SIGKILL")))
             two.queues[two.b.address].waiting.clear()
         case "silent":
             two.step(two.b.address)

@@ -10,19 +10,19 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.play.messages import (
+    BackgroundReported,
     Close,
-    GiveBack,
-    GoOn,
-    Heard,
+    EngineReplied,
     ListedSessions,
     ListSessions,
-    Lit,
     NotResumed,
     PointedAtRow,
+    ReleaseSession,
     Resume,
     Resumed,
     SessionsNotListed,
     Start,
+    SwitchSession,
     Typed,
 )
 from tokex_gguf.play.session import Session
@@ -139,7 +139,7 @@ def test_the_present_session_and_an_unreadable_one_are_not_opened() -> None:
 
 def test_the_session_that_was_read_takes_the_place_of_the_present_one() -> None:
     play = resuming()
-    play.take(Lit(light=True))
+    play.take(BackgroundReported(light=True))
     before, session = play.session, other()
     play.take(Resumed("a-0001", session, ""))
     after = play.session
@@ -148,7 +148,7 @@ def test_the_session_that_was_read_takes_the_place_of_the_present_one() -> None:
     assert after.notice == "this is the session of today 12:00: y lists the others"
     assert after.game.settings.light, "the terminal is the same"
     first, *rest = play.effects
-    assert first == GoOn("a-0001"), "before anything is asked for it"
+    assert first == SwitchSession("a-0001"), "before anything is asked for it"
     assert rest[:2] == [Close(before.game.address), Start(before.counts.engines + 1, after.game.settings.model)]
     (load,) = play.asked
     assert (
@@ -179,7 +179,7 @@ def test_late_answers_of_the_session_before_change_nothing() -> None:
     address = play.session.game.address
     play.take(Resumed("a-0001", other(), ""))
     before = play.session
-    play.take(Heard(address, EngineDied("SIGKILL")))
+    play.take(EngineReplied(address, EngineDied("SIGKILL")))
     assert play.session is before
 
 
@@ -187,7 +187,7 @@ def test_who_leaves_the_list_stays_and_the_other_one_is_given_back() -> None:
     play = resuming().press(Action.CLOSE, Action.APPEND)
     before = play.session
     play.take(Resumed("a-0001", other(), ""))
-    assert play.effects == [GiveBack("a-0001")] and play.session is before
+    assert play.effects == [ReleaseSession("a-0001")] and play.session is before
     play = resuming().press(Action.CLOSE)
     play.take(NotResumed("a-0001", "the disk does not answer"))
     assert play.session.notice == "", "nobody waits for it"
@@ -205,7 +205,7 @@ def test_one_session_is_opened_at_a_time() -> None:
     assert play.effects == [Resume("tale")]
     before = play.session
     play.take(Resumed("a-0001", other(), ""))
-    assert play.effects == [GiveBack("a-0001")] and play.session is before, "the one chosen last counts"
+    assert play.effects == [ReleaseSession("a-0001")] and play.session is before, "the one chosen last counts"
     play.take(NotResumed("tale", "the disk does not answer"))
     assert play.session.notice == "the session stays: the disk does not answer"
     assert play.session.screen == screens.PLAY

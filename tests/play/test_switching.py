@@ -13,10 +13,10 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.game import EngineStatus, Game, Sampling
 from tokex_gguf.play.messages import (
+    BackgroundReported,
     Close,
     ListedModels,
     ListModels,
-    Lit,
     Message,
     NotPrepared,
     PointedAtRow,
@@ -107,12 +107,12 @@ def test_the_list_shows_the_models_and_which_is_played() -> None:
 
 def test_a_light_background_is_light_with_every_model() -> None:
     play = other(listed())
-    play.take(Lit(True))
+    play.take(BackgroundReported(True))
     assert play.session.game.settings.light and play.session.other_games["fake.gguf"].settings.light
     before = play.session
-    play.take(Lit(True))
+    play.take(BackgroundReported(True))
     assert play.session is before and play.effects == []
-    play.take(Lit(False))
+    play.take(BackgroundReported(False))
     assert not play.session.game.settings.light
 
 

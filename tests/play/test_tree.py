@@ -38,7 +38,7 @@ def said(play: Play) -> list[str]:
     told = []
     for line in tree.tree_lines(play.session).lines:
         text = "".join(fake.PIECES[node.token].data.decode() for node in line.branch.nodes).strip()
-        told.append("  " * line.level + ("├ " if line.aside else "") + text)
+        told.append("  " * line.level + ("├ " if line.indented else "") + text)
     return told
 
 
@@ -92,7 +92,7 @@ def test_a_line_without_forks_is_one_line_however_long_and_forks_of_forks_are_in
     assert len(said(play)) == 1
     play.press(Action.CLOSE, *[Action.POP] * 20, Action.DOWN, Action.APPEND, *[Action.POP] * 11)
     play.press(Action.DOWN, Action.APPEND, Action.TREE)
-    levels = [(line.level, line.aside) for line in tree.tree_lines(play.session).lines]
+    levels = [(line.level, line.indented) for line in tree.tree_lines(play.session).lines]
     assert levels == [(0, False), (1, True), (2, True), (1, False), (0, False)]
     drawn = [line[4:9] for line in screen(play).splitlines()[8:13]]
     assert [line[:2] for line in drawn[1:4]] == ["├ ", "│ ", "│ "] and drawn[2][2:4] == "├ "
@@ -115,7 +115,7 @@ def test_every_visited_path_is_in_the_tree_once_and_the_last_visit_is_the_last_l
     assert all(end in {line.branch.end for line in shown.lines} for end in ends)
     above = {0: root}
     for line in shown.lines:  # what a reader does with the indents: it goes on from the last line of its level
-        assert line.branch.first.parent is above[line.level - line.aside]
+        assert line.branch.first.parent is above[line.level - line.indented]
         above[line.level] = line.branch.end
     recent = lines(outline(root, ends), Order.RECENT).lines
     last = root.descend(paths[-1])

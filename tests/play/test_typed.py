@@ -16,7 +16,7 @@ from tokex_gguf.models.memory import Fit
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.game import EditState, EngineStatus, Settings
-from tokex_gguf.play.messages import Edit, Edited, EditFailed, Keep, Prepared, SaveFailed, SessionSaved, Typed
+from tokex_gguf.play.messages import Edit, Edited, EditFailed, NameSession, Prepared, SaveFailed, SessionSaved, Typed
 from tokex_gguf.play.rules.histories import BRINGS_BACK
 from tokex_gguf.play.screens import TypingScreen
 from tokex_gguf.play.session import Session
@@ -73,7 +73,7 @@ def test_a_name_that_was_left_comes_back_and_the_name_there_is_stays() -> None:
     play = started("hello").press(Action.NAME, Typed("mine"), Action.CLOSE, Action.NAME)
     assert play.session.line.text == "mine"
     play.take(Action.ENTER)
-    assert play.effects == [Keep("mine")]
+    assert play.effects == [NameSession("mine")]
     play.take(SaveFailed("the disk is full"))
     assert play.press(Action.NAME).session.line.text == "mine", "it was not kept"
     play.take(Action.ENTER)

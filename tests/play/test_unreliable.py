@@ -55,10 +55,9 @@ from tokex_gguf.play.messages import (
     Begin,
     Edited,
     Effect,
-    FanFurther,
     Go,
-    Listed,
     ListedModels,
+    ListedStarters,
     ListModels,
     Message,
     NotPrepared,
@@ -67,6 +66,7 @@ from tokex_gguf.play.messages import (
     Prepare,
     Prepared,
     Quit,
+    SearchFurther,
     Send,
     Start,
     Typed,
@@ -305,7 +305,7 @@ class World:
                     self.outside.append(
                         Prepared(effect.path, Fit(0)) if sound else NotPrepared(effect.path, "it does not fit")
                     )
-                case FanFurther():
+                case SearchFurther():
                     self.outside.append(effect)
                 case Quit():
                     self.quit = effect
@@ -351,7 +351,7 @@ class World:
             )
             assert [width_of(line) for line in lines] == [width] * height
         else:
-            self.take(Beat() if chance.random() < 0.5 else Listed(()))
+            self.take(Beat() if chance.random() < 0.5 else ListedStarters(()))
 
     def hear(self, replies: list[Reply]) -> None:
         engine = self.engine

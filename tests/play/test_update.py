@@ -347,7 +347,7 @@ def test_an_append_that_was_kept_is_dropped_by_who_goes_elsewhere(elsewhere: Act
     play.take(Action.APPEND)
     play.take(elsewhere)
     play.answer()
-    assert play.session.game.ready and not play.session.game.pressed.ahead
+    assert play.session.game.ready and not play.session.game.pressed.appends
     assert len(path(play)) == 5 + 1 and len(play.session.game.prompts) == 1
 
 
@@ -533,7 +533,7 @@ def test_what_waits_for_the_table_goes_on_when_look_ahead_brings_it(key: Action)
     assert isinstance(asked, Continue | Evaluate)
     assert len(asked.path) == 6 and play.session.game.pending is not None
     play.take(play.reply(request))  # type: ignore[arg-type]
-    assert play.session.game.pressed.autoplay == (key is Action.AUTOPLAY) and not play.session.game.pressed.ahead
+    assert play.session.game.pressed.autoplay == (key is Action.AUTOPLAY) and not play.session.game.pressed.appends
     stop, asked = play.asked[-2:]
     assert isinstance(stop, Stop)
     assert isinstance(asked, Continue if key is Action.AUTOPLAY else Evaluate)

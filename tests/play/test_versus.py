@@ -487,7 +487,7 @@ def test_where_they_part_each_says_the_same_of_what_either_took() -> None:
     found = comparison(play)
     tip = play.session.game.prompt.tip
     node = tip.ancestor(found.common + 1)
-    told = found.beside(node)
+    told = found.token_pair(node)
     assert found.partner(node) is None, "B lacks it"
     assert told and told.token == node.token and told.a == told.b == node.strict_taken
     assert found.delta(node) is None, "it is no token that both have"
@@ -509,7 +509,7 @@ def test_where_they_part_the_table_is_of_the_places_that_the_delta_is_of(a: str,
             continue
         play.press(Action.CURSOR_TIP, *[Action.CURSOR_BACK] * (tip.depth - node.depth + 1))
         assert play.session.game.prompt.cursor is node
-        difference, told = play.session.difference, found.beside(node)
+        difference, told = play.session.difference, found.token_pair(node)
         of_a, of_b = (fake.logprobs(one.path()) for one in (node.parent, partner.parent))
         assert difference and math.isclose(difference.kl_bits, fake.difference(of_a, of_b, 3).kl_bits, abs_tol=1e-9)
         assert told and told.delta_bits == found.delta(node) == bits(node.path(), partner.path())
@@ -520,7 +520,7 @@ def test_where_they_part_nothing_is_said_of_b_before_the_two_are_aligned() -> No
     found, tip = comparison(play), play.session.game.prompt.tip
     before, node = tip.ancestor(found.common), tip.ancestor(found.common + 1)
     alignment, found.alignment = found.alignment, None
-    assert found.place(before, node) is found.beside(node) is None and not found.rows(before, node)
+    assert found.place(before, node) is found.token_pair(node) is None and not found.rows(before, node)
     found.alignment = alignment
     assert found.place(before, node) is not before and found.rows(before, node)
 

@@ -32,7 +32,7 @@ from tokex_gguf.engine.protocol import Evaluated
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.game import SILENT_AFTER, SILENT_AFTER_AT_START, EngineStatus
-from tokex_gguf.play.messages import Beat, Heard, Typed
+from tokex_gguf.play.messages import Beat, EngineReplied, Typed
 from tokex_gguf.play.purposes import ForLookahead
 from tokex_gguf.play.screens import TypingScreen
 from tokex_gguf.play.session import Session
@@ -453,7 +453,7 @@ def test_a_reply_that_makes_no_sense_is_a_failure(tiny: dict[str, Path], tmp_pat
     assert player.session.game.pending
     answer = Distribution.of(1.0, [1], [0.0])
     nonsense = Evaluated(player.session.game.pending, 1_000_000, [answer], [], {}, 1, 0.1, 1024)
-    player.game._enqueue(Heard(player.session.game.address, nonsense))
+    player.game._enqueue(EngineReplied(player.session.game.address, nonsense))
     player.until(lambda session: session.game.engine is EngineStatus.DEAD)
     assert player.session.notice.startswith("the engine stopped (its reply makes no sense); your prompts are safe")
     player.press(Action.RESTART)

@@ -21,7 +21,7 @@ from tokex_gguf.cli.arguments import make_parser
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.game import Settings
-from tokex_gguf.play.messages import Keep, SaveFailed, SessionSaved, Typed
+from tokex_gguf.play.messages import NameSession, SaveFailed, SessionSaved, Typed
 from tokex_gguf.sessions import codec
 from tokex_gguf.sessions.autosave import Autosave, Rescued
 from tokex_gguf.sessions.store import Slot
@@ -250,7 +250,7 @@ def test_naming_is_a_mode_of_its_own() -> None:
     assert isinstance(play.session.screen, screens.Name)
     play.take(Typed("my tale "))
     play.take(Action.ENTER)
-    assert play.effects[0] == Keep("my tale") and isinstance(play.session.screen, screens.Play)
+    assert play.effects[0] == NameSession("my tale") and isinstance(play.session.screen, screens.Play)
     play.take(SessionSaved("my tale"))
     assert play.session.name == "my tale"
     assert play.press(Action.NAME).session.line.text == "my tale"

@@ -26,7 +26,7 @@ from tokex_gguf.engine.protocol import Checked, EngineDied, Evaluate, Loaded, To
 from tokex_gguf.play import requests, screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.game import EngineStatus, Game, Prompt, Sampling, Settings, Turns
-from tokex_gguf.play.messages import Edit, Edited, Go, Heard, Send, Typed
+from tokex_gguf.play.messages import Edit, Edited, EngineReplied, Go, Send, Typed
 from tokex_gguf.play.purposes import ForCheck
 from tokex_gguf.play.rules.tree import tree_lines
 from tokex_gguf.play.session import Palette, Session
@@ -38,7 +38,7 @@ from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values import layers
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.outline import Order
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
@@ -320,12 +320,12 @@ def test_floats_and_bytes_keep_every_bit() -> None:
     )
     tip = session.game.known.root.child(0)
     tip.attach(Distribution.of(math.pi, range(7), values))
-    tip.child(7).attach_taken(Taken(-math.inf, 64))
+    tip.child(7).attach_taken(TokenLogprob(-math.inf, 64))
     again = load(dump(replace(session, game=replace(session.game, prompts=(Prompt(tip),)))), session.game.settings)
     distribution = again.game.prompt.tip.distribution
     assert distribution is not None and distribution.entropy_bits == math.pi
     assert [value.hex() for value in distribution.logprobs] == [value.hex() for value in values]
-    assert again.game.prompt.tip.child(7).taken == Taken(-math.inf, 64)
+    assert again.game.prompt.tip.child(7).taken == TokenLogprob(-math.inf, 64)
     assert again.game.known.pieces == session.game.known.pieces
 
 
@@ -397,7 +397,7 @@ def test_whatever_was_played_a_second_dump_is_the_same(keys: list[Any], lookahea
         play.session.options.palette,
         play.session.options.mouse,
     )
-    again, effects = update(again, Heard(0, LOADED))
+    again, effects = update(again, EngineReplied(0, LOADED))
     if play.session.game.ready and not play.session.game.pressed.autoplay:
         assert not [effect for effect in effects if isinstance(effect, Send) and isinstance(effect.request, Evaluate)]
 
@@ -449,7 +449,7 @@ def test_in_a_chat_special_tokens_are_typed_by_their_names_also_the_next_day(cha
 )
 def test_another_model_is_noticed(other: dict[str, Any]) -> None:
     before = played().session
-    session, effects = update(load(dump(before), before.game.settings), Heard(0, replace(LOADED, **other)))
+    session, effects = update(load(dump(before), before.game.settings), EngineReplied(0, replace(LOADED, **other)))
     assert session.game.engine is EngineStatus.DEAD and "another model" in session.notice
     assert effects == []
     *shown, keys, more_keys = screen(session)
@@ -460,7 +460,7 @@ def test_another_model_is_noticed(other: dict[str, Any]) -> None:
 def test_the_same_model_with_another_context_is_the_same() -> None:
     before = played().session
     session, _ = update(
-        load(dump(before), before.game.settings), Heard(0, replace(LOADED, context=512, context_limit=512))
+        load(dump(before), before.game.settings), EngineReplied(0, replace(LOADED, context=512, context_limit=512))
     )
     assert session.game.engine is EngineStatus.READY and session.game.context == 512
 
@@ -485,7 +485,7 @@ def test_dumps_while_the_tree_grows() -> None:
             for node in nodes[1:]:
                 node.attach(Distribution.of(1.0, [node.token], [-1.0]))
             for node in nodes[1:]:
-                node.attach_taken(Taken(-1.0, 1))
+                node.attach_taken(TokenLogprob(-1.0, 1))
             nodes[numbers.randrange(20)].visit()
             nodes[-1].visit()
             time.sleep(0.002)
@@ -566,7 +566,7 @@ def test_an_answer_that_arrives_in_the_middle_of_a_dump() -> None:
                 for node in path:
                     node.attach(Distribution.of(1.0, [node.token], [-1.0]))
                 for node in path:
-                    node.attach_taken(Taken(-1.0, 1))
+                    node.attach_taken(TokenLogprob(-1.0, 1))
             return value
 
     session = started("a").session
@@ -1191,7 +1191,7 @@ def test_a_walked_session_comes_back_bit_for_bit_with_its_bounds() -> None:
         )
 
 
-def numbers_of(root: Node) -> dict[tuple[int, ...], tuple[Any, Taken | None, float | None]]:
+def numbers_of(root: Node) -> dict[tuple[int, ...], tuple[Any, TokenLogprob | None, float | None]]:
     found, waiting = {}, [root]
     while waiting:
         node = waiting.pop()

@@ -36,7 +36,7 @@ from tokex_gguf.sessions.columns import PieceEncoder, TreeEncoder
 from tokex_gguf.sessions.summary import Stamp
 from tokex_gguf.system.files import save_generation
 from tokex_gguf.ui.app import GC_THRESHOLDS, SWITCH_INTERVAL
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
@@ -79,7 +79,7 @@ def tree(root: Node) -> Facts:
     waiting: list[tuple[Node, tuple[int, ...]]] = [(root, ())]
     while waiting:
         node, path = waiting.pop()
-        told, taken = node.distribution, node.taken or Taken(0.0, 0)
+        told, taken = node.distribution, node.taken or TokenLogprob(0.0, 0)
         own = {
             "flags": node.visited + 2 * node.checked,
             "played": int(node.played),
@@ -118,7 +118,7 @@ def test_all_that_a_node_holds_is_saved_found_again_or_known_not_to_be() -> None
 
 def test_what_nodes_hold_never_changes_inside() -> None:
     """A node is known to have changed by holding another thing: the things themselves stay as they are."""
-    assert Taken._fields == ("logprob", "rank", "at_least")
+    assert TokenLogprob._fields == ("logprob", "rank", "at_least")
     told = Distribution.of(1.0, [1], [-1.0])
     for one in fields(told):
         with pytest.raises(FrozenInstanceError):
@@ -189,7 +189,7 @@ class Growing:
                 slack = chance.choice([0.0] * 9 + [0.5])
                 node.attach(Distribution.of(chance.random(), chance.sample(range(VOCABULARY), count), logprobs, slack))
             case 4:
-                node.attach_taken(Taken(-chance.random(), chance.randrange(1, 9), chance.random() < 0.05))
+                node.attach_taken(TokenLogprob(-chance.random(), chance.randrange(1, 9), chance.random() < 0.05))
             case 5:
                 node.differs, node.checked = chance.choice([None, 0, node.depth]), True
             case 6:  # for answers: not saved before somebody goes there
@@ -277,7 +277,7 @@ def test_what_was_read_is_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> 
 
 OTHERS: dict[str, Callable[[Node], object]] = {
     "distribution": lambda _: Distribution.of(0.25, [3, 1], [-0.5, -2.0]),
-    "taken": lambda _: Taken(-0.25, 17),
+    "taken": lambda _: TokenLogprob(-0.25, 17),
     "checked": lambda node: not node.checked,
     "differs": lambda node: node.depth - (node.differs == node.depth),
     "seen": lambda node: node.seen + 1,
@@ -468,7 +468,7 @@ def test_a_tree_that_grows_while_it_is_encoded_is_whole() -> None:
         node.attach(answer)
         for index in range(6_000):
             node = node.child(index % 2 + 1)
-            node.attach_taken(Taken(-1.0, 1))
+            node.attach_taken(TokenLogprob(-1.0, 1))
             node.attach(answer)
             node.visit()
     finally:

@@ -26,7 +26,7 @@ from tokex_gguf.play.messages import (
     Downloaded,
     Downloading,
     Edited,
-    Heard,
+    EngineReplied,
     NotDownloaded,
     Save,
     SaveFailed,
@@ -41,7 +41,7 @@ from tokex_gguf.sessions import autosave
 from tokex_gguf.sessions.autosave import Kept, Lost, TextKept
 from tokex_gguf.sessions.store import Slot
 from tokex_gguf.shell import runtime as game_module
-from tokex_gguf.shell.resuming import opened, resumed, with_beside
+from tokex_gguf.shell.resuming import opened, resumed, with_second
 from tokex_gguf.shell.runtime import MESSAGES_PER_TURN, MOST_QUEUED_REPLIES, Runtime, _ForSlot
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.samplers import DEFAULT, Chain, Kind, Sampler
@@ -161,7 +161,7 @@ def test_an_engine_that_cannot_be_started_again_has_died(game: Runtime) -> None:
     game._connect[GgufFile] = refuse
     game._carry_out([Start(2, FILE)])
     assert game.engine_pid is None
-    assert game._inbox.get(timeout=1) == Heard(
+    assert game._inbox.get(timeout=1) == EngineReplied(
         2, EngineDied("the limit of open files is too low: raise it with ulimit -n")
     )
 
@@ -178,7 +178,7 @@ def test_without_threads_a_save_is_refused_and_an_engine_is_not_left(
     sleeping = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     game._connect[GgufFile] = local(sleeping)
     game._carry_out([Start(2, FILE)])
-    assert game._inbox.get(timeout=1) == Heard(2, EngineDied(TOO_FEW))
+    assert game._inbox.get(timeout=1) == EngineReplied(2, EngineDied(TOO_FEW))
     with sleeping:
         assert sleeping.poll() is not None
 
@@ -296,7 +296,7 @@ def test_what_is_compared_is_worth_saving() -> None:
     assert Runtime._kept_besides_moves(two.press(Action.LAYER, Action.CURSOR_BACK, Action.VERSUS).session) == before
     session = two.session
     second = Game(replace(session.game.settings, model=GgufFile("b.gguf")))
-    assert Runtime._kept_besides_moves(second_model.beside(session, second)) != before
+    assert Runtime._kept_besides_moves(second_model.add_second(session, second)) != before
 
 
 class Arriving:
@@ -351,7 +351,7 @@ def test_a_session_whose_file_has_moved_is_drawn_from_as_was_asked_for(asked: bo
     wanted = Sampling(Chain((Sampler.of(Kind.TEMPERATURE, 0.0),)), None, 7) if asked else session.game.sampling
     session = replace(session, game=replace(session.game, sampling=wanted))
     session, _ = update(session, Begin())
-    session, _ = update(session, Heard(session.game.address, model))
+    session, _ = update(session, EngineReplied(session.game.address, model))
     assert session.game.prompts == before.game.prompts, "it is the model that was played"
     assert session.game.sampling == (wanted if asked else before.game.sampling)
 
@@ -363,5 +363,5 @@ def test_what_there_is_to_say_of_the_second_models_context_is_said(
     notice: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tokex_gguf.shell.resuming.together", lambda *_, **__: True)
-    session = with_beside(started("hello").session, GgufFile("b.gguf"), replace(Fit(4096), notice=notice))
+    session = with_second(started("hello").session, GgufFile("b.gguf"), replace(Fit(4096), notice=notice))
     assert session.notice == told

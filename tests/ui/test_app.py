@@ -41,7 +41,7 @@ from tokex_gguf.models.discovery import ModelOnDisk
 from tokex_gguf.play import update as update_module
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.game import Game, Sampling, Settings
-from tokex_gguf.play.messages import FanFurther, Typed
+from tokex_gguf.play.messages import SearchFurther, Typed
 from tokex_gguf.play.session import Session
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.editor import Editor
@@ -632,7 +632,7 @@ def test_a_list_that_is_read_in_parts_is_drawn_as_it_grows(opened: Callable[[], 
     play, equal = opened(), 0
     while play.fanning:
         before, frame = play.session, test_fan_out.seen(play)
-        play.take(FanFurther())
+        play.take(SearchFurther())
         if before == play.session and frame != test_fan_out.seen(play):
             assert app_module._results_grow(play.session)
             equal += 1

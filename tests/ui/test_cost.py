@@ -25,7 +25,15 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import SCREENS
 from tokex_gguf.play.game import Prompt
-from tokex_gguf.play.messages import CompareFurther, FanFurther, JudgeFurther, Message, PointedAtToken, Resized, Typed
+from tokex_gguf.play.messages import (
+    CompareFurther,
+    JudgeFurther,
+    Message,
+    PointedAtToken,
+    Resized,
+    SearchFurther,
+    Typed,
+)
 from tokex_gguf.play.rules import tree
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Options, Starter
@@ -36,7 +44,7 @@ from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.ui.screen_table import shown as shown_path
 from tokex_gguf.values import layers
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
-from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.distribution import TokenLogprob
 from tokex_gguf.values.fan_out import Budget
 from tokex_gguf.values.layers import Layer
 from tokex_gguf.values.lens import Sampled
@@ -132,7 +140,7 @@ def grown(node: Node, tokens: int, seed: int = 1) -> Node:
         node = node.child((index + seed) % fake.VOCAB)
         node.attach(answer)
         if node.depth > 1:
-            node.attach_taken(Taken(-1.0, 2))
+            node.attach_taken(TokenLogprob(-1.0, 2))
     node.visit()
     return node
 
@@ -265,7 +273,7 @@ def test_phrases_of_any_number_and_length_are_compared_at_little_cost(size: tupl
 def test_a_path_is_looked_into_in_a_few_steps_wherever() -> None:
     root = Node(None, -1)
     tip = grown(root, 20_000)
-    tip.child(3).attach_taken(Taken(-1.0, 2))
+    tip.child(3).attach_taken(TokenLogprob(-1.0, 2))
     for depth in (0, 1, 2, 3, 777, 10_000, 19_999, 20_000):
         assert tip.ancestor(depth).depth == depth
         assert steps(lambda depth=depth: tip.ancestor(depth)) < 200  # type: ignore[misc]
@@ -318,7 +326,7 @@ def path_of(tokens: list[int], length: int) -> Node:
         node = node.child(tokens[index % len(tokens)])
         node.attach(answer)
         if node.depth > 1:
-            node.attach_taken(Taken(-1.0, 2))
+            node.attach_taken(TokenLogprob(-1.0, 2))
     node.visit()
     return node
 
@@ -535,7 +543,7 @@ def test_a_ranking_is_a_plain_one_on_any_path(moves: list[tuple[int, int, int]],
             tip = tip.child(chance.randrange(fake.VOCAB))
             if chance.randrange(1000) >= unknown % 3:
                 tip.attach(fake.distribution([chance.randrange(9)], 3))
-                tip.attach_taken(Taken(-chance.randrange(5) / 2, 2))
+                tip.attach_taken(TokenLogprob(-chance.randrange(5) / 2, 2))
         for ranked, value in ((surprisals(tip), surprisal), (entropies(tip), entropy_before)):
             values = [(node.depth, bits) for node in tip.nodes(1) if (bits := value(node)) is not None]
             checked(ranked, values, tip)
@@ -546,7 +554,7 @@ def test_a_ranking_of_a_long_path_is_a_plain_one() -> None:
     for _ in range(5000):
         tip = tip.child(chance.randrange(fake.VOCAB))
         tip.attach(fake.distribution([1], 3))
-        tip.attach_taken(Taken(-chance.random(), 2))
+        tip.attach_taken(TokenLogprob(-chance.random(), 2))
     for length in (4095, 4096, 4097, 5000):
         path = tip.ancestor(length)
         ranked = surprisals(path)
@@ -740,7 +748,7 @@ def test_what_a_constraint_cost_is_jumped_through_in_a_long_prompt_at_no_more_co
     view.screen(play.session, 130, 40)
     every_key_costs_little(play, view, *JUMPS, *JUMPS, Action.CLOSE, *3 * [Action.POP], *JUMPS)
     assert f"{answers.cost(lens, tip):,.0f}" != "0" and steps(lambda: answers.cost(lens, tip)) < 50
-    assert len(answers.judged(lens, tip).dear(tip)) >= LONG / 20 - 1
+    assert len(answers.judged(lens, tip).costliest_tenth(tip)) >= LONG / 20 - 1
 
 
 def test_the_layer_of_a_lens_costs_no_more_where_a_session_is_gone_on_with() -> None:
@@ -797,7 +805,7 @@ def strictly(trunk: Node, tokens: list[int], chance: random.Random) -> Node:
         node = node.child(token)
         node.attach_strict(chance.choice(answers))
         if node.depth > 1:
-            node.attach_strict_taken(Taken(-5 * chance.random(), 2))
+            node.attach_strict_taken(TokenLogprob(-5 * chance.random(), 2))
     node.visit()
     return node
 
@@ -865,7 +873,7 @@ def test_critical_tokens_of_a_long_text_cost_by_those_that_are_seen(size: tuple[
     parts = 0
     while play.asked or play.fanning:
         if play.fanning:
-            assert steps(lambda: play.take(FanFurther())) < STEPS
+            assert steps(lambda: play.take(SearchFurther())) < STEPS
         else:
             (reply,) = play.replies(play.asked.pop(0))
             assert steps(lambda reply=reply: play.take(reply)) < STEPS  # type: ignore[misc]
@@ -888,6 +896,6 @@ def test_what_comes_is_looked_at_in_parts() -> None:
     assert steps(lambda: play.take(Action.ENTER)) < STEPS
     pieces = 0
     while play.fanning:
-        assert steps(lambda: play.take(FanFurther())) < STEPS
+        assert steps(lambda: play.take(SearchFurther())) < STEPS
         pieces += 1
     assert pieces

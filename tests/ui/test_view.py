@@ -26,7 +26,15 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import SCREENS, help_entries, hints, keys_of
 from tokex_gguf.play.game import Cost, Sampling
-from tokex_gguf.play.messages import CompareFurther, Listed, ListedSessions, Message, PointedAtToken, Resized, Typed
+from tokex_gguf.play.messages import (
+    CompareFurther,
+    ListedSessions,
+    ListedStarters,
+    Message,
+    PointedAtToken,
+    Resized,
+    Typed,
+)
 from tokex_gguf.play.purposes import ForVerdicts
 from tokex_gguf.play.rules.tree import selected_end
 from tokex_gguf.play.screens import Screen
@@ -43,8 +51,8 @@ from tokex_gguf.ui.table import bar_scale, table_lines
 from tokex_gguf.ui.theme import styles
 from tokex_gguf.values import layers
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
-from tokex_gguf.values.difference import Beside
-from tokex_gguf.values.distribution import Candidate, Taken
+from tokex_gguf.values.difference import TokenPair
+from tokex_gguf.values.distribution import Candidate, TokenLogprob
 from tokex_gguf.values.formatting import number
 from tokex_gguf.values.layers import Layer
 from tokex_gguf.values.lens import Sampled
@@ -121,7 +129,7 @@ def full() -> Play:
 
 def listed() -> Play:
     play = started().press(Action.PROMPTS)
-    play.take(Listed((Starter("a\nb.txt", "some text\n" * 30), Starter("c.txt", "more"))))
+    play.take(ListedStarters((Starter("a\nb.txt", "some text\n" * 30), Starter("c.txt", "more"))))
     return play
 
 
@@ -608,8 +616,8 @@ def test_the_first_token_is_never_coloured() -> None:
 def test_probability_colours_each_token_by_its_own_probability() -> None:
     play = started("hello")
     nodes = play.session.game.prompt.tip.nodes()
-    nodes[2].taken = Taken(0.0, 1)
-    nodes[3].taken = Taken(-50.0, 60)
+    nodes[2].taken = TokenLogprob(0.0, 1)
+    nodes[3].taken = TokenLogprob(-50.0, 60)
     styles = styles_of(play, layers.PROBABILITY)
     assert styles[2] == "class:probability.31"
     assert styles[3] == "class:probability.0"
@@ -1404,7 +1412,7 @@ def test_a_rank_of_six_digits_moves_no_column_of_a_comparison(mark: str) -> None
     node = play.session.game.prompt.tip
 
     def drawn(rank: int) -> str:
-        beside = Beside(7, Taken(-3.0, rank), Taken(-2.0, 5))
+        beside = TokenPair(7, TokenLogprob(-3.0, rank), TokenLogprob(-2.0, 5))
         line = versus.row(play.session, node, Candidate(rank, 7, -3.0), beside, 60, "", mark)
         return "".join(part for _, part in line)
 
@@ -1413,7 +1421,7 @@ def test_a_rank_of_six_digits_moves_no_column_of_a_comparison(mark: str) -> None
 
 @pytest.mark.parametrize("by_text", [False, True])
 def test_a_comparisons_table_has_whole_columns_at_any_width(by_text: bool) -> None:
-    """Beside the sampler chain, some are left out."""
+    """TokenPair the sampler chain, some are left out."""
     other = test_second_model.ELSEWHERE if by_text else fake.OTHER
     session = test_second_model.compared("hello you", other).session
     for width in range(28, 90):

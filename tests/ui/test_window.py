@@ -11,7 +11,7 @@ from tests.sampling import few
 from tokex_gguf.play import screens
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.commands.registry import help_found
-from tokex_gguf.play.messages import Listed, ListedModels, PointedAtRow
+from tokex_gguf.play.messages import ListedModels, ListedStarters, PointedAtRow
 from tokex_gguf.play.session import Starter
 from tokex_gguf.ui.help import help_lines, help_page
 from tokex_gguf.ui.screen import ScreenRenderer, body_lines
@@ -40,7 +40,7 @@ def test_no_entry_of_a_list_that_fits_is_scrolled_away() -> None:
     """The list of prompts once lost its first entry though all fitted."""
     for entries in range(1, 60):
         play = started().press(Action.PROMPTS)
-        play.take(Listed(tuple(Starter(f"text {index}", "text") for index in range(entries))))
+        play.take(ListedStarters(tuple(Starter(f"text {index}", "text") for index in range(entries))))
         for row in range(1 + entries):
             screen = ScreenRenderer().screen(play.session, 130, 40)
             told = ["".join(text for _, text in line) for line in screen]

@@ -19,7 +19,7 @@ from tokex_gguf.values.critical import (
     lead_of,
     place_of,
 )
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.grouping import FIRST_NUMBER, found, found_last, pattern_of
 from tokex_gguf.values.stops import AfterTokens, AtEnd, AtLine, AtSentence, AtText, StopRule, describe_stop
 from tokex_gguf.values.tokens import Piece
@@ -64,7 +64,7 @@ class Model:
             Distribution.of(1.0, order[: self._candidates], [values[token] for token in order][: self._candidates])
         )
         for token, child in node.children.items():
-            child.attach_taken(Taken(values[token], order.index(token) + 1))
+            child.attach_taken(TokenLogprob(values[token], order.index(token) + 1))
 
 
 def data(path: list[int]) -> bytes:
@@ -251,7 +251,7 @@ def test_the_second_choice_is_the_likeliest_token_that_does_not_stand_there() ->
     assert place_of(root.child(2)) == DoubtfulPlace(math.log(0.2), root.child(2), 3, math.log(0.5))
     unlikely = root.child(9)
     assert place_of(unlikely) is None, "not known yet"
-    unlikely.attach_taken(Taken(-20.0, 900))
+    unlikely.attach_taken(TokenLogprob(-20.0, 900))
     assert place_of(unlikely) == DoubtfulPlace(-20.0, unlikely, 3, math.log(0.5))
     sure = root.child(1)
     sure.attach(Distribution.of(0.0, [4, 5], [0.0, -math.inf]))
@@ -263,7 +263,7 @@ def test_of_equally_doubtful_places_the_first_comes_first() -> None:
     for node in base.nodes()[:-1]:
         node.attach(Distribution.of(1.0, [8, 9], [math.log(0.5), math.log(0.4)]))
     for node in base.nodes(1):
-        node.attach_taken(Taken(math.log(0.1), 3))
+        node.attach_taken(TokenLogprob(math.log(0.1), 3))
     out = Critical(base, Rule(b":", AtLine()), PIECES.__getitem__)
     assert not out.scan_places(1)
     assert out.scan_places(100)
@@ -355,7 +355,7 @@ def test_without_the_lead_the_last_number_is_the_answer_where_the_model_ends() -
     base = Node(None, -1).descend(path)
     place = base.ancestor(2)
     base.ancestor(1).attach(Distribution.of(1.0, [11, 10], [math.log(0.6), math.log(0.4)]))
-    place.attach_taken(Taken(math.log(0.6), 1))
+    place.attach_taken(TokenLogprob(math.log(0.6), 1))
     out = Critical(base, Rule(b"Ans:", AtLine()), PIECES.__getitem__)
     out.scan_places(10)
     while out.advance(8, 100, 100) and (wanted := out.wanted(8)):
@@ -371,7 +371,7 @@ def test_without_a_lead_in_the_text_its_own_last_number_is_the_answer_as_it_stan
     base = Node(None, -1).descend(path)
     attach = by_hand({tuple(path): "", (9, 15, 11, 9): "."})
     base.ancestor(3).attach(Distribution.of(1.0, [8, 9], [math.log(0.6), math.log(0.4)]))
-    base.ancestor(4).attach_taken(Taken(math.log(0.6), 1))
+    base.ancestor(4).attach_taken(TokenLogprob(math.log(0.6), 1))
     out = Critical(base, Rule(b"Ans:", AtLine()), PIECES.__getitem__)
     out.scan_places(10)
     while out.advance(8, 100, 100) and (wanted := out.wanted(8)):
@@ -402,7 +402,7 @@ def test_where_the_model_ends_all_of_the_text_may_have_the_number(
     """Also what stands before the second choice."""
     base = Node(None, -1).descend(path)
     base.ancestor(depth - 1).attach(Distribution.of(1.0, [path[depth - 1], second], [math.log(0.6), math.log(0.4)]))
-    base.ancestor(depth).attach_taken(Taken(math.log(0.6), 1))
+    base.ancestor(depth).attach_taken(TokenLogprob(math.log(0.6), 1))
     out = Critical(base, Rule(b"Ans:", AtLine()), PIECES.__getitem__)
     attach = by_hand({tuple(path): "", (*path[: depth - 1], second): said})
     out.scan_places(10)
@@ -480,7 +480,7 @@ def test_a_lead_in_the_question_of_a_chat_is_none_of_the_answers() -> None:
         base = Node(None, -1).descend(path)
         for node in base.nodes():
             node.attach(Distribution.of(1.0, [3, 4, 5], [math.log(0.5), math.log(0.3), math.log(0.2)]))
-            node.attach_taken(Taken(math.log(0.5), 1))
+            node.attach_taken(TokenLogprob(math.log(0.5), 1))
         critical = Critical(base, Rule(b"Answer:", AtLine()), pieces.__getitem__)
         while not critical.scan_places(100):
             pass

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokex_gguf.values.difference import Beside, Difference
-from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.difference import Difference, TokenPair
+from tokex_gguf.values.distribution import TokenLogprob
 from tokex_gguf.values.figures import FLOOR_DELTA_BITS, Figures, figures, percentile
 
 logprobs = st.floats(-30, 0)
@@ -18,7 +18,7 @@ places = st.tuples(divergences, st.booleans(), logprobs, logprobs)
 
 
 def difference(kl: float, flip: bool, a: float, b: float) -> Difference:
-    return Difference(kl, kl, 1, 2 if flip else 1, (), Beside(5, Taken(a, 1), Taken(b, 1)))
+    return Difference(kl, kl, 1, 2 if flip else 1, (), TokenPair(5, TokenLogprob(a, 1), TokenLogprob(b, 1)))
 
 
 def told(*rows: tuple[float, bool, float, float]) -> Figures:

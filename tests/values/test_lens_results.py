@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import fake
-from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.distribution import TokenLogprob
 from tokex_gguf.values.lens import Sampled, lens_of
 from tokex_gguf.values.lens_results import LENSES, LensResults
 from tokex_gguf.values.reachability import cut_by, decidable
@@ -93,19 +93,19 @@ def test_only_what_is_new_of_a_path_is_looked_at_again() -> None:
     answers, lens = LensResults(), sampled(5)
     tip = Node(None, -1).descend(list(range(100)))
     for node in tip.nodes(1):
-        node.attach_taken(Taken(-1.0, 2))
+        node.attach_taken(TokenLogprob(-1.0, 2))
         answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT))
     assert answers.judge_more(lens, tip, 1000) and answers.first_unjudged(lens, tip) is None
     longer = tip.descend([7, 8])
     for node in longer.nodes(100):
-        node.attach_taken(Taken(-1.0, 2))
+        node.attach_taken(TokenLogprob(-1.0, 2))
     assert answers.judge_more(lens, longer, 1000)
     assert answers.first_unjudged(lens, longer) == 99, "the distribution behind the hundredth token"
     for node in longer.nodes(100):
         answers.attach_verdict(lens, node, Verdict(0.5, NOT_CUT))
     assert answers.judge_more(lens, longer, 1000) and answers.first_unjudged(lens, longer) is None
     other = tip.ancestor(50).child(9)
-    other.attach_taken(Taken(-1.0, 2))
+    other.attach_taken(TokenLogprob(-1.0, 2))
     assert answers.judge_more(lens, other, 1000) and answers.first_unjudged(lens, other) == 49
 
 
@@ -132,7 +132,7 @@ def test_a_path_is_looked_at_in_pieces() -> None:
     answers, lens = LensResults(), sampled(5)
     tip = Node(None, -1).descend(list(range(100)))
     for node in tip.nodes(1):
-        node.attach_taken(Taken(-1.0, 2))
+        node.attach_taken(TokenLogprob(-1.0, 2))
         answers.attach_verdict(lens, node, Verdict(0.0, 0))
     assert not answers.judge_more(lens, tip, 40) and len(answers.judged(lens, tip).cut(tip)) == 40
     assert not answers.judge_more(lens, tip, 40) and not answers.judge_more(lens, tip, 0)
@@ -145,10 +145,10 @@ def test_what_the_model_has_not_said_yet_is_looked_at_later() -> None:
     for node in tip.nodes(1):
         answers.attach_verdict(lens, node, Verdict(0.0, 0))
     for node in tip.nodes(1)[:5]:
-        node.attach_taken(Taken(-1.0, 2))
+        node.attach_taken(TokenLogprob(-1.0, 2))
     assert answers.judge_more(lens, tip, 100) and len(answers.judged(lens, tip).cut(tip)) == 5
     for node in tip.nodes(1)[5:]:
-        node.attach_taken(Taken(-1.0, 2))
+        node.attach_taken(TokenLogprob(-1.0, 2))
     assert answers.judge_more(lens, tip, 100) and len(answers.judged(lens, tip).cut(tip)) == 9
 
 
@@ -178,7 +178,7 @@ def test_what_is_kept_sorted_is_what_a_walk_along_the_path_finds(seed: int) -> N
         for _ in range(chance.randint(0, 9)):
             tip = tip.child(chance.randrange(6))
             tip.attach(fake.distribution([chance.randrange(9)], 4))
-            tip.attach_taken(Taken(-chance.randrange(5) / 2, chance.randint(1, 6)))
+            tip.attach_taken(TokenLogprob(-chance.randrange(5) / 2, chance.randint(1, 6)))
         tips = [*tips[-4:], tip]
         for node in tip.nodes(1):
             if chance.random() < 0.2:
@@ -192,7 +192,7 @@ def test_what_is_kept_sorted_is_what_a_walk_along_the_path_finds(seed: int) -> N
             found = answers.judged(lens, tip)
             assert answers.first_unjudged(lens, tip) == (unknown[0] - 2 if unknown else None)
             places = range(tip.depth + 2)
-            for marked, depths in ((found.cut(tip), cut), (found.dear(tip), dear)):
+            for marked, depths in ((found.cut(tip), cut), (found.costliest_tenth(tip), dear)):
                 assert len(marked) == len(depths)
                 for here in places:
                     assert marked.next(here) == next((one for one in depths if one > here), None)
@@ -222,12 +222,12 @@ def test_a_path_that_ends_earlier_has_what_comes_before_its_end() -> None:
     answers, lens = LensResults(), sampled(5)
     tip = Node(None, -1).descend(list(range(300)))
     for node in tip.nodes(1):
-        node.attach_taken(Taken(-1.0, 2))
+        node.attach_taken(TokenLogprob(-1.0, 2))
         answers.attach_verdict(lens, node, Verdict(0.0, 0, 1 / node.depth))
     answers.judge_more(lens, tip, 1000)
     for depth in (300, 150, 40, 2, 1):
         shorter = tip.ancestor(depth)
         found = answers.judged(lens, shorter)
         assert len(found.cut(shorter)) == depth - 1
-        assert len(found.dear(shorter)) == math.ceil((depth - 1) / 10)
+        assert len(found.costliest_tenth(shorter)) == math.ceil((depth - 1) / 10)
         assert answers.judge_more(lens, shorter, 0), "it was looked at"

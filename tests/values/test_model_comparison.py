@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokex_gguf.values.difference import Beside, Difference
-from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.difference import Difference, TokenPair
+from tokex_gguf.values.distribution import TokenLogprob
 from tokex_gguf.values.figures import figures
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.tree import Node
@@ -18,8 +18,11 @@ places = st.tuples(st.floats(0, 20), st.floats(0, 20), st.integers(0, 2), st.int
 
 def difference(place: tuple[float, float, int, int, float, float], token: int | None) -> Difference:
     kl, reverse, first_a, first_b, a, b = place
-    taken = None if token is None else Beside(token, Taken(a, 1), Taken(b, 2))
-    rows = (Beside(first_a, Taken(-0.5, 1), Taken(-1.5, 2)), Beside(7, Taken(-2.0, 2), Taken(-0.5, 1)))
+    taken = None if token is None else TokenPair(token, TokenLogprob(a, 1), TokenLogprob(b, 2))
+    rows = (
+        TokenPair(first_a, TokenLogprob(-0.5, 1), TokenLogprob(-1.5, 2)),
+        TokenPair(7, TokenLogprob(-2.0, 2), TokenLogprob(-0.5, 1)),
+    )
     return Difference(kl, reverse, first_a, first_b, rows, taken)
 
 
@@ -78,9 +81,9 @@ def test_what_a_table_shows_of_one_side_it_shows_of_the_other(side: int, *, aske
 
 def test_equal_models_differ_by_nothing() -> None:
     known, tip = ModelComparison(), Node(None, -1).descend([1, 2, 3])
-    same = Taken(-math.inf, 3)
+    same = TokenLogprob(-math.inf, 3)
     for node, token in zip(tip.nodes(), (2, 3, None), strict=True):
-        taken = None if token is None else Beside(token, same, same)
+        taken = None if token is None else TokenPair(token, same, same)
         known.keep(node, Difference(0.0, 0.0, 5, 5, (), taken), detailed=False)
     known.follow(tip)
     assert known.compare_more(10)

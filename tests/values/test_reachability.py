@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.lens import Sampled, lens_of
 from tokex_gguf.values.reachability import (
     CLOSE,
@@ -32,7 +32,7 @@ def lens(*samplers: Sampler) -> Sampled:
 
 
 def told(one: Sampled, rank: int, prob: float | None = None) -> int | None:
-    return cut_by(one, BEFORE, Taken(math.log(prob or PROBS[rank - 1]), rank))
+    return cut_by(one, BEFORE, TokenLogprob(math.log(prob or PROBS[rank - 1]), rank))
 
 
 def top_p(p: float) -> Sampler:
@@ -83,7 +83,7 @@ def test_beyond_the_candidates_top_k_has_left_a_bounded_mass(p: float, expected:
 
 def test_equal_ones_at_a_border_are_left_to_the_engine() -> None:
     before = Distribution.of(2.0, range(4), map(math.log, [0.4, 0.2, 0.2, 0.2]))
-    taken = [Taken(before.logprobs[rank - 1], rank) for rank in range(1, 5)]
+    taken = [TokenLogprob(before.logprobs[rank - 1], rank) for rank in range(1, 5)]
     two = lens(Sampler.of(Kind.TOP_K, 2))
     assert [cut_by(two, before, one) for one in taken] == [NOT_CUT, None, None, None]
     half = lens(top_p(0.5))
@@ -94,7 +94,7 @@ def test_equal_ones_at_a_border_are_left_to_the_engine() -> None:
 @pytest.mark.parametrize("sampler", [top_p(0.0), top_p(0.3), Sampler.of(Kind.TOP_K, 1), Sampler.of(Kind.MIN_P, 1.0)])
 def test_of_equal_likeliest_ones_llama_cpp_may_keep_another(sampler: Sampler) -> None:
     before = Distribution.of(2.0, range(3), map(math.log, [0.4, 0.4, 0.2]))
-    taken = [Taken(before.logprobs[rank - 1], rank) for rank in (1, 2)]
+    taken = [TokenLogprob(before.logprobs[rank - 1], rank) for rank in (1, 2)]
     assert [cut_by(lens(sampler), before, one) for one in taken] == [None, None]
     assert [cut_by(lens(Sampler.of(Kind.TOP_K, 2)), before, one) for one in taken] == [None, None]
     assert [cut_by(lens(Sampler.of(Kind.TOP_K, 3)), before, one) for one in taken] == [NOT_CUT, NOT_CUT]
@@ -103,7 +103,7 @@ def test_of_equal_likeliest_ones_llama_cpp_may_keep_another(sampler: Sampler) ->
 @pytest.mark.parametrize(("limit", "expected"), [(2, 0), (3, None), (4, None), (60, None)])
 def test_one_behind_the_candidates_may_be_as_likely_as_the_border(limit: int, expected: int | None) -> None:
     before = Distribution.of(2.0, range(4), map(math.log, [0.4, 0.2, 0.01, 0.01]))
-    taken = Taken(before.logprobs[-1], 9)
+    taken = TokenLogprob(before.logprobs[-1], 9)
     assert cut_by(lens(Sampler.of(Kind.TOP_K, limit)), before, taken) == expected
     assert cut_by(lens(top_p(0.5)), before, taken) is None
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.sampling import few
-from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.distribution import TokenLogprob
 from tokex_gguf.values.text_comparison import TextComparison
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
@@ -38,7 +38,7 @@ def cut(tree: Node, text: bytes, chance: random.Random) -> Node:
         fresh = token not in node.children
         node = node.child(token)
         if fresh:
-            node.attach_strict_taken(Taken(-chance.uniform(0, 9), 1))
+            node.attach_strict_taken(TokenLogprob(-chance.uniform(0, 9), 1))
         at += len(SPELL[token].data)
     return node
 
@@ -121,7 +121,7 @@ def test_only_what_is_new_is_looked_at() -> None:
     Counting.looked = 0
     a, b = a.child(1), b.child(1)
     for node in (a, b):
-        node.attach_strict_taken(Taken(-1.0, 1))
+        node.attach_strict_taken(TokenLogprob(-1.0, 1))
     known.take((a, pieces), (b, pieces), text + b"b")
     assert Counting.looked < 30
     assert told(known, a) == told(whole(a, b, text + b"b"), a)

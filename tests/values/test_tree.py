@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.tree import Node, grown
 
 ANSWER = Distribution.of(1.5, [7, 3, 5], [-0.5, -1.25, -3.0])
@@ -27,7 +27,7 @@ def path_of(logprobs: list[float | None]) -> Node:
     for logprob in logprobs:
         node = node.child(0)
         if logprob is not None:
-            node.attach_taken(Taken(logprob, 1))
+            node.attach_taken(TokenLogprob(logprob, 1))
     return node
 
 
@@ -100,9 +100,9 @@ def test_first_distribution_stays() -> None:
 
 def test_first_taken_stays() -> None:
     node = root().descend([1, 2])
-    node.attach_taken(Taken(-1.0, 2))
-    node.attach_taken(Taken(-9.0, 3))
-    assert node.taken == Taken(-1.0, 2)
+    node.attach_taken(TokenLogprob(-1.0, 2))
+    node.attach_taken(TokenLogprob(-9.0, 3))
+    assert node.taken == TokenLogprob(-1.0, 2)
 
 
 @pytest.mark.parametrize("row", range(3))
@@ -113,7 +113,7 @@ def test_child_takes_what_its_parent_lists(row: int, visited_before: bool) -> No
     if visited_before:
         assert parent.child(token).taken is None
     parent.attach(ANSWER)
-    assert parent.child(token).taken == Taken(ANSWER.logprobs[row], row + 1)
+    assert parent.child(token).taken == TokenLogprob(ANSWER.logprobs[row], row + 1)
 
 
 def test_child_that_its_parent_does_not_list_waits() -> None:
@@ -124,9 +124,9 @@ def test_child_that_its_parent_does_not_list_waits() -> None:
 
 def test_child_keeps_what_was_told_before_its_parent_answered() -> None:
     parent = root().child(1)
-    parent.child(7).attach_taken(Taken(-4.0, 40))
+    parent.child(7).attach_taken(TokenLogprob(-4.0, 40))
     parent.attach(ANSWER)
-    assert parent.child(7).taken == Taken(-4.0, 40)
+    assert parent.child(7).taken == TokenLogprob(-4.0, 40)
 
 
 # --- what is still to compute
@@ -159,7 +159,7 @@ def test_first_unknown(has: list[str], first: int) -> None:
         if D in parts:
             node.attach(ANSWER)
         if T in parts:
-            node.attach_taken(Taken(-1.0, 1))
+            node.attach_taken(TokenLogprob(-1.0, 1))
     assert node.first_unknown() == first
     assert node.known == (has != [] and first == len(has))
 
@@ -173,7 +173,7 @@ def test_evaluating_from_first_unknown_completes_a_path(length: int, computed: i
         for position in range(tip.first_unknown(), tip.depth):
             nodes[position].attach(ANSWER)
             if position + 1 < tip.depth:
-                nodes[position + 1].attach_taken(Taken(-2.0, 9))
+                nodes[position + 1].attach_taken(TokenLogprob(-2.0, 9))
 
     top = root()
     path = [7 if listed else 100] * length
@@ -208,7 +208,7 @@ def test_numbers_that_come_in_any_order_give_what_plain_loops_do(length: int, se
             if part == D:
                 node.attach(ANSWER)
             else:
-                node.attach_taken(Taken(-chance.random(), chance.randint(1, 200), chance.random() < 0.5))
+                node.attach_taken(TokenLogprob(-chance.random(), chance.randint(1, 200), chance.random() < 0.5))
     assert all(one.whole and one.unknown == 0 and one.first_unknown() == one.depth for one in tips)
 
 
@@ -255,7 +255,7 @@ def test_no_total_while_one_token_is_missing(missing: int) -> None:
     logprobs[missing] = None
     node = path_of(logprobs)
     assert node.logprob is None and node.perplexity is None
-    node.nodes()[missing + 1].attach_taken(Taken(-0.5, 1))
+    node.nodes()[missing + 1].attach_taken(TokenLogprob(-0.5, 1))
     assert node.logprob == -7.0 + [1, 2, 4][missing] - 0.5
 
 
@@ -280,7 +280,7 @@ def test_candidates() -> None:
     assert rows[1] == ANSWER.candidate(1)
     assert [row.prob for row in rows] == pytest.approx([math.exp(-0.5), math.exp(-1.25), math.exp(-3.0)])
     assert ANSWER.rows == {7: 0, 3: 1, 5: 2}
-    assert Taken(-0.5, 1).prob == pytest.approx(math.exp(-0.5))
+    assert TokenLogprob(-0.5, 1).prob == pytest.approx(math.exp(-0.5))
 
 
 def test_distribution_is_packed() -> None:
@@ -299,7 +299,7 @@ def test_a_tree_that_is_made_at_once_is_as_one_that_came_to_be(seed: int) -> Non
     chance = random.Random(seed)
     before = [root()]
     parents, tokens, visited = [-1], [-1], [0]
-    takens: list[Taken | None] = [None]
+    takens: list[TokenLogprob | None] = [None]
     distributions: list[Distribution | None] = [None]
     for _ in range(chance.choice([1, 20, 300])):
         last = len(before) - 1
@@ -308,7 +308,7 @@ def test_a_tree_that_is_made_at_once_is_as_one_that_came_to_be(seed: int) -> Non
         before.append(before[parent].child(token))
         parents.append(parent)
         tokens.append(token)
-        takens.append(Taken(-chance.random(), 1) if chance.random() < 0.99 else None)
+        takens.append(TokenLogprob(-chance.random(), 1) if chance.random() < 0.99 else None)
         distributions.append(Distribution.of(chance.random(), [999], [-1.0]) if chance.random() < 0.99 else None)
         visited.append(int(chance.random() < 0.3))
     for node, taken, distribution, here in zip(before, takens, distributions, visited, strict=True):

@@ -26,7 +26,7 @@ def find(game: Runtime) -> Fan:
             raise EvaluationFailed(session.notice, usage=False)
         fan = session.game.results.fans[-1]
         if session.game.engine is EngineStatus.DEAD:
-            raise EvaluationFailed(session.game.lost(session.game.health.fault), usage=False)
+            raise EvaluationFailed(session.game.engine_lost(session.game.health.fault), usage=False)
         if fan.state is FanState.FAULT:
             raise EvaluationFailed(fan.fault, usage=False)
         if fan.state is not FanState.RUNNING:

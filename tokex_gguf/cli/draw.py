@@ -7,9 +7,9 @@ from typing import Any
 from tokex_gguf.cli.report import EvaluationFailed
 from tokex_gguf.engine.protocol import GOES_ON, Capability, Continue, Continued, EngineDied, EngineFailed, Failed
 from tokex_gguf.shell.runtime import Runtime
-from tokex_gguf.values.dice import RANDOM_SEED
-from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.distribution import TokenLogprob
 from tokex_gguf.values.lens import as_sampled
+from tokex_gguf.values.random_numbers import RANDOM_SEED
 
 _FIRST = 1_000_000_000
 """The number of the first request: no game sends so many."""
@@ -33,7 +33,7 @@ def _sample(game: Runtime, number: int, seed: int, most: int) -> dict[str, Any]:
     session = game.session
     path: list[int] = session.game.prompt.tip.path()
     tokens: list[int] = []
-    taken: list[Taken] = []
+    taken: list[TokenLogprob] = []
     # Without a chain, tokens are drawn from the model's whole distribution.
     for reply in game.ask(Continue(number, path, 1, as_sampled(session.lens), seed, most)):
         match reply:
@@ -51,7 +51,7 @@ def _sample(game: Runtime, number: int, seed: int, most: int) -> dict[str, Any]:
             case EngineFailed(reason):
                 raise EvaluationFailed(reason, usage=session.game.sampling.constraint is not None)
             case EngineDied():
-                raise EvaluationFailed(game.session.game.lost(reply.reason), usage=False)
+                raise EvaluationFailed(game.session.game.engine_lost(reply.reason), usage=False)
             case _:
                 pass
     drawn = tokens[1:]  # the first is the prompt's last one

@@ -303,9 +303,9 @@ def _run_session(
         # The report has the samplers' numbers for each token.
         session = replace(session, options=replace(session.options, layer=REACHABLE))
     if screen and second:
-        from tokex_gguf.shell.resuming import with_beside
+        from tokex_gguf.shell.resuming import with_second
 
-        session = with_beside(session, GgufFile(str(second.path), options.versus), second.fit)
+        session = with_second(session, GgufFile(str(second.path), options.versus), second.fit)
         notice_shown = "; ".join(filter(None, [notice_shown, session.notice]))
     session = replace(
         session, name=opened.named, notice=notice_shown, download=Wanted(chosen.wanted) if chosen.wanted else None

@@ -10,7 +10,7 @@ from tokex_gguf.play.session import Session
 from tokex_gguf.play.table import table
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.system.console import say
-from tokex_gguf.values.distribution import Candidate, Distribution, Taken
+from tokex_gguf.values.distribution import Candidate, Distribution, TokenLogprob
 from tokex_gguf.values.formatting import between, counted, rank_text, share_text
 from tokex_gguf.values.layers import LENS_LAYERS
 from tokex_gguf.values.lens import Raw, Sampled
@@ -43,7 +43,7 @@ def evaluate(game: Runtime) -> Session:
         if game.quit:
             raise EvaluationFailed(game.quit.fault, usage=True)
         if session.game.engine is EngineStatus.DEAD:
-            raise EvaluationFailed(session.game.lost(session.game.health.fault), usage=False)
+            raise EvaluationFailed(session.game.engine_lost(session.game.health.fault), usage=False)
         if session.game.prompts and session.game.pending is None and not session.game.ready:
             constrained = session.game.sampling.constraint is not None  # the constraint may be at fault
             raise EvaluationFailed(session.notice, usage=constrained or session.game.full is not None)
@@ -156,7 +156,7 @@ def _model_place(session: Session, model: Loaded) -> dict[str, Any]:
     return {"server": session.game.server, "software": model.server, "candidates": model.candidates or None}
 
 
-def _rank_fields(token: Candidate | Taken) -> dict[str, int | None]:
+def _rank_fields(token: Candidate | TokenLogprob) -> dict[str, int | None]:
     """The fields of a rank, or of its lower bound."""
     return {"rank": None, "rank_at_least": token.rank} if token.at_least else {"rank": token.rank}
 

@@ -7,7 +7,7 @@ from tokex_gguf.cli import inputs
 from tokex_gguf.play.game import Sampling
 from tokex_gguf.system.console import USAGE, Exit
 from tokex_gguf.values.constraint import Constraint, ConstraintKind, choices
-from tokex_gguf.values.dice import RANDOM_SEED
+from tokex_gguf.values.random_numbers import RANDOM_SEED
 from tokex_gguf.values.record import replace
 from tokex_gguf.values.sampler_text import RANDOM, read_options
 

@@ -43,7 +43,7 @@ from tokex_gguf.system.console import say
 from tokex_gguf.system.files import create_private
 from tokex_gguf.values.byte_alignment import Rates, Tokenisation, align, rates, single
 from tokex_gguf.values.difference import Difference
-from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.distribution import TokenLogprob
 from tokex_gguf.values.figures import Figures, figures
 from tokex_gguf.values.formatting import size_of, system_reason
 from tokex_gguf.values.record import record, replace
@@ -405,13 +405,13 @@ def _evaluated(engine: _AskableEngine, path: list[int], start: int, session: Ses
             return
 
 
-def _strict_answers_of(b: _OwnEngine, session: Session) -> tuple[list[Taken | None], list[bytes]]:
+def _strict_answers_of(b: _OwnEngine, session: Session) -> tuple[list[TokenLogprob | None], list[bytes]]:
     """B's strict answers for its own tokens of the text, and their bytes."""
     settings = session.game.settings
     tokenized = _single_answer(b, Tokenized, lambda number: Tokenize(number, settings.text, settings.parse_special))
     if not tokenized.path:
         raise EvaluationFailed(f"{b.called}this text has no tokens in the model's vocabulary", usage=False)
-    taken: list[Taken | None] = [None]
+    taken: list[TokenLogprob | None] = [None]
     for reply in _evaluated(b, tokenized.path, 0, session):
         taken += reply.taken
     return taken, [tokenized.pieces[token].data for token in tokenized.path]
@@ -424,16 +424,16 @@ def _text(session: Session) -> bytes:
     return session.game.settings.text.encode()
 
 
-def _tokenisation(pieces: list[bytes], taken: Sequence[Taken | None], text: bytes) -> Tokenisation:
+def _tokenisation(pieces: list[bytes], taken: Sequence[TokenLogprob | None], text: bytes) -> Tokenisation:
     """The tokens of the text, with the surprisal of each."""
     bits = [None if token is None else max(0.0, -token.logprob / math.log(2)) for token in taken]
     return Tokenisation.of(offsets(pieces, text), bits, len(text))
 
 
-def perplexity(taken: Sequence[Taken | None]) -> float | None:
+def perplexity(taken: Sequence[TokenLogprob | None]) -> float | None:
     """The perplexity of some tokens; None if none was predicted.
 
-    >>> perplexity([None, Taken(-math.log(4), 2), Taken(-math.log(4), 1)])
+    >>> perplexity([None, TokenLogprob(-math.log(4), 2), TokenLogprob(-math.log(4), 1)])
     4.0
     """
     logprobs = [token.logprob for token in taken if token is not None]

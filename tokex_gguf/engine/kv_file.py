@@ -22,7 +22,7 @@ from typing import BinaryIO, NamedTuple
 
 from tokex_gguf.system.files import REGULAR_ONLY
 from tokex_gguf.system.pages import PAGE, pages
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 
 MAGIC = b"tokexkv\n"
 VERSION = 2
@@ -50,11 +50,11 @@ class KeptAnswer(NamedTuple):
     distribution: Distribution
     following: int
     """The token that `taken` is about; -1: none."""
-    taken: Taken | None
+    taken: TokenLogprob | None
     strict: bool
     """Whether the answer does not depend on what was decoded before."""
 
-    def of(self, token: int) -> Taken | None:
+    def of(self, token: int) -> TokenLogprob | None:
         """Log-probability and rank of a token that comes next; None where they are not kept."""
         if self.taken is not None and self.following == token:
             return self.taken
@@ -258,7 +258,7 @@ def _unpacked(data: memoryview, count: int) -> list[KeptAnswer]:
             at += 12 * size
             if len(ids) != size or len(logprobs) != size:
                 raise UnusablePart("it makes no sense")
-            taken = Taken(logprob, rank) if following >= 0 else None
+            taken = TokenLogprob(logprob, rank) if following >= 0 else None
             answers.append(KeptAnswer(Distribution(entropy, ids, logprobs), following, taken, bool(strict)))
     except (struct.error, ValueError):
         raise UnusablePart("it makes no sense") from None

@@ -20,8 +20,8 @@ from enum import StrEnum
 from typing import Any, TypeAlias, get_args
 
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
-from tokex_gguf.values.difference import Beside, Difference
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.difference import Difference, TokenPair
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.lens import RAW, Raw, Sampled
 from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import KINDS, Chain, Kind, Sampler
@@ -206,7 +206,7 @@ class Roll:
     lens: Raw | Sampled
     seed: int
     first: int
-    """The number of the first of the seed's draws at this place, from 0: see `values.dice`."""
+    """The number of the first of the seed's draws at this place, from 0: see `values.random_numbers`."""
     count: int
 
 
@@ -485,7 +485,7 @@ class Evaluated:
     start: int
     """The position of the first."""
     distributions: list[Distribution]
-    taken: list[Taken]
+    taken: list[TokenLogprob]
     """Log-probability and rank of the token after each; at the path's end, of `Evaluate.asked`, if any."""
     pieces: dict[int, Piece]
     """Pieces of mentioned tokens that this engine has not sent before."""
@@ -532,7 +532,7 @@ class Continued:
     end: int = GOES_ON
     """The last token, which comes after `tokens`: it ends generation, or reaches `most`. Or GOES_ON, or
     NOTHING_LEFT."""
-    taken: list[Taken] = field(default_factory=list)
+    taken: list[TokenLogprob] = field(default_factory=list)
     """The model's numbers for the tokens with a verdict, and for the token `end`. None through the raw lens."""
 
 
@@ -586,7 +586,7 @@ class Found:
 
     request: int
     tokens: list[int]
-    taken: list[Taken]
+    taken: list[TokenLogprob]
     """Log-probability and rank of each."""
     total: int
     """How many tokens of the vocabulary match."""
@@ -841,16 +841,16 @@ def _unpack_distribution(entropy_bits: float, ids: str, logprobs: str, slack_bit
     return Distribution(entropy_bits, tokens, values, slack_bits)
 
 
-def _unpack_taken(logprob: float, rank: int, at_least: bool = False) -> Taken:
+def _unpack_taken(logprob: float, rank: int, at_least: bool = False) -> TokenLogprob:
     if not (type(rank) is int and type(at_least) is bool and logprob <= 1):
         raise ValueError("a probability of the wrong numbers")
-    return Taken(logprob, rank, at_least)
+    return TokenLogprob(logprob, rank, at_least)
 
 
-def _unpack_beside(token: int, a: list[Any], b: list[Any]) -> Beside:
+def _unpack_pair(token: int, a: list[Any], b: list[Any]) -> TokenPair:
     if type(token) is not int:
         raise ValueError("a token that is none")
-    return Beside(token, _unpack_taken(*a), _unpack_taken(*b))
+    return TokenPair(token, _unpack_taken(*a), _unpack_taken(*b))
 
 
 def _unpack_difference(
@@ -859,8 +859,8 @@ def _unpack_difference(
     # NaN compares as false.
     if not (kl_bits >= 0 and reverse_bits >= 0 and type(first_a) is type(first_b) is int):
         raise ValueError("a difference of the wrong numbers")
-    beside = tuple(_unpack_beside(token, both[:3], both[3:]) for token, *both in rows)
-    return Difference(kl_bits, reverse_bits, first_a, first_b, beside, _unpack_beside(*taken) if taken else None)
+    pairs = tuple(_unpack_pair(token, both[:3], both[3:]) for token, *both in rows)
+    return Difference(kl_bits, reverse_bits, first_a, first_b, pairs, _unpack_pair(*taken) if taken else None)
 
 
 def _fits(value: object, kind: object) -> bool:

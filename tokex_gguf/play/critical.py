@@ -38,7 +38,7 @@ class CriticalTokens:
     fault: str = ""
     """Why the engine refused a request."""
     due: bool = False
-    """Whether a `FanFurther` is on its way."""
+    """Whether a `SearchFurther` is on its way."""
     at: Node | None = None
     """The selected place; None: the first line."""
 

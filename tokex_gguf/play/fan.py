@@ -46,7 +46,7 @@ class Fan:
     fault: str = ""
     """Why the engine refused a request."""
     due: bool = False
-    """Whether a `FanFurther` is on its way, which expands more known paths."""
+    """Whether a `SearchFurther` is on its way, which expands more known paths."""
     by_text: bool = False
     """Whether answers are sorted by their first token, and groups by the match."""
     grouped: bool = False

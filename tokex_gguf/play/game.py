@@ -318,7 +318,7 @@ class Health:
 class Pressed:
     """Keys that wait for the engine, and autoplay."""
 
-    ahead: int = 0
+    appends: int = 0
     """Presses of → while the table was computed: as many tokens are appended once it is there."""
     appending: bool = False
     """Whether that table comes after a token that → appended."""
@@ -560,7 +560,7 @@ class Game:
                 assert_never(capability)
 
     @property
-    def looks_no_further(self) -> str:
+    def no_further_lookahead(self) -> str:
         """Why the table does not show where its rows lead to; empty where it does."""
         for name, count in (
             ("lookahead", self.settings.lookahead),
@@ -578,12 +578,12 @@ class Game:
         return visible(self.settings.model.server)
 
     @property
-    def comes_back(self) -> str:
+    def reconnect_hint(self) -> str:
         """The key that restarts or reconnects the engine, in words."""
         return "r, reconnects" if self.server else "r, restarts it"
 
     @property
-    def absent(self) -> str:
+    def unavailable(self) -> str:
         """Why the engine takes no requests now, and what helps; empty where it does."""
         match self.engine:
             case EngineStatus.READY:
@@ -591,23 +591,23 @@ class Game:
             case EngineStatus.LOADING:
                 return LOADING
             case EngineStatus.DEAD:
-                return self.gone
+                return self.engine_missing
 
     @property
-    def gone(self) -> str:
+    def engine_missing(self) -> str:
         """A line saying that the engine is not there, and what helps."""
         if self.server:
             return f"no connection to {self.server}: r reconnects"
         return "the engine is not there: r restarts it"
 
-    def lost(self, reason: str) -> str:
+    def engine_lost(self, reason: str) -> str:
         """A line saying that the engine is gone, and why."""
         if self.server and reason.startswith(self.server):  # the reason names the server already
             return reason
-        return f"{self.stopped} ({reason})"
+        return f"{self.engine_stopped} ({reason})"
 
     @property
-    def stopped(self) -> str:
+    def engine_stopped(self) -> str:
         """A line saying that the engine is gone."""
         return f"the connection to {self.server} is lost" if self.server else "the engine stopped"
 

@@ -125,7 +125,7 @@ class NotSuspended:
 
 
 @record
-class Listed:
+class ListedStarters:
     """The texts that prompts can start with."""
 
     starters: tuple[Starter, ...]
@@ -157,7 +157,7 @@ class ListedModels:
 
 
 @record
-class NotListed:
+class ModelsNotListed:
     """The models on this machine could not be listed."""
 
     reason: str
@@ -182,7 +182,7 @@ class NotPrepared:
 
 
 @record
-class PreparedBeside:
+class PreparedSecond:
     """A model's file can be loaded beside the current model."""
 
     path: str
@@ -245,7 +245,7 @@ class SessionsNotListed:
 
 @record
 class Resumed:
-    """A session was read. It stays locked for this program until GoOn or GiveBack."""
+    """A session was read. It stays locked for this program until SwitchSession or ReleaseSession."""
 
     name: str
     """The name as requested."""
@@ -285,7 +285,7 @@ class Begin(_WithoutFields):
 
 
 @record
-class Heard:
+class EngineReplied:
     """A message of an engine."""
 
     engine: int
@@ -308,7 +308,7 @@ class CompareFurther(_WithoutFields):
     __slots__ = ()
 
 
-class FanFurther(_WithoutFields):
+class SearchFurther(_WithoutFields):
     """The same for searches for answers and critical tokens."""
 
     __slots__ = ()
@@ -331,7 +331,7 @@ class Beat(_WithoutFields):
 
 
 @record
-class Lit:
+class BackgroundReported:
     """The terminal has reported its background."""
 
     light: bool
@@ -339,14 +339,14 @@ class Lit:
 
 PlayerEvent: TypeAlias = Typed | Unbound | Go | PointedAtToken | PointedAtRow | Edited
 """Input of the player besides commands' keys."""
-News: TypeAlias = (
+ProgramEvent: TypeAlias = (
     Begin
     | Resized
-    | Heard
+    | EngineReplied
     | Beat
     | JudgeFurther
     | CompareFurther
-    | FanFurther
+    | SearchFurther
     | Aligned
     | Saved
     | CopiedOut
@@ -356,27 +356,27 @@ News: TypeAlias = (
     | Remark
     | EditFailed
     | NotSuspended
-    | Listed
+    | ListedStarters
     | TextRead
     | TextNotRead
     | ListedModels
-    | NotListed
+    | ModelsNotListed
     | ListedSessions
     | SessionsNotListed
     | Resumed
     | NotResumed
     | Prepared
     | NotPrepared
-    | PreparedBeside
+    | PreparedSecond
     | RowsReady
     | NoRows
     | Downloading
     | Downloaded
     | NotDownloaded
-    | Lit
+    | BackgroundReported
 )
 """What engines send, and the outcomes of effects."""
-Message: TypeAlias = Action | PlayerEvent | News | InternalError
+Message: TypeAlias = Action | PlayerEvent | ProgramEvent | InternalError
 
 
 @record
@@ -390,7 +390,7 @@ class Send:
 
 @record
 class Start:
-    """Start an engine with a new address; answer Heard."""
+    """Start an engine with a new address; answer EngineReplied."""
 
     engine: int
     model: ModelRef
@@ -445,7 +445,7 @@ class Suspend(_WithoutFields):
 
 
 class ListStarters(_WithoutFields):
-    """Read the texts that prompts can start with; answer Listed or Remark."""
+    """Read the texts that prompts can start with; answer ListedStarters or Remark."""
 
     __slots__ = ()
 
@@ -458,7 +458,7 @@ class ReadText:
 
 
 class ListModels(_WithoutFields):
-    """Look for models; answer ListedModels or NotListed."""
+    """Look for models; answer ListedModels or ModelsNotListed."""
 
     __slots__ = ()
 
@@ -477,14 +477,14 @@ class Resume:
 
 
 @record
-class GoOn:
+class SwitchSession:
     """Switch to the session that was read: save it from now on, and close the one before."""
 
     name: str
 
 
 @record
-class GiveBack:
+class ReleaseSession:
     """Release the session that was read: it is not wanted."""
 
     name: str
@@ -500,8 +500,8 @@ class Prepare:
 
 
 @record
-class PrepareBeside:
-    """Check a model's file, to load it beside the present one; answer PreparedBeside or NotPrepared."""
+class PrepareSecond:
+    """Check a model's file, to load it beside the present one; answer PreparedSecond or NotPrepared."""
 
     path: str
     asked: str
@@ -523,7 +523,7 @@ class Download:
 
 
 @record
-class Keep:
+class NameSession:
     """Give the session this name; answer SessionSaved or SaveFailed."""
 
     name: str
@@ -550,16 +550,16 @@ Effect: TypeAlias = (
     | ListModels
     | ListSessions
     | Resume
-    | GoOn
-    | GiveBack
+    | SwitchSession
+    | ReleaseSession
     | Prepare
-    | PrepareBeside
+    | PrepareSecond
     | MakeRows
     | Download
-    | Keep
+    | NameSession
     | JudgeFurther
     | CompareFurther
-    | FanFurther
+    | SearchFurther
     | Align
     | Quit
 )

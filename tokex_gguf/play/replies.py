@@ -28,10 +28,10 @@ from tokex_gguf.engine.protocol import (
     Tokenized,
     Waits,
 )
-from tokex_gguf.play.beside import compared, exported, in_front
 from tokex_gguf.play.game import WHOLE_PROMPT, Cost, EngineStatus, Prompt
 from tokex_gguf.play.messages import (
     Aligned,
+    BackgroundReported,
     Beat,
     Begin,
     Close,
@@ -41,23 +41,21 @@ from tokex_gguf.play.messages import (
     Downloading,
     EditFailed,
     Effect,
-    FanFurther,
-    Heard,
+    EngineReplied,
     JudgeFurther,
-    Listed,
     ListedModels,
     ListedSessions,
-    Lit,
-    News,
+    ListedStarters,
+    ModelsNotListed,
     NoRows,
     NotDownloaded,
-    NotListed,
     NotPrepared,
     NotResumed,
     NotSuspended,
     Outcome,
     Prepared,
-    PreparedBeside,
+    PreparedSecond,
+    ProgramEvent,
     Quit,
     Remark,
     Resized,
@@ -65,12 +63,14 @@ from tokex_gguf.play.messages import (
     RowsReady,
     Saved,
     SaveFailed,
+    SearchFurther,
     SessionSaved,
     SessionsNotListed,
     TextNotRead,
     TextRead,
     Unsaved,
 )
+from tokex_gguf.play.pairing import compared, exported, in_front
 from tokex_gguf.play.purposes import (
     Computed,
     Decoded,
@@ -112,8 +112,8 @@ from tokex_gguf.play.rules import (
     bias,
     constraint,
     critical,
-    dice,
     downloads,
+    drawing,
     editing,
     fan_out,
     insertion,
@@ -137,7 +137,7 @@ from tokex_gguf.values.tokens import visible
 from tokex_gguf.values.tree import Node
 
 
-def hear(session: Session, message: News) -> Outcome:
+def handle_event(session: Session, message: ProgramEvent) -> Outcome:
     """Handles an engine's message or the outcome of an effect."""
     match message:
         case Begin():
@@ -146,11 +146,11 @@ def hear(session: Session, message: News) -> Outcome:
             return session, effects + further
         case Resized(rows):
             return replace(session, rows=rows), []
-        case Heard(engine, reply):
+        case EngineReplied(engine, reply):
             # Ignore what an engine sent before it was replaced.
             if engine == session.game.address:
                 return _handle_engine(session, reply)
-            second = session.beside
+            second = session.second
             return _handle_second_engine(session, reply) if second and engine == second.address else (session, [])
         case Beat():
             return view_options.beat(session)
@@ -158,7 +158,7 @@ def hear(session: Session, message: News) -> Outcome:
             return judge_further(session), []
         case CompareFurther():
             return compare_further(session)
-        case FanFurther():
+        case SearchFurther():
             return critical.further(fan_out.further(session)), []  # `update` continues the search
         case Aligned():
             return _aligned(session, message), []
@@ -181,7 +181,7 @@ def hear(session: Session, message: News) -> Outcome:
             return replace(session, notice=message.line), []
         case NotSuspended():
             return replace(session, notice=message.reason), []
-        case Listed():
+        case ListedStarters():
             return list_search.renewed(replace(session, starters=message.starters)), []
         case TextRead():
             return constraint.file_read(session, message.name, message.text)
@@ -189,7 +189,7 @@ def hear(session: Session, message: News) -> Outcome:
             return constraint.file_not_read(session, message.name, message.reason)
         case ListedModels():
             return model_switch.listed(session, message.entries), []
-        case NotListed():
+        case ModelsNotListed():
             return model_switch.not_listed(session, message.reason), []
         case ListedSessions():
             return sessions.listed(session, message.entries), []
@@ -201,7 +201,7 @@ def hear(session: Session, message: News) -> Outcome:
             return sessions.not_resumed(session, message), []
         case Prepared():
             return model_switch.prepared(session, message)
-        case PreparedBeside():
+        case PreparedSecond():
             return second_model.prepared(session, message)
         case NotPrepared():
             return model_switch.not_prepared(session, message), []
@@ -209,7 +209,7 @@ def hear(session: Session, message: News) -> Outcome:
             return second_model.with_rows(session, message.path), []
         case NoRows():
             return second_model.without_rows(session, message.reason), []
-        case Lit():
+        case BackgroundReported():
             return view_options.lit(session, light=message.light), []
         case Downloading():
             return downloads.progressed(session, message.percent), []
@@ -354,7 +354,7 @@ def _lens_replied(session: Session, message: Applied | Rolled | Constrained | Fo
             session.game.known.lens_results.attach(lens, node, message.view)
             return _append_waiting(_with_cost(session, message) if shown and lens == session.lens else session)
         case ForRoll(), Rolled():
-            session, effects = dice.rolled(session, purpose, message.draws, message.verdicts)
+            session, effects = drawing.rolled(session, purpose, message.draws, message.verdicts)
             # The cost is added last: appending the token resets it.
             return _with_cost(session, message) if shown else session, effects
         case ForConstraint(), Constrained():
@@ -642,13 +642,15 @@ def _ask_or_resume(session: Session) -> Outcome:
 def _append_waiting(session: Session) -> Outcome:
     """Runs the presses of → that came before the table was there."""
     effects: list[Effect] = []
-    while session.game.ready and session.game.pressed.ahead and not session.order_awaited:
+    while session.game.ready and session.game.pressed.appends and not session.order_awaited:
         if not isinstance(session.screen, Play) or session.game.prompt.cursor is not None:
             # The player searches, types or looks back by now, and no longer means these presses.
-            return replace(session, game=replace(session.game, pressed=replace(session.game.pressed, ahead=0))), effects
-        remaining = session.game.pressed.ahead - 1
+            return replace(
+                session, game=replace(session.game, pressed=replace(session.game.pressed, appends=0))
+            ), effects
+        remaining = session.game.pressed.appends - 1
         session, more = append(session)
-        session = replace(session, game=replace(session.game, pressed=replace(session.game.pressed, ahead=remaining)))
+        session = replace(session, game=replace(session.game, pressed=replace(session.game.pressed, appends=remaining)))
         effects = [*effects, *more]
     return session, effects
 
@@ -800,7 +802,7 @@ def _failed(session: Session, message: Failed) -> Outcome:
         case ForView(node=node, lens=lens):
             # Waiting presses of → would append the top row, and its order stays unknown.
             return _refused(
-                replace(noticed, game=replace(noticed.game, pressed=replace(noticed.game.pressed, ahead=0))),
+                replace(noticed, game=replace(noticed.game, pressed=replace(noticed.game.pressed, appends=0))),
                 ForView,
                 node,
                 lens,
@@ -886,14 +888,14 @@ def _not_evaluated(session: Session, purpose: Computed, message: Failed) -> Outc
         )
         return replace(session, notice=f"{message.reason}; this phrase is left out, ↑ brings it back"), effects
     game = replace(
-        session.game, pressed=replace(session.game.pressed, ahead=0, rolling=0, autoplay=False), full=message.context
+        session.game, pressed=replace(session.game.pressed, appends=0, rolling=0, autoplay=False), full=message.context
     )
     return replace(session, game=game, notice=message.reason), []
 
 
 def died(session: Session, message: EngineDied) -> Outcome:
     """The engine is gone: all prompts and computed numbers stay."""
-    lost = session.game.lost(message.reason)
+    lost = session.game.engine_lost(message.reason)
     if model_switch.way_back(session):
         return model_switch.back(session, f"{lost}: back to the model before")
     starting = any(isinstance(purpose, ForStart) for purpose in session.game.open_requests.values())
@@ -904,7 +906,7 @@ def died(session: Session, message: EngineDied) -> Outcome:
     remedy = f"press r to {'reconnect' if session.game.server else 'restart it'}"
     reassurance = "; your prompts are safe" if session.game.prompts else ""
     if typing:  # further keys are still meant as text
-        reassurance, remedy = "; your prompts and this text are safe", f"Esc, then {session.game.comes_back}"
+        reassurance, remedy = "; your prompts and this text are safe", f"Esc, then {session.game.reconnect_hint}"
     notice = f"{lost}{cause}{reassurance}: {remedy}"
     session = view_options.without_engine(session)
     if not typing or isinstance(typing, Commands):

@@ -442,7 +442,7 @@ def _announce_path(session: Session) -> Outcome:
 
 def _compares_table(session: Session) -> bool:
     """Whether the shown table is being compared between two models."""
-    exporting = session.beside.newest(ForExport) if session.beside else None
+    exporting = session.second.newest(ForExport) if session.second else None
     against = session.game.newest(ForAgainst)
     parts = [exporting[1].part] if exporting and exporting[1].awaited else []
     parts += [against[1].part] if against and against[1].going else []
@@ -486,7 +486,7 @@ def look_further_ahead(session: Session) -> Outcome:
     if not game.can(Capability.BRANCHES) or looking_ahead(game):
         return session, []
     # On other screens a key, such as a step of a sampler's value, would wait for a batch whose result is not shown.
-    if not isinstance(session.screen, Play) or game.prompt.cursor is not None or session.beside is not None:
+    if not isinstance(session.screen, Play) or game.prompt.cursor is not None or session.second is not None:
         return session, []
     if session.under_way.judging or session.under_way.comparing or session.under_way.aligning or session.order_awaited:
         return session, []

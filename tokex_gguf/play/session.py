@@ -191,7 +191,7 @@ class Session:
         return isinstance(self.standing, Question) and self.standing.action is action
 
     @property
-    def beside(self) -> Game | None:
+    def second(self) -> Game | None:
         """The game of the second model, whose engine runs beside the current game's; None without one."""
         if not isinstance(self.paired, Pair):
             return None
@@ -292,7 +292,7 @@ class Session:
     @property
     def looks_ahead(self) -> bool:
         """Whether the table has a column for where each row leads to."""
-        return self.options.shows_ahead and not self.game.looks_no_further
+        return self.options.shows_ahead and not self.game.no_further_lookahead
 
     @property
     def difference(self) -> Difference | None:

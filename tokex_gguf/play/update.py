@@ -12,11 +12,11 @@ model or terminal.
 from collections.abc import Callable, Iterable
 
 from tokex_gguf.engine.protocol import Capability
-from tokex_gguf.play.beside import compare_models, compare_table
 from tokex_gguf.play.events import PLAYER_MESSAGES, act
 from tokex_gguf.play.game import Viewed
 from tokex_gguf.play.messages import INTERNAL_ERROR, Effect, InternalError, Message, Outcome
-from tokex_gguf.play.replies import hear
+from tokex_gguf.play.pairing import compare_models, compare_table
+from tokex_gguf.play.replies import handle_event
 from tokex_gguf.play.requests import (
     check,
     compare,
@@ -29,7 +29,7 @@ from tokex_gguf.play.requests import (
     look_through,
     walk,
 )
-from tokex_gguf.play.rules import critical, cursor, dice, downloads, fan_out, second_model, versus
+from tokex_gguf.play.rules import critical, cursor, downloads, drawing, fan_out, second_model, versus
 from tokex_gguf.play.rules.tree import visited
 from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.session import Session
@@ -47,7 +47,7 @@ def _with_view_shown(session: Session) -> Session:
     return replace(session, game=replace(session.game, seen=Viewed(session.game.prompt.place.tip, lens, view)))
 
 
-LENS_STEPS = (dice.roll_on, judge_on, cursor.jump_on, look_through, judge_phrases)
+LENS_STEPS = (drawing.roll_on, judge_on, cursor.jump_on, look_through, judge_phrases)
 """Run after each message while the prompt is seen through a lens."""
 VERDICT_STEPS = (judge,)
 """The same, but after the search for answers, which the player waits for."""
@@ -74,7 +74,7 @@ def handle(session: Session, message: Message) -> Outcome:
             session = replace(session, under_way=replace(session.under_way, jumping=0))
         session, effects = act(session, message)
     else:
-        session, effects = hear(session, message)
+        session, effects = handle_event(session, message)
     session = remember(before, session, by_player=isinstance(message, PLAYER_MESSAGES))
     if session.game.prompts:
         session = versus.follow(before, visited(before, session))

@@ -63,12 +63,12 @@ from tokex_gguf.sessions.columns import (
 )
 from tokex_gguf.sessions.summary import FORMAT, NAME_CHARACTERS, TEXT_CHARACTERS, VERSION, Stamp, Summary
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
-from tokex_gguf.values.dice import RANDOM_SEED
 from tokex_gguf.values.history import MOST_TEXTS, History
 from tokex_gguf.values.layers import DELTA, LENS_LAYERS, PLAIN, every_layer
 from tokex_gguf.values.model_comparison import ModelComparison
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, model_at
 from tokex_gguf.values.outline import Order
+from tokex_gguf.values.random_numbers import RANDOM_SEED
 from tokex_gguf.values.record import replace
 from tokex_gguf.values.samplers import KINDS, Chain, Kind, Sampler
 from tokex_gguf.values.score import Score
@@ -151,10 +151,10 @@ class Encoder:
         }
         shown |= {} if session.options.shows_ahead else {"ahead": False}
         shown |= {name: True for name in ("ghost", "by_delta") if getattr(session.options, name)}
-        if isinstance(session.paired, Pair) and session.beside:
+        if isinstance(session.paired, Pair) and session.second:
             against = session.game.versus
             before = {"before": against.before.name} if isinstance(against, AgainstModel) else {}
-            shown["beside"] = {**_model_place(session.beside.settings.model), **before}
+            shown["beside"] = {**_model_place(session.second.settings.model), **before}
         shown |= _typed_fields(session)
         about = _summary(active, stamp, game.tokens + sum(other.tokens for other in others), len(others) + 1)
         roots = {active.known.root, *(other.known.root for other in session.other_games.values())}

@@ -14,7 +14,7 @@ from itertools import accumulate, compress
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.tokens import Piece, untold
 from tokex_gguf.values.tree import Node, grown
 
@@ -35,7 +35,7 @@ _VISITED, _CHECKED = 1, 2
 _SAVED = 2
 """Mark of a node, besides `_VISITED`: it is saved."""
 _CONTROL, _ENDS = 1, 2
-_NO_TAKEN, _NO_DISTRIBUTION = Taken(0.0, 0), Distribution.of(0.0, (), ())
+_NO_TAKEN, _NO_DISTRIBUTION = TokenLogprob(0.0, 0), Distribution.of(0.0, (), ())
 """Stand-ins for values that a node does not have."""
 
 _T = TypeVar("_T")
@@ -553,11 +553,11 @@ _make = tuple.__new__
 """Makes a named tuple much faster than its class does."""
 
 
-def _takens(ranks: "array[int]", logprobs: "array[float]", at_least: "array[int]") -> list[Taken | None]:
-    takens: list[Taken | None] = []
+def _takens(ranks: "array[int]", logprobs: "array[float]", at_least: "array[int]") -> list[TokenLogprob | None]:
+    takens: list[TokenLogprob | None] = []
     for rank, logprob, bound in zip(ranks, logprobs, at_least, strict=True):
         if rank:
-            takens.append(_make(Taken, (logprob, rank, bound == 1)))
+            takens.append(_make(TokenLogprob, (logprob, rank, bound == 1)))
         elif logprob > 0.0:
             raise BadArchive("taken_rank, taken_logprob: out of range")
         elif bound:

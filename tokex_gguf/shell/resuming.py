@@ -95,7 +95,7 @@ def resumed(session: Session, started: Settings, kv: str) -> Session:
     return replace(session, counts=replace(session.counts, engines=0), game=replace(session.game, address=0))
 
 
-def with_beside(session: Session, model: GgufFile, fit: Fit) -> Session:
+def with_second(session: Session, model: GgufFile, fit: Fit) -> Session:
     """A starting session with a second model beside its own. Raises UnusableModel."""
     settings = session.game.settings
     if isinstance(settings.model, GgufFile) and _same_file(settings.model.path, model.path):
@@ -106,7 +106,7 @@ def with_beside(session: Session, model: GgufFile, fit: Fit) -> Session:
     both = _together(settings, second.settings)
     notices = [session.notice, fit.notice and f"B: {fit.notice}", "" if both else second_model.IN_TURN]
     notice = "; ".join(filter(None, notices)) or second_model.HOW
-    return replace(second_model.beside(session, second, together=both), notice=notice)
+    return replace(second_model.add_second(session, second, together=both), notice=notice)
 
 
 def _together(one: Settings, other: Settings) -> bool:
@@ -118,7 +118,7 @@ def _together(one: Settings, other: Settings) -> bool:
 
 def _with_second(session: Session, started: Settings, kv: str) -> Session:
     """A session that was read, with the settings of this start for its second model, too."""
-    pair, second = session.paired, session.beside
+    pair, second = session.paired, session.second
     if not isinstance(pair, Pair) or second is None or second is session.game:
         return session
     settings = replace(started, model=second.settings.model, load=_load(second.settings.model, started.load, kv))

@@ -36,32 +36,30 @@ from tokex_gguf.play.messages import (
     Downloading,
     Edit,
     Effect,
-    FanFurther,
-    GiveBack,
-    GoOn,
-    Heard,
+    EngineReplied,
     InternalError,
     JudgeFurther,
-    Keep,
-    Listed,
     ListedModels,
     ListedSessions,
+    ListedStarters,
     ListModels,
     ListSessions,
     ListStarters,
     MakeRows,
     Message,
+    ModelsNotListed,
+    NameSession,
     NoRows,
     NotDownloaded,
-    NotListed,
     NotPrepared,
     NotResumed,
     Prepare,
-    PrepareBeside,
     Prepared,
-    PreparedBeside,
+    PreparedSecond,
+    PrepareSecond,
     Quit,
     ReadText,
+    ReleaseSession,
     Remark,
     Resume,
     Resumed,
@@ -69,11 +67,13 @@ from tokex_gguf.play.messages import (
     Save,
     Saved,
     SaveFailed,
+    SearchFurther,
     Send,
     SessionSaved,
     SessionsNotListed,
     Start,
     Suspend,
+    SwitchSession,
     TextNotRead,
     TextRead,
     Unsaved,
@@ -382,7 +382,7 @@ class Runtime:
             message = self._inbox.get()
             self._handle(message)
             inner = message.message if isinstance(message, _ForSlot) else message
-            if isinstance(inner, Heard):
+            if isinstance(inner, EngineReplied):
                 yield inner.reply
 
     def _handle(self, message: Message | _ForSlot) -> None:
@@ -390,7 +390,7 @@ class Runtime:
             if message.slot is not self._slot:
                 return
             message = message.message
-        if not isinstance(message, Heard):
+        if not isinstance(message, EngineReplied):
             self.dispatch(message)
             return
         self._queue_room.release()
@@ -406,7 +406,7 @@ class Runtime:
             # An engine with an invalid reply is not trusted any more, and closed.
             log.exception("the engine's reply makes no sense")
             self._end(message.engine)
-            self.dispatch(Heard(message.engine, EngineDied("its reply makes no sense")))
+            self.dispatch(EngineReplied(message.engine, EngineDied("its reply makes no sense")))
 
     def remark(self, line: str) -> None:
         """Shows the player a line. Can be called from any thread."""
@@ -426,7 +426,7 @@ class Runtime:
         """Enqueues a reply, in the reader's thread; blocks while the queue is full."""
         while engine not in self._ended:
             if self._queue_room.acquire(timeout=0.02):
-                self._enqueue(Heard(engine, reply))
+                self._enqueue(EngineReplied(engine, reply))
                 return
 
     def _carry_out(self, effects: list[Effect]) -> None:
@@ -449,33 +449,33 @@ class Runtime:
                     self.terminal(effect)
                 case ListStarters():
                     self._in_thread(self._list_starters, Remark)
-                case Keep():
+                case NameSession():
                     self._name_session(effect.name)
                 case ReadText():
                     self._in_thread(partial(self._read_text, effect.name), partial(TextNotRead, effect.name))
                 case ListModels():
-                    self._in_thread(self._list_models, NotListed)
+                    self._in_thread(self._list_models, ModelsNotListed)
                 case ListSessions():
                     self._in_thread(self._list_sessions, SessionsNotListed)
                 case Resume():
                     self._in_thread(partial(self._resume, effect.name), partial(NotResumed, effect.name))
-                case GoOn():
+                case SwitchSession():
                     self._switch_session(self._opened.pop(effect.name))
-                case GiveBack():
+                case ReleaseSession():
                     self._opened.pop(effect.name).slot.close()
                 case Prepare():
                     self._in_thread(
                         partial(self._prepare, effect.path, effect.asked), partial(NotPrepared, effect.path)
                     )
-                case PrepareBeside():
-                    work = partial(self._prepare_beside, effect.path, effect.asked)
+                case PrepareSecond():
+                    work = partial(self._prepare_second, effect.path, effect.asked)
                     self._in_thread(work, partial(NotPrepared, effect.path))
                 case MakeRows():
                     self._in_thread(self._make_rows, NoRows)
                 case Download():
                     # A daemon thread: an unfinished download stays on the disk, for the next start.
                     self._in_thread(partial(self._download, effect.name), NotDownloaded)
-                case JudgeFurther() | CompareFurther() | FanFurther():
+                case JudgeFurther() | CompareFurther() | SearchFurther():
                     self._enqueue(effect)
                 case Align():
                     self._in_thread(partial(self._align, effect), Remark)
@@ -494,7 +494,7 @@ class Runtime:
             # The game stays on the screen, and another start may succeed.
             log.error("no engine could be started: %s", error)
             self._queue_room.acquire(blocking=False)
-            self._enqueue(Heard(address, EngineDied(system_reason(error))))
+            self._enqueue(EngineReplied(address, EngineDied(system_reason(error))))
 
     def _in_thread(self, work: Callable[[], None], failed: Callable[[str], Message], *, daemon: bool = True) -> None:
         """Does `work` in a thread. An exception there is reported by the message that `failed` makes from a line."""
@@ -523,7 +523,7 @@ class Runtime:
         self._in_thread(work, SaveFailed)
 
     def _list_starters(self) -> None:
-        self._enqueue(Listed(starters(self._folder, self.session.game.settings.example)))
+        self._enqueue(ListedStarters(starters(self._folder, self.session.game.settings.example)))
 
     def _read_text(self, name: str) -> None:
         try:
@@ -552,7 +552,7 @@ class Runtime:
         else:
             self._enqueue(Prepared(path, fit, asked))
 
-    def _prepare_beside(self, path: str, asked: str) -> None:
+    def _prepare_second(self, path: str, asked: str) -> None:
         load = self._started_with.load
         try:
             fit = prepare(Path(path), context=load.context, kv=load.kv, rpc=load.rpc)
@@ -561,7 +561,7 @@ class Runtime:
         except UnusableModel as error:
             self._enqueue(NotPrepared(path, str(error)))
         else:
-            self._enqueue(PreparedBeside(path, fit, asked, both))
+            self._enqueue(PreparedSecond(path, fit, asked, both))
 
     def _make_rows(self) -> None:
         with self._making_rows:

@@ -38,12 +38,12 @@ from tokex_gguf.play.commands.registry import action, all_commands
 from tokex_gguf.play.game import BEAT
 from tokex_gguf.play.messages import (
     INTERNAL_ERROR,
+    BackgroundReported,
     Beat,
     CopyOut,
     Edit,
     Go,
     InternalError,
-    Lit,
     Message,
     NotSuspended,
     PointedAtRow,
@@ -303,7 +303,7 @@ class App:
 
     def _ask_terminal_background(self) -> None:
         if isinstance(keys := self._application.input, Keyboard):
-            keys.ask_background(lambda colour: self._dispatch(Lit(is_light(colour)), from_outside=True))
+            keys.ask_background(lambda colour: self._dispatch(BackgroundReported(is_light(colour)), from_outside=True))
 
     def _signal(self, number: int) -> None:
         """Signal handler: runs in the main thread, at any point of it."""
@@ -483,7 +483,7 @@ class App:
             self._answer_timer.cancel()
             self._answer_timer = None
             self._application.invalidate()
-        awaits_answer = session.game.waiting or (session.beside is not None and session.beside.waiting)
+        awaits_answer = session.game.waiting or (session.second is not None and session.second.waiting)
         if awaits_answer and self._heartbeat_timer is None:
             self._heartbeat_timer = asyncio.get_running_loop().call_later(BEAT, self._heartbeat)
         if self._game.quit:
@@ -499,7 +499,7 @@ class App:
         elif (
             replace(
                 before,
-                game=replace(before.game, pressed=replace(before.game.pressed, ahead=session.game.pressed.ahead)),
+                game=replace(before.game, pressed=replace(before.game.pressed, appends=session.game.pressed.appends)),
             )
             == session
         ):

@@ -6,7 +6,7 @@ from tokex_gguf.play import screens
 from tokex_gguf.play.rules import list_search
 from tokex_gguf.play.rules.chain import value_hint
 from tokex_gguf.play.rules.insertion import place_hint
-from tokex_gguf.play.rules.text_entry import price
+from tokex_gguf.play.rules.text_entry import search_cost
 from tokex_gguf.play.rules.tree import selected_end
 from tokex_gguf.play.screens import Screen
 from tokex_gguf.play.session import Session
@@ -97,7 +97,7 @@ def _selected_session(session: Session) -> Shown:
 
 PANES: dict[type[Screen], Pane] = {
     screens.Play: Pane(),
-    screens.SearchScreen: Pane(label="search", note=price),
+    screens.SearchScreen: Pane(label="search", note=search_cost),
     screens.Input: Pane(score_lines, _no_rows, label="go on with"),
     screens.Insert: Pane(label="put in", note=place_hint),
     screens.Find: Pane(label="find in the prompt"),

@@ -49,7 +49,7 @@ def lines_below(session: Session, width: int, height: int) -> list[Line]:
 
 def state(session: Session) -> Line:
     """Why the second model does not answer; empty where all is well."""
-    second = session.beside
+    second = session.second
     if second is None or second is session.game:
         return []
     if isinstance(session.paired, Pair) and session.paired.turn in (Turn.A, Turn.DUE):
@@ -73,7 +73,7 @@ def awaited_of_both(session: Session) -> str:
 
 def _awaits_numbers(session: Session) -> bool:
     """Whether the shown table lacks numbers of a comparison, which are being computed or will be."""
-    game, second = session.game, session.beside
+    game, second = session.game, session.second
     comparison = game.comparison if game.prompts else None
     if comparison is None or game.engine is not EngineStatus.READY or not game.can(Capability.COMPARISON):
         return False
@@ -96,7 +96,7 @@ def _awaits_numbers(session: Session) -> bool:
 
 def _can_go_on(session: Session) -> bool:
     """Whether the engines that a comparison needs next are there."""
-    pair, second = session.paired, session.beside
+    pair, second = session.paired, session.second
     if not isinstance(pair, Pair) or second is None:
         return True
     return (pair.turn is Turn.BOTH and second.engine is EngineStatus.READY) or pair.held is not None
@@ -118,7 +118,7 @@ def awaited(session: Session) -> Line:
 
 def goes_on(session: Session) -> bool:
     """Whether the comparison goes on by itself: no request was refused, and the engines live."""
-    pair, game, comparison, second = session.paired, session.game, session.game.comparison, session.beside
+    pair, game, comparison, second = session.paired, session.game, session.game.comparison, session.second
     if any(side is not None and (side.engine is EngineStatus.DEAD or side.silence) for side in (game, second)):
         return False
     if not isinstance(pair, Pair) or second is None:
@@ -132,7 +132,7 @@ def goes_on(session: Session) -> bool:
 
 def _refused_by(session: Session) -> str:
     """Which engine refused the request for this difference; empty where none did."""
-    pair, game, comparison, second = session.paired, session.game, session.game.comparison, session.beside
+    pair, game, comparison, second = session.paired, session.game, session.game.comparison, session.second
     tip, place = game.prompt.tip, game.prompt.place.tip
     if not isinstance(pair, Pair) or second is None:
         other = comparison.place(place, game.prompt.cursor) if isinstance(comparison, PathComparison) else None
@@ -251,7 +251,7 @@ def row(session: Session, node: Node, candidate: Candidate, width: int, style: s
         (style, _name(session.game.piece(candidate.token).data, cells)),
         (style, " " + ("" if a is None else number(a.prob)).rjust(NUMBER_CELLS)),
     ]
-    counterpart, second = place_of_b(session, node), session.beside
+    counterpart, second = place_of_b(session, node), session.second
     distribution = counterpart.strict if counterpart else None
     if a is None or distribution is None or second is None or a.rank > len(distribution):
         return fit(line, width, style)

@@ -16,7 +16,7 @@ from tokex_gguf.ui.prompt_pane import Path
 from tokex_gguf.ui.screen_table import PANES, WIDE_CELLS, shown
 from tokex_gguf.ui.versus import token_delta
 from tokex_gguf.ui.wrap import paragraph
-from tokex_gguf.values.distribution import Distribution, Taken, normalised
+from tokex_gguf.values.distribution import Distribution, TokenLogprob, normalised
 from tokex_gguf.values.formatting import NARROW as NARROW_BITS
 from tokex_gguf.values.formatting import between, number, rank_text, short_text
 from tokex_gguf.values.layers import (
@@ -118,10 +118,10 @@ def _cells_beside_input(typing: TypingScreen, width: int) -> int:
     return max(0, width - len(head) - max(12, width // 5))
 
 
-def _strict_numbers(session: Session, tip: Node, node: Node) -> tuple[Taken | None, Distribution | None]:
+def _strict_numbers(session: Session, tip: Node, node: Node) -> tuple[TokenLogprob | None, Distribution | None]:
     """A token's numbers and the distribution after it; of the active prompt, the strict ones during a comparison."""
     if tip is session.game.prompt.tip:
-        return compared.of_token(session, node), compared.after(session, node)
+        return compared.of_token(session, node), compared.distribution_after(session, node)
     return node.taken, node.distribution
 
 

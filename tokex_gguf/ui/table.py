@@ -318,7 +318,7 @@ class _Columns:
         self._rank, self._prob = 7, 7
         self._final = 7 if look.through else 0
         self._drawn = 6 if look.drawn else 0
-        # Beside the sampler chain not all columns have room. The rank stands for the raw probability.
+        # TokenPair the sampler chain not all columns have room. The rank stands for the raw probability.
         if self._rest < LEAST_NAME and look.through:
             self._prob = 0
         if self._rest < LEAST_NAME:

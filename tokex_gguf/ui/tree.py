@@ -92,7 +92,7 @@ def _tips(session: Session) -> dict[Node, int]:
 def _guides(line: TreeLine, width: int) -> str:
     """A line's indent, with the lines of the tree."""
     level = min(line.level, DEEPEST_INDENT, max(1, (width - MARK - FIGURES) // 6))
-    return "│ " * (level - 1) + "├ " if line.aside else "│ " * level
+    return "│ " * (level - 1) + "├ " if line.indented else "│ " * level
 
 
 def _row(branch: Branch, parts: Sequence[Fragment], tips: dict[Node, int], width: int, *, selected: bool) -> Line:

@@ -7,7 +7,7 @@ from tokex_gguf.play.rules.versus import called, shares_nothing, unshared
 from tokex_gguf.play.session import Session
 from tokex_gguf.ui import second
 from tokex_gguf.ui.cells import Line, clip, fit, pad
-from tokex_gguf.values.difference import Beside
+from tokex_gguf.values.difference import TokenPair
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.formatting import bits_text, number, rank_text
 from tokex_gguf.values.layers import DELTA
@@ -20,7 +20,7 @@ RANK_CELLS, NUMBER_CELLS, BITS_CELLS, MOVED_CELLS = 6, 7, 7, 5
 """Cells of the columns, without the token's."""
 
 
-def _moved(row: Beside) -> str:
+def _moved(row: TokenPair) -> str:
     """By how many ranks the token is higher or lower in A than in B."""
     if row.moved == 0:
         return "="
@@ -62,7 +62,7 @@ def heading(width: int, *, by_delta: bool) -> Line:
 
 
 def row(
-    session: Session, node: Node, candidate: Candidate, difference: Beside | None, width: int, style: str, mark: str
+    session: Session, node: Node, candidate: Candidate, difference: TokenPair | None, width: int, style: str, mark: str
 ) -> Line:
     """One token after a path, with a mark before it. Numbers without a strict answer yet are left out."""
     piece = session.game.piece(candidate.token)

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from tokex_gguf.values.alignment import Alignment
 from tokex_gguf.values.deltas import Deltas
-from tokex_gguf.values.difference import Beside, Difference
+from tokex_gguf.values.difference import Difference, TokenPair
 from tokex_gguf.values.tree import Node
 
 PAIRS = 8
@@ -34,7 +34,7 @@ class Comparison(Protocol):
     def delta(self, node: Node) -> float | None:
         """By how many bits A makes a token likelier than B; None until known, and for one that B lacks."""
 
-    def beside(self, node: Node) -> Beside | None:
+    def token_pair(self, node: Node) -> TokenPair | None:
         """What A and B say of a token; None until known, and where B lacks the place."""
 
     def inserted(self, node: Node) -> bool:
@@ -49,10 +49,10 @@ class Comparison(Protocol):
     def divergence(self, node: Node, taken: Node | None) -> Difference | None:
         """As `difference`, but earlier: the rows may be fewer than a table shows."""
 
-    def rows(self, node: Node, taken: Node | None) -> tuple[Beside, ...]:
+    def rows(self, node: Node, taken: Node | None) -> tuple[TokenPair, ...]:
         """What both say of the likeliest tokens there, as far as it is known."""
 
-    def row(self, node: Node, taken: Node | None, token: int) -> Beside | None:
+    def row(self, node: Node, taken: Node | None, token: int) -> TokenPair | None:
         """What both say there of one token, which may be unlikely; None until known."""
 
     def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:
@@ -274,15 +274,15 @@ class PathComparison:
         if node.depth <= self.common:
             return 0.0
         partner = self.partner(node)
-        both = None if partner is None else _beside(node, partner)
+        both = None if partner is None else _pair(node, partner)
         return None if both is None else both.delta_bits
 
-    def beside(self, node: Node) -> Beside | None:
+    def token_pair(self, node: Node) -> TokenPair | None:
         """As `Comparison` has it."""
         partner = self.partner(node)
         if partner is None and node.depth == self.common + 1 and self.alignment is not None:
             partner = node  # the first place after the common prefix is the same, also where B has no token there
-        return None if partner is None else _beside(node, partner)
+        return None if partner is None else _pair(node, partner)
 
     def difference(self, node: Node, taken: Node | None) -> Difference | None:
         """As `Comparison` has it."""
@@ -291,7 +291,7 @@ class PathComparison:
 
     divergence = difference
 
-    def rows(self, node: Node, taken: Node | None) -> tuple[Beside, ...]:
+    def rows(self, node: Node, taken: Node | None) -> tuple[TokenPair, ...]:
         """As `Comparison` has it. Without a difference, the tokens that are candidates of both."""
         difference, place = self.difference(node, taken), self.place(node, taken)
         if difference is not None:
@@ -300,16 +300,16 @@ class PathComparison:
             return ()
         a, b = node.strict, place.strict
         return tuple(
-            Beside(row.token, row.taken, b.candidate(b.rows[row.token]).taken)
+            TokenPair(row.token, row.taken, b.candidate(b.rows[row.token]).taken)
             for row in a.candidates()
             if row.token in b.rows
         )
 
-    def row(self, node: Node, taken: Node | None, token: int) -> Beside | None:
+    def row(self, node: Node, taken: Node | None, token: int) -> TokenPair | None:
         """As `Comparison` has it."""
         place = self.place(node, taken)
         a, b = node.strict_taken_after(token), None if place is None else place.strict_taken_after(token)
-        return None if a is None or b is None else Beside(token, a, b)
+        return None if a is None or b is None else TokenPair(token, a, b)
 
     def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:
         """As `Comparison` has it."""
@@ -331,7 +331,7 @@ class PathComparison:
             if partner is not None:
                 if partner.depth > self._strict_b:
                     return not (more_a or more_b)
-                if both := _beside(node, partner):
+                if both := _pair(node, partner):
                     self.deltas.add(node.depth, both.delta_bits, flip=_flip(node.parent, partner.parent))
             self._seen = node.depth
         return not (more_a or more_b or self._seen < min(self._strict_a, tip.depth))
@@ -364,11 +364,11 @@ def _up_to_strict(tip: Node, known: int) -> Node:
     return tip
 
 
-def _beside(a: Node, b: Node) -> Beside | None:
+def _pair(a: Node, b: Node) -> TokenPair | None:
     """What two paths say of their last token, which is the same; None until known."""
     if a.strict_taken is None or b.strict_taken is None:
         return None
-    return Beside(a.token, a.strict_taken, b.strict_taken)
+    return TokenPair(a.token, a.strict_taken, b.strict_taken)
 
 
 def _flip(a: Node | None, b: Node | None) -> bool:

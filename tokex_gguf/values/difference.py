@@ -3,16 +3,16 @@
 import math
 from typing import NamedTuple
 
-from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.distribution import TokenLogprob
 from tokex_gguf.values.record import record
 
 
-class Beside(NamedTuple):
+class TokenPair(NamedTuple):
     """What two distributions say of one token."""
 
     token: int
-    a: Taken
-    b: Taken
+    a: TokenLogprob
+    b: TokenLogprob
 
     @property
     def delta_bits(self) -> float:
@@ -27,9 +27,9 @@ class Beside(NamedTuple):
         return self.a.rank - self.b.rank
 
     @property
-    def reverse(self) -> "Beside":
+    def reverse(self) -> "TokenPair":
         """The same with B in the place of A."""
-        return Beside(self.token, self.b, self.a)
+        return TokenPair(self.token, self.b, self.a)
 
 
 @record
@@ -43,9 +43,9 @@ class Difference:
     first_a: int
     """The token that A makes most likely."""
     first_b: int
-    rows: tuple[Beside, ...]
+    rows: tuple[TokenPair, ...]
     """The likeliest tokens of either, the most likely by A first."""
-    taken: Beside | None = None
+    taken: TokenPair | None = None
     """What both say of the path's next token; None at its end, and where the two paths have different next tokens."""
 
     @property

@@ -27,13 +27,13 @@ class Candidate(NamedTuple):
         return math.exp(self.logprob)
 
     @property
-    def taken(self) -> "Taken":
+    def taken(self) -> "TokenLogprob":
         """Log-probability and rank alone."""
-        return Taken(self.logprob, self.rank, self.at_least)
+        return TokenLogprob(self.logprob, self.rank, self.at_least)
 
 
-class Taken(NamedTuple):
-    """Log-probability and rank of the token that was taken, in the distribution before it."""
+class TokenLogprob(NamedTuple):
+    """Log-probability and rank of one token in a distribution."""
 
     logprob: float
     """Natural logarithm of the probability."""

@@ -58,13 +58,14 @@ def figures(differences: Iterable[Difference]) -> Figures | None:
 
     A place without a next token, such as the text's end, does not count. Two equal models do not differ:
 
-    >>> from tokex_gguf.values.difference import Beside
-    >>> from tokex_gguf.values.distribution import Taken
-    >>> same = Difference(0.0, 0.0, 7, 7, (), Beside(7, Taken(-0.5, 1), Taken(-0.5, 1)))
+    >>> from tokex_gguf.values.difference import TokenPair
+    >>> from tokex_gguf.values.distribution import TokenLogprob
+    >>> same = Difference(0.0, 0.0, 7, 7, (), TokenPair(7, TokenLogprob(-0.5, 1), TokenLogprob(-0.5, 1)))
     >>> equal = figures([same] * 3)
     >>> equal.mean_kl_bits, equal.same_top, equal.delta_p_rms, equal.perplexity_ratio
     (0.0, 1.0, 0.0, 1.0)
-    >>> half = Difference(0.25, 0.3, 7, 8, (), Beside(7, Taken(math.log(0.5), 1), Taken(math.log(0.25), 2)))
+    >>> pair = TokenPair(7, TokenLogprob(math.log(0.5), 1), TokenLogprob(math.log(0.25), 2))
+    >>> half = Difference(0.25, 0.3, 7, 8, (), pair)
     >>> total = figures([same, half])
     >>> total.mean_kl_bits, total.same_top, total.delta_bits
     (0.125, 0.5, 0.5)

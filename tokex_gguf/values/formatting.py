@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable
 
-from tokex_gguf.values.distribution import Candidate, Taken
+from tokex_gguf.values.distribution import Candidate, TokenLogprob
 
 
 def size_of(count: float) -> str:
@@ -111,11 +111,11 @@ def number(value: float) -> str:
     return text if len(text) <= 7 else f"{value:.0e}"
 
 
-def rank_text(one: Candidate | Taken) -> str:
+def rank_text(one: Candidate | TokenLogprob) -> str:
     """A rank in at most six characters; for a lower bound, the number that it is higher than.
 
-    >>> rank_text(Taken(-3.0, 7)), rank_text(Taken(-9.0, 101, True)), rank_text(Taken(-9.0, 152_001, True))
-    ('7', '> 100', '> 152k')
+    >>> rank_text(TokenLogprob(-3.0, 7)), rank_text(TokenLogprob(-9.0, 152_001, at_least=True))
+    ('7', '> 152k')
     """
     if not one.at_least:
         return str(one.rank)

@@ -112,7 +112,7 @@ class Judged:
         """The rank of a cost among all, from 1; equal ones share it."""
         return 1 + bisect_left(self._run(tip).values, -bits)
 
-    def dear(self, tip: Node) -> Notable:
+    def costliest_tenth(self, tip: Node) -> Notable:
         """The tokens with the highest costs. `tip` as in `cut`."""
         run = self._run(tip)
         count = ceil(len(run.values) / ONE_IN)

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from tokex_gguf.values.deltas import Deltas
-from tokex_gguf.values.difference import Beside, Difference
+from tokex_gguf.values.difference import Difference, TokenPair
 from tokex_gguf.values.tree import Node
 
 
@@ -32,7 +32,7 @@ class ModelComparison:
     def __init__(self) -> None:
         self._after: dict[Node, Difference] = {}
         """The differences of the distributions after paths."""
-        self._of: dict[Node, Beside] = {}
+        self._of: dict[Node, TokenPair] = {}
         """What both say of paths' last tokens."""
         self._detailed: set[Node] = set()
         """Paths with all rows that a table shows."""
@@ -60,7 +60,7 @@ class ModelComparison:
                 self._detailed.add(node)
         return known
 
-    def beside(self, node: Node) -> Beside | None:
+    def token_pair(self, node: Node) -> TokenPair | None:
         """What both say of a path's last token; None until compared."""
         if (known := self._of.get(node)) is not None:
             return known
@@ -108,7 +108,9 @@ class ModelComparison:
     def lacking(self, tip: Node, start: int, end: int) -> list[Node]:
         """The nodes at positions `start` to before `end` of a path whose distributions must be compared."""
         nodes = tip.ancestor(end + 1).nodes(max(0, start))
-        lacking = [node for node, child in pairwise(nodes) if self.after(node) is None or self.beside(child) is None]
+        lacking = [
+            node for node, child in pairwise(nodes) if self.after(node) is None or self.token_pair(child) is None
+        ]
         return [*lacking, *(node for node in nodes[-1:] if node.depth <= end and self.after(node) is None)]
 
     def first_lacking(self, tip: Node) -> int | None:
@@ -118,7 +120,7 @@ class ModelComparison:
             assert node.parent is not None
             node = node.parent
         for following in tip.nodes(node.depth):
-            if following.depth > 1 and self.beside(following) is None:
+            if following.depth > 1 and self.token_pair(following) is None:
                 return following.depth - 2
             if self.after(following) is None:
                 return following.depth - 1
@@ -143,7 +145,7 @@ class ModelComparison:
         if self._tip is None:
             return True
         for node in self._tip.ancestor(min(self._tip.depth, self._seen + most)).nodes(self._seen):
-            beside = self.beside(node)
+            beside = self.token_pair(node)
             before = self.after(node.parent) if node.parent else None
             if beside is None or before is None:
                 return True
@@ -170,7 +172,7 @@ class ModelComparison:
         """By how many bits A makes a token likelier than B; None until known."""
         if node.depth <= 1:
             return 0.0
-        beside = self.beside(node)
+        beside = self.token_pair(node)
         return None if beside is None else beside.delta_bits
 
     def inserted(self, node: Node) -> bool:  # noqa: ARG002
@@ -189,15 +191,15 @@ class ModelComparison:
         """As `difference`, but earlier: the rows may be fewer than a table shows."""
         return self.after(node)
 
-    def rows(self, node: Node, taken: Node | None) -> tuple[Beside, ...]:  # noqa: ARG002
+    def rows(self, node: Node, taken: Node | None) -> tuple[TokenPair, ...]:  # noqa: ARG002
         """What both say of the likeliest tokens after a path; none until compared."""
         known = self.after(node)
         return () if known is None else known.rows
 
-    def row(self, node: Node, taken: Node | None, token: int) -> Beside | None:  # noqa: ARG002
+    def row(self, node: Node, taken: Node | None, token: int) -> TokenPair | None:  # noqa: ARG002
         """What both say of one token after a path; None until compared."""
         child = node.children.get(token)
-        return None if child is None else self.beside(child)
+        return None if child is None else self.token_pair(child)
 
     def firsts(self, node: Node, taken: Node | None) -> tuple[int, int] | None:  # noqa: ARG002
         """The tokens that A and B make most likely after a path; None until compared."""

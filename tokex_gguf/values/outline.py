@@ -53,7 +53,7 @@ class OutlineLine(NamedTuple):
     branch: Branch
     level: int
     """Its level of indent."""
-    aside: bool
+    indented: bool
     """Whether it is indented under its parent; else it continues at the parent's level."""
 
 
@@ -165,11 +165,11 @@ def _lines(outline: Outline, order: Order, folded: frozenset[Node]) -> Sequence[
 
     def wait(branches: list[Branch], level: int) -> None:
         """The latest branch stays at this level, below its indented siblings; by likelihood, all are indented."""
-        aside = _ordered(branches, order)
-        if order is Order.RECENT or len(aside) == 1:
-            *aside, last = aside
+        indented = _ordered(branches, order)
+        if order is Order.RECENT or len(indented) == 1:
+            *indented, last = indented
             waiting.append(OutlineLine(last, level, False))
-        waiting.extend(OutlineLine(branch, level + 1, True) for branch in reversed(aside))
+        waiting.extend(OutlineLine(branch, level + 1, True) for branch in reversed(indented))
 
     if outline.roots:
         wait(outline.roots, 0)

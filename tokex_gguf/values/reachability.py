@@ -9,7 +9,7 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.record import replace
 from tokex_gguf.values.samplers import Kind, Sampler
@@ -40,7 +40,7 @@ def decidable(lens: Sampled) -> bool:
     )
 
 
-def cut_by(lens: Sampled, before: Distribution, taken: Taken) -> int | None:
+def cut_by(lens: Sampled, before: Distribution, taken: TokenLogprob) -> int | None:
     """The stage that cut a token of a distribution, or NOT_CUT; None where the kept numbers do not decide.
 
     `lens` must be `decidable`.
@@ -75,7 +75,7 @@ def cut_by(lens: Sampled, before: Distribution, taken: Taken) -> int | None:
     return NOT_CUT
 
 
-def _has_equals(before: Distribution, taken: Taken) -> bool:
+def _has_equals(before: Distribution, taken: TokenLogprob) -> bool:
     """Whether another candidate is exactly as likely as a token: llama.cpp may then order them either way.
 
     Equal tokens outside the candidates are not known. They matter only at a border, which is too rare for a request.
@@ -90,7 +90,7 @@ def _border(before: Distribution, limit: int) -> float:
     return before.logprobs[min(limit, len(before.logprobs)) - 1]
 
 
-def _cut_by_top_p(sampler: Sampler, before: Distribution, taken: Taken, limit: float) -> bool | None:
+def _cut_by_top_p(sampler: Sampler, before: Distribution, taken: TokenLogprob, limit: float) -> bool | None:
     """Whether the mass above a token, among the `limit` likeliest, reaches p; None: not decided."""
     probs = [*map(math.exp, before.logprobs)]
     last = probs[-1]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from tokex_gguf.values.dice import RANDOM_SEED
+from tokex_gguf.values.random_numbers import RANDOM_SEED
 from tokex_gguf.values.samplers import BREAKERS, DEFAULT_ORDER, KINDS, Chain, Kind, Parameter, Sampler, kind_named
 
 RANDOM = -1
@@ -248,7 +248,7 @@ def read_json(text: str) -> Reading:
 
 
 def seed_of(text: str, name: str = "--seed") -> int:
-    """A seed, 0 to `dice.RANDOM_SEED`, or RANDOM. Raises ValueError.
+    """A seed, 0 to `random_numbers.RANDOM_SEED`, or RANDOM. Raises ValueError.
 
     >>> seed_of("7"), seed_of("-1"), seed_of("4294967295")
     (7, -1, -1)

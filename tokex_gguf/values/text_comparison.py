@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from tokex_gguf.values.byte_alignment import Rates, Stretch, Tokenisation, align, words_within
 from tokex_gguf.values.deltas import Deltas
-from tokex_gguf.values.difference import Beside, Difference
+from tokex_gguf.values.difference import Difference, TokenPair
 from tokex_gguf.values.tokens import Piece, offsets
 from tokex_gguf.values.tree import Node
 
@@ -125,15 +125,15 @@ class TextComparison:
 
     divergence = difference
 
-    def beside(self, node: Node) -> Beside | None:  # noqa: ARG002
+    def token_pair(self, node: Node) -> TokenPair | None:  # noqa: ARG002
         """None: B has other tokens."""
         return None
 
-    def rows(self, node: Node, taken: Node | None) -> tuple[Beside, ...]:  # noqa: ARG002
+    def rows(self, node: Node, taken: Node | None) -> tuple[TokenPair, ...]:  # noqa: ARG002
         """None: B has other tokens."""
         return ()
 
-    def row(self, node: Node, taken: Node | None, token: int) -> Beside | None:  # noqa: ARG002
+    def row(self, node: Node, taken: Node | None, token: int) -> TokenPair | None:  # noqa: ARG002
         """None: B has other tokens."""
         return None
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, pairwise
 from typing import NamedTuple
 
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 
 SMALLEST_BLOCK = 64
 """Tokens of the smallest block of sorted values."""
@@ -110,10 +110,10 @@ class Node:
             self._jump = far._jump if parent.depth - far.depth == far.depth - far._jump.depth else parent
         self.children: dict[int, Node] = {}
         self.distribution: Distribution | None = None
-        self.taken: Taken | None = None
+        self.taken: TokenLogprob | None = None
         self.strict: Distribution | None = None
         """The strict distribution after this path, for comparisons."""
-        self.strict_taken: Taken | None = None
+        self.strict_taken: TokenLogprob | None = None
         """The last token in the strict distribution before it."""
         self.visited = False
         """Whether this node is or was on a prompt's path."""
@@ -175,14 +175,14 @@ class Node:
             node.strict_taken = self.strict.candidate(self.strict.rows[token]).taken
         return node
 
-    def taken_after(self, token: int) -> Taken | None:
+    def taken_after(self, token: int) -> TokenLogprob | None:
         """Log-probability and rank of a token after this path; None where they are not known."""
         if self.distribution is not None and token in self.distribution.rows:
             return self.distribution.candidate(self.distribution.rows[token]).taken
         child = self.children.get(token)
         return None if child is None else child.taken
 
-    def strict_taken_after(self, token: int) -> Taken | None:
+    def strict_taken_after(self, token: int) -> TokenLogprob | None:
         """As `taken_after`, in the strict distribution."""
         if self.strict is not None and token in self.strict.rows:
             return self.strict.candidate(self.strict.rows[token]).taken
@@ -316,7 +316,7 @@ class Node:
             if self.known:
                 self._became_known()
 
-    def attach_taken(self, taken: Taken) -> None:
+    def attach_taken(self, taken: TokenLogprob) -> None:
         """Stores the log-probability and rank of this node's token. The first ones stay."""
         if self.taken is None:
             self.taken = taken
@@ -334,7 +334,7 @@ class Node:
             self.strict = distribution
         self.attach(distribution)
 
-    def attach_strict_taken(self, taken: Taken) -> None:
+    def attach_strict_taken(self, taken: TokenLogprob) -> None:
         """Stores log-probability and rank of this node's token in the strict distribution."""
         if self.strict_taken is None:
             self.strict_taken = taken
@@ -429,7 +429,7 @@ class Node:
 def grown(
     parents: Sequence[int],
     tokens: Sequence[int],
-    takens: Sequence[Taken | None],
+    takens: Sequence[TokenLogprob | None],
     distributions: Sequence[Distribution | None],
     visited: Sequence[int],
 ) -> list[Node]:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
-from tokex_gguf.values.distribution import Candidate, Distribution, Taken
+from tokex_gguf.values.distribution import Candidate, Distribution, TokenLogprob
 from tokex_gguf.values.record import record
 
 NOT_CUT = -1
@@ -87,7 +87,7 @@ class View:
     """The chance of each to be drawn; 0 where it was cut."""
     cuts: "array[int]"
     """The stage that cut each, or NOT_CUT."""
-    others: Mapping[int, Taken] = field(default_factory=dict)
+    others: Mapping[int, TokenLogprob] = field(default_factory=dict)
     """The model's numbers for tokens left that may not be among the candidates of its distribution."""
 
     @property
@@ -108,7 +108,7 @@ class View:
         return tuple(token for _, token in sorted(drawable, key=lambda one: (-one[0], one[1])))
 
 
-def by_final(distribution: Distribution, view: View, further: Mapping[int, Taken]) -> tuple[Candidate, ...]:
+def by_final(distribution: Distribution, view: View, further: Mapping[int, TokenLogprob]) -> tuple[Candidate, ...]:
     """The candidates of a distribution and other tokens that can be drawn, by chance to be drawn.
 
     Cut tokens come last, in the model's own order. `further`: the model's numbers for other tokens.

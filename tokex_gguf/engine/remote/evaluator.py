@@ -13,7 +13,7 @@ from tokex_gguf.engine.remote.bounds import entropy_interval, ranks
 from tokex_gguf.engine.remote.dialects.dialect import Dialect, ServerAnswer, Steps
 from tokex_gguf.engine.remote.memory import Memory, Recent, Remembered
 from tokex_gguf.engine.remote.vocabulary import Vocabulary
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.record import record, replace
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.tokens import Piece
@@ -43,7 +43,7 @@ class Chunk:
 
     start: int
     distributions: list[Distribution]
-    taken: list[Taken]
+    taken: list[TokenLogprob]
     decoded: int
     """Tokens that the server had not cached, as far as that can be known."""
     seconds: float
@@ -83,17 +83,17 @@ class FoundTokens(NamedTuple):
 
     tokens: list[int]
     """The most likely first."""
-    taken: list[Taken]
+    taken: list[TokenLogprob]
     total: int
 
 
 class Evaluator:
     """Asks one server. All methods raise as `Asker.run` does."""
 
-    def __init__(self, client: Asker, dialect: Dialect, candidates: int, *, apart: bool) -> None:
+    def __init__(self, client: Asker, dialect: Dialect, candidates: int, *, second_cache: bool) -> None:
         """`candidates`: how many to ask for; a server may give fewer.
 
-        `apart`: whether the server has a second cache, for calls about other paths.
+        `second_cache`: whether the server has a second cache, for calls about other paths.
         """
         self._client = client
         self._dialect = dialect
@@ -102,7 +102,7 @@ class Evaluator:
         """How many each call asks for."""
         self._memory = Memory()
         self._recent = {where: Recent() for where in _CacheUse}
-        self._apart = apart
+        self._has_second_cache = second_cache
         self._walked: _Walked | None = None
         """Set while the cache of the played path has another path of a walk."""
         self._played: list[int] = []
@@ -169,7 +169,7 @@ class Evaluator:
         wanted, following = path[: place + 1], path[place + 1] if place + 1 < len(path) else None
         # On a llama-server, both caches share the cells of one context: where these are short, each evicts the other.
         fits = self.served.at_once or len(path) + len(self._played) <= self.served.context
-        where = _CacheUse.SECOND if self._apart and fits else _CacheUse.IN_TURN
+        where = _CacheUse.SECOND if self._has_second_cache and fits else _CacheUse.IN_TURN
         for _, _, result in self._read(wanted, following, where):
             known, decoded, seconds = result
         return Chunk(place, [known.cut(top)], _taken(known, following), decoded, seconds)
@@ -207,7 +207,9 @@ class Evaluator:
         matching = [token for token in self._vocabulary.matching(query) if token in rows]
         tokens = heapq.nsmallest(top, matching, key=rows.__getitem__)
         values = known.distribution.logprobs
-        return FoundTokens(tokens, [Taken(values[rows[token]], rows[token] + 1) for token in tokens], len(matching))
+        return FoundTokens(
+            tokens, [TokenLogprob(values[rows[token]], rows[token] + 1) for token in tokens], len(matching)
+        )
 
     def spelling(self, text: str) -> list[int]:
         """The tokens that spell a text."""
@@ -251,8 +253,8 @@ class Evaluator:
         began = time.perf_counter()
         decoded = max(1, len(path) - self._shared(path, where))
         self._make_ready(path, where)
-        aside = where is _CacheUse.SECOND
-        (answer,) = self._client.run(self._dialect.after([path], [asked], self.candidates, aside=aside))
+        second_cache = where is _CacheUse.SECOND
+        (answer,) = self._client.run(self._dialect.after([path], [asked], self.candidates, second_cache=second_cache))
         self._recent[where].note(path)
         return _KnownPath(self._keep(path, answer, asked), decoded, time.perf_counter() - began)
 
@@ -325,7 +327,7 @@ class Evaluator:
         known = Remembered(Distribution.of(low, answer.ids, answer.logprobs, slack))
         if asked is not None and answer.asked is not None and asked not in known.distribution.ids:
             lowest, highest = ranks(answer.logprobs, answer.asked)
-            known.asked[asked] = Taken(answer.asked, answer.rank or lowest, not answer.rank and highest > lowest)
+            known.asked[asked] = TokenLogprob(answer.asked, answer.rank or lowest, not answer.rank and highest > lowest)
         return known
 
 
@@ -342,7 +344,7 @@ def within_one(answer: ServerAnswer) -> ServerAnswer:
     return replace(answer, logprobs=[logprob - excess for logprob in answer.logprobs], asked=asked)
 
 
-def _taken(known: Remembered, token: int | None) -> list[Taken]:
+def _taken(known: Remembered, token: int | None) -> list[TokenLogprob]:
     """The numbers of a token, if one is given and they are known."""
     taken = None if token is None else known.of(token)
     return [] if taken is None else [taken]

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from tokex_gguf.engine.remote.dialects.dialect import Call, CallRefused, Nonsense, Steps
+from tokex_gguf.engine.remote.dialects.dialect import Call, CallRefused, InvalidAnswer, Steps
 from tokex_gguf.values.server_url import Address
 from tokex_gguf.values.tokens import visible
 
@@ -90,7 +90,10 @@ class HttpClient:
         return self._address.name
 
     def run(self, steps: Steps[T]) -> T:
-        """Runs all calls of a question. Raises NoAnswer, Interrupted, CallRefused, Nonsense, and its own errors."""
+        """Runs all calls of a question.
+
+        Raises NoAnswer, Interrupted, CallRefused, InvalidAnswer, and its own errors.
+        """
         with self._lock:
             self._running, self._interrupted = True, False
         try:
@@ -98,7 +101,7 @@ class HttpClient:
             while True:
                 try:
                     answer = self._ask(call)
-                except (NoAnswer, Interrupted, CallRefused, Nonsense) as error:
+                except (NoAnswer, Interrupted, CallRefused, InvalidAnswer) as error:
                     call = steps.throw(error)
                 else:
                     call = steps.send(answer)
@@ -134,7 +137,7 @@ class HttpClient:
             try:
                 return json.loads(data.decode())
             except (ValueError, RecursionError):
-                raise Nonsense("an answer that is no JSON") from None
+                raise InvalidAnswer("an answer that is no JSON") from None
         if 300 <= status < 400:
             raise NoAnswer(f"{self.name} sends elsewhere ({status}): give the address where the server itself is")
         if status in (401, 403) and not self._key:

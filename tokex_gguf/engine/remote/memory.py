@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.sequence import common_prefix
 
 MOST_PATHS = 1000
@@ -23,17 +23,17 @@ class Remembered:
 
     distribution: Distribution
     """With all candidates that the server gave."""
-    asked: dict[int, Taken] = field(default_factory=dict)
+    asked: dict[int, TokenLogprob] = field(default_factory=dict)
     """Requested tokens that are not candidates."""
 
-    def of(self, token: int) -> Taken | None:
+    def of(self, token: int) -> TokenLogprob | None:
         """Log-probability and rank of a token; None where they are not known."""
         # No table from tokens to rows: it would take ten times the memory of the candidates.
         try:
             row = self.distribution.ids.index(token)
         except ValueError:
             return self.asked.get(token)
-        return Taken(self.distribution.logprobs[row], row + 1)
+        return TokenLogprob(self.distribution.logprobs[row], row + 1)
 
     def cut(self, top: int) -> Distribution:
         """The distribution with at most `top` candidates."""

@@ -50,7 +50,14 @@ from tokex_gguf.engine.protocol import (
     Walk,
     encode,
 )
-from tokex_gguf.engine.remote.dialects.dialect import CallRefused, Changed, Dialect, Nonsense, Steps, Unsuited
+from tokex_gguf.engine.remote.dialects.dialect import (
+    CallRefused,
+    Changed,
+    Dialect,
+    InvalidAnswer,
+    Steps,
+    UnsupportedServer,
+)
 from tokex_gguf.engine.remote.dialects.probe import probe
 from tokex_gguf.engine.remote.evaluator import Chunk, Evaluator
 from tokex_gguf.engine.remote.http import HttpClient, Interrupted, NoAnswer
@@ -136,24 +143,24 @@ class Server:
         log_to(connect.log)
         try:
             self._serve(connect)
-        except (NoAnswer, Unsuited, Changed) as error:
+        except (NoAnswer, UnsupportedServer, Changed) as error:
             self._send(EngineFailed(str(error)))
-        except (CallRefused, Nonsense) as error:  # while connecting
+        except (CallRefused, InvalidAnswer) as error:  # while connecting
             self._send(EngineFailed(_message(error)))
         except Interrupted:
             pass  # while connecting: the other process is gone
 
     def _serve(self, connect: ConnectServer) -> None:
-        """Raises NoAnswer, Unsuited, Changed; while connecting also CallRefused and Nonsense."""
+        """Raises NoAnswer, UnsupportedServer, Changed; while connecting also CallRefused and InvalidAnswer."""
         try:
             client = HttpClient(parse(connect.url), self._key, insecure=connect.insecure)
         except BadAddress as error:
-            raise Unsuited(str(error)) from None
+            raise UnsupportedServer(str(error)) from None
         self._abort.client = client
         dialect = client.run(probe(connect.model))
         same = SameModel(client, dialect)
-        apart = dialect.served.apart and same.run(dialect.stays_cached())
-        evaluator = Evaluator(same, dialect, connect.candidates, apart=apart)
+        second_cache = dialect.served.has_second_cache and same.run(dialect.stays_cached())
+        evaluator = Evaluator(same, dialect, connect.candidates, second_cache=second_cache)
         model = self._loaded(evaluator)
         self._send(model)
         while request := self._inbox.next():
@@ -197,7 +204,7 @@ class Server:
         except ContextFull as error:
             if not isinstance(request, Walk):  # walk errors are ignored; a real request will report them
                 self._send(Failed(request.request, str(error), error.room))
-        except (_Fault, CallRefused, Nonsense) as error:
+        except (_Fault, CallRefused, InvalidAnswer) as error:
             self._send(Failed(request.request, _message(error)))
         except Exception as error:
             log_place(request, error)
@@ -256,9 +263,9 @@ class Server:
 
     def _walk(self, request: Walk, evaluator: Evaluator, model: Loaded) -> None:
         for place in request.places:
-            while (aside := self._inbox.next_of(Tokenize, Chat, Check)) is not None:
-                assert isinstance(aside, Tokenize | Chat | Check)
-                self._answer(aside, evaluator, model)
+            while (waiting := self._inbox.next_of(Tokenize, Chat, Check)) is not None:
+                assert isinstance(waiting, Tokenize | Chat | Check)
+                self._answer(waiting, evaluator, model)
             if self._abort.asked:
                 raise Interrupted
             self._evaluated(request.request, evaluator.at(request.path, place, request.top), evaluator)
@@ -381,6 +388,6 @@ def _message(error: Exception) -> str:
         if error.status in (401, 403):
             return "the server wants a key, or another one: TOKEX_SERVER_KEY in the environment holds it"
         return f"the server refuses this: {error}"
-    if isinstance(error, Nonsense):
+    if isinstance(error, InvalidAnswer):
         return f"the server's answer cannot be right: {error}"
     return str(error)

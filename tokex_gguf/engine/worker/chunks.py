@@ -9,7 +9,7 @@ from tokex_gguf.engine.worker.cells import Batch
 from tokex_gguf.engine.worker.llama import ModelError
 from tokex_gguf.engine.worker.logit_math import Logits
 from tokex_gguf.engine.worker.logits_cache import LogitsCache, LogitsRow
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.record import record
 from tokex_gguf.values.view import Verdict
 
@@ -24,7 +24,7 @@ class Chunk:
 
     start: int
     distributions: list[Distribution]
-    taken: list[Taken]
+    taken: list[TokenLogprob]
     decoded: int
     seconds: float
     verdicts: list[Verdict]
@@ -38,7 +38,7 @@ class Read(NamedTuple):
 
     distributions: list[Distribution]
     log_sums: list[float]
-    taken: list[Taken]
+    taken: list[TokenLogprob]
 
 
 Judge: TypeAlias = Callable[[int, Logits, list[float]], list[Verdict]]

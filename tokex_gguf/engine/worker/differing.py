@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from tokex_gguf.engine.worker.logit_math import Logits, NotFinite, taken, top_ids
 from tokex_gguf.engine.worker.logits_cache import LogitsRow
-from tokex_gguf.values.difference import Beside, Difference
-from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.difference import Difference, TokenPair
+from tokex_gguf.values.distribution import TokenLogprob
 
 _RUN = 512
 _FEW_TOKENS = 24
@@ -35,10 +35,10 @@ class RowDifferences:
         likely = list(dict.fromkeys([*firsts[0][:top], *firsts[1][:top]]))
         asked = likely if token is None else [*likely, token]
         both = zip(asked, _taken(a, asked, firsts[0]), _taken(b, asked, firsts[1]), strict=True)
-        beside = [Beside(*each) for each in both]
-        rows = sorted(beside[: len(likely)], key=lambda row: row.a.rank)
+        pairs = [TokenPair(*each) for each in both]
+        rows = sorted(pairs[: len(likely)], key=lambda row: row.a.rank)
         kl, reverse = self._divergences(a, b)
-        last = None if token is None else beside[-1]
+        last = None if token is None else pairs[-1]
         return Difference(kl, reverse, firsts[0][0], firsts[1][0], tuple(rows), last)
 
     def _divergences(self, a: LogitsRow, b: LogitsRow) -> tuple[float, float]:
@@ -65,14 +65,14 @@ class RowDifferences:
         return max(0.0, nats + more) / math.log(2)
 
 
-def _taken(row: LogitsRow, tokens: Sequence[int], firsts: list[int]) -> list[Taken]:
+def _taken(row: LogitsRow, tokens: Sequence[int], firsts: list[int]) -> list[TokenLogprob]:
     """Log-probabilities and ranks of some tokens in a row. `firsts`: its likeliest, in order."""
     ranks = {token: rank for rank, token in enumerate(firsts, 1)}
     others = [token for token in tokens if token not in ranks]
     if len(others) > _FEW_TOKENS:
         ranks.update(zip(others, _ranks(row.logits, np.array(others)), strict=True))
     return [
-        Taken(float(row.logits[token]) - row.log_sum, ranks[token])
+        TokenLogprob(float(row.logits[token]) - row.log_sum, ranks[token])
         if token in ranks
         else taken(row.logits, row.log_sum, token)
         for token in tokens

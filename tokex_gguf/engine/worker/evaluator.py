@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tokex_gguf.engine.kv_folder import KvFolder
 from tokex_gguf.engine.worker import logit_math
-from tokex_gguf.engine.worker.ahead import BranchBatches
+from tokex_gguf.engine.worker.branch_batches import BranchBatches
 from tokex_gguf.engine.worker.cells import Cells, check_place
 from tokex_gguf.engine.worker.chunks import Chunk, LogitsReader, cached_chunks, decoded_chunks
 from tokex_gguf.engine.worker.lenses import Lenses, SeenRow, likeliest
@@ -16,9 +16,9 @@ from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError
 from tokex_gguf.engine.worker.logits_cache import LogitsCache, LogitsRow
 from tokex_gguf.engine.worker.strict import StrictAnswers
 from tokex_gguf.values.constraint import Constraint
-from tokex_gguf.values.dice import numbers
-from tokex_gguf.values.distribution import Taken
+from tokex_gguf.values.distribution import TokenLogprob
 from tokex_gguf.values.lens import RAW, Raw, Sampled
+from tokex_gguf.values.random_numbers import numbers
 from tokex_gguf.values.record import replace
 from tokex_gguf.values.samplers import NO_CHAIN
 from tokex_gguf.values.view import NOT_CUT, Draw, Verdict, View
@@ -29,7 +29,7 @@ class Played(NamedTuple):
 
     token: int
     verdict: Verdict
-    taken: Taken
+    taken: TokenLogprob
 
 
 class Evaluator:
@@ -141,7 +141,7 @@ class Evaluator:
             count += sum(chunk.decoded for chunk in self.evaluate(path, len(path) - 1, 1))
         return row, count
 
-    def candidates(self, row: LogitsRow, ids: list[int]) -> list[Taken]:
+    def candidates(self, row: LogitsRow, ids: list[int]) -> list[TokenLogprob]:
         """Log-probabilities and ranks of tokens in a row."""
         return [logit_math.taken(row.logits, row.log_sum, token) for token in ids]
 
@@ -166,7 +166,7 @@ class Evaluator:
         # Where the distribution was computed in another way, other tokens may be its last candidates.
         for rank, token in enumerate(likely[top // 2 :], top // 2 + 1):
             if token in left:
-                numbers[token] = Taken(float(row.logits[token]) - row.log_sum, rank)
+                numbers[token] = TokenLogprob(float(row.logits[token]) - row.log_sum, rank)
         return (replace(view, others=numbers) if numbers else view), count
 
     def roll(self, path: list[int], lens: Sampled, draws: Iterable[float]) -> tuple[list[Draw], list[Verdict], int]:

@@ -35,7 +35,7 @@ from tokex_gguf.engine.worker import deep, ggml
 from tokex_gguf.engine.worker.abort import Abort
 from tokex_gguf.engine.worker.logit_math import Logits
 from tokex_gguf.engine.worker.rpc import NoWorker, Workers
-from tokex_gguf.engine.worker.threads import Pace
+from tokex_gguf.engine.worker.threads import ThreadTuner
 from tokex_gguf.models.memory import LEARNED_POSITIONS
 from tokex_gguf.system import machine
 from tokex_gguf.system.limits import limits
@@ -615,7 +615,7 @@ class Llama:
         """The most KV cells of any context, also of the second one."""
         self._kv = kv
         self._threads = threads or default_threads()
-        self._pace = Pace(self._threads, 0.0 if self._others.known else machine.load())
+        self._pace = ThreadTuner(self._threads, 0.0 if self._others.known else machine.load())
         own = _GGML is not None and "OPENMP = 1" not in built_for()
         self._pool = ggml.thread_pool(_GGML, self._threads) if _GGML and own else None
         self._abort = abort
@@ -756,12 +756,12 @@ class Llama:
 
     # --- the context
 
-    def aside(self, cells: int) -> "Llama | None":
+    def second_context(self, cells: int) -> "Llama | None":
         """A second context of the same model, with `cells` cells; None where memory is short."""
-        twin = copy.copy(self)
-        twin.is_second, twin._logits_at = True, 0
-        twin._context = twin._open(cells)
-        return twin if twin._context else None
+        second = copy.copy(self)
+        second.is_second, second._logits_at = True, 0
+        second._context = second._open(cells)
+        return second if second._context else None
 
     def clear(self, cells: int) -> bool:
         """Drops all sequences, and grows to at least `cells` cells; returns whether there is memory for them."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 
 Logits = NDArray[np.float32]
 
@@ -97,8 +97,8 @@ def reaching(values: NDArray[Any], top: int) -> NDArray[np.intp]:
     return np.flatnonzero(values >= np.partition(maxima, blocks - top)[blocks - top])
 
 
-def taken(logits: Logits, log_sum: float, token: int) -> Taken:
+def taken(logits: Logits, log_sum: float, token: int) -> TokenLogprob:
     """Log-probability and rank of one token of a row, ranked as `top_ids` does."""
     value = logits[token]
     rank = 1 + int(np.count_nonzero(logits > value)) + int(np.count_nonzero(logits[:token] == value))
-    return Taken(float(value) - log_sum, rank)
+    return TokenLogprob(float(value) - log_sum, rank)

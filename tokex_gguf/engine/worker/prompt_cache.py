@@ -24,7 +24,7 @@ from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.llama import Interrupted
 from tokex_gguf.engine.worker.logits_cache import LogitsRow
 from tokex_gguf.engine.worker.strict_cache import StrictCache
-from tokex_gguf.values.distribution import Distribution, Taken
+from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.sequence import common_prefix
 
 SHORTEST = 64
@@ -51,7 +51,7 @@ class KnownAnswers(NamedTuple):
 
     start: int
     distributions: list[Distribution]
-    taken: list[Taken]
+    taken: list[TokenLogprob]
     strict: bool
 
     @property
@@ -149,7 +149,7 @@ class PromptCache:
                 self._folder.distrust(link.name, error)
                 return
             skipped = max(0, start - link.reader.start)
-            found: list[tuple[Distribution, Taken | None, bool]] = []
+            found: list[tuple[Distribution, TokenLogprob | None, bool]] = []
             for place, answer in enumerate(answers[skipped:], link.reader.start + skipped):
                 last = place == len(path) - 1
                 count = min(max(top, last_top) if last else top, self._vocabulary)
@@ -191,7 +191,7 @@ class PromptCache:
         self._record_of(path)
 
     def note_answers(
-        self, path: list[int], start: int, distributions: list[Distribution], taken: list[Taken], *, strict: bool
+        self, path: list[int], start: int, distributions: list[Distribution], taken: list[TokenLogprob], *, strict: bool
     ) -> None:
         """Records answers that were sent, from position `start` on. The first answer at a position stays."""
         answers = self._record_of(path).answers
@@ -394,7 +394,7 @@ def _has_more(answers: list[KeptAnswer], reader: PartReader) -> bool:
     return bool(answers) and len(answers[0].distribution) > len(before[0].distribution)
 
 
-def _grouped(found: list[tuple[Distribution, Taken | None, bool]], start: int) -> Iterator[KnownAnswers]:
+def _grouped(found: list[tuple[Distribution, TokenLogprob | None, bool]], start: int) -> Iterator[KnownAnswers]:
     """Groups of consecutive answers that are all strict, or all not, for one reply each."""
     for strict, group in groupby(found, key=itemgetter(2)):
         alike = list(group)

@@ -82,10 +82,10 @@ from tokex_gguf.engine.worker.rpc import Workers
 from tokex_gguf.engine.worker.vocabulary_search import Index, likeliest
 from tokex_gguf.models.reference import parts_of
 from tokex_gguf.system.stamps import stamp
-from tokex_gguf.values.dice import numbers
 from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.lens import Raw, as_sampled
+from tokex_gguf.values.random_numbers import numbers
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.tokens import Piece, offsets
 from tokex_gguf.values.workers import workers_of
@@ -600,7 +600,7 @@ class Server:
                 )
             elif self._cache:
                 self._cache.note_strictly(request.path, chunk)
-            self._answer_waiting(model, evaluator, index, aside=isinstance(request, EvaluateStrictly))
+            self._answer_waiting(model, evaluator, index, in_background=isinstance(request, EvaluateStrictly))
 
     def _evaluate_known(self, request: Evaluate | EvaluateStrictly, model: Llama) -> int:
         """Sends the answers that are on the disk; returns the position up to which they are complete.
@@ -640,12 +640,12 @@ class Server:
                 raise Interrupted
         return start
 
-    def _answer_waiting(self, model: Llama, evaluator: Evaluator, index: Index, *, aside: bool) -> None:
+    def _answer_waiting(self, model: Llama, evaluator: Evaluator, index: Index, *, in_background: bool) -> None:
         """Answers quick requests between two chunks of a long prompt, which takes minutes. Raises Interrupted.
 
-        `aside`: whether the prompt is evaluated in the background.
+        `in_background`: whether the prompt is evaluated in the background.
         """
-        kinds = (Constrain, Force, Tokenize, Chat, Spell) if aside else (Constrain, Force)
+        kinds = (Constrain, Force, Tokenize, Chat, Spell) if in_background else (Constrain, Force)
         while (waiting := self._inbox.next_of(*kinds)) is not None:
             assert isinstance(waiting, Constrain | Force | Tokenize | Chat | Spell)
             self._attempt(waiting, model, evaluator, index)
@@ -672,7 +672,7 @@ class Server:
             for part in evaluator.strict.rows(path, request.start, keep=_single_row(request)):
                 file.add(part.rows)
                 decoded += part.decoded
-                self._answer_waiting(model, evaluator, index, aside=True)
+                self._answer_waiting(model, evaluator, index, in_background=True)
         seconds = time.perf_counter() - began
         self._send(Exported(request.request, request.start, request.end, decoded, seconds))
 
@@ -691,7 +691,7 @@ class Server:
                     # One reply for each part: a reply with all differences may exceed the limit of a line.
                     self._compared(request.request, part.first, differences, decoded, began, model)
                     began, decoded = time.perf_counter(), 0
-                self._answer_waiting(model, evaluator, index, aside=True)
+                self._answer_waiting(model, evaluator, index, in_background=True)
 
     def _measure(self, request: MeasureNoise, evaluator: Evaluator) -> None:
         by = f"{self._identified.arithmetic}, cells {self._identified.cells}"

@@ -202,7 +202,7 @@ class StrictAnswers:
             return first
         size = min(len(path), first.model.context_limit)
         if self._second is None:
-            model = first.model.aside(size + SPARE_CELLS)
+            model = first.model.second_context(size + SPARE_CELLS)
             if model is None:
                 raise ModelError(NO_MEMORY)
             self._second = Cells(model)

@@ -35,7 +35,7 @@ LONGEST_TRIAL = 32 * WINDOW
 """The longest WINDOW, after fewer threads were slower."""
 
 
-class Pace:
+class ThreadTuner:
     """Chooses the number of threads for each decode, by the processor time of earlier ones."""
 
     def __init__(self, threads: int, load: float = 0.0) -> None:

@@ -5,7 +5,17 @@ from collections.abc import Callable
 from tokex_gguf.engine.protocol import Capability
 from tokex_gguf.play.command import Hint, Reason, unread
 from tokex_gguf.play.game import EngineStatus
-from tokex_gguf.play.rules import ahead, bias, constraint, dice, editing, fan_out, insertion, second_model, versus
+from tokex_gguf.play.rules import (
+    bias,
+    constraint,
+    drawing,
+    editing,
+    fan_out,
+    ghost_text,
+    insertion,
+    second_model,
+    versus,
+)
 from tokex_gguf.play.session import Session
 from tokex_gguf.play.versus import ALONE, UNPAIRED
 
@@ -33,7 +43,7 @@ def at_first_token(session: Session) -> str:
 
 def no_engine(session: Session) -> str:
     """The command needs an engine. It may wait for one that is still loading."""
-    return session.game.gone if session.game.engine is EngineStatus.DEAD else ""
+    return session.game.engine_missing if session.game.engine is EngineStatus.DEAD else ""
 
 
 def cannot_search(session: Session) -> str:
@@ -59,12 +69,12 @@ cannot_replace = either(nothing_to_choose, editing.cannot_replace)
 cannot_delete = either(unread, editing.cannot_delete)
 cannot_insert = either(unread, insertion.cannot_insert)
 cannot_retokenize = either(unread, editing.cannot_retokenize)
-cannot_draw = either(at_first_token, dice.cannot_draw)
+cannot_draw = either(at_first_token, drawing.cannot_draw)
 cannot_fan_out = either(at_first_token, fan_out.cannot_fan_out)
 cannot_constrain = either(unread, constraint.cannot_constrain)
 cannot_bias = either(at_first_token, bias.cannot_sample)
 cannot_sample = either(unread, bias.cannot_sample)
-looks_no_further = either(unread, lambda session: session.game.looks_no_further)
+no_further_lookahead = either(unread, lambda session: session.game.no_further_lookahead)
 cannot_order = either(unread, versus.cannot_order)
 cannot_ban = either(unread, bias.cannot_ban)
 cannot_compare_models = either(unread, second_model.cannot_compare)
@@ -85,7 +95,7 @@ def cannot_exchange(session: Session) -> str:
     if session.game.versus is not ALONE:
         return unread(session)
     return unread(session) or (
-        ahead.cannot_take(session) if session.options.ghost else versus.compares_nothing(session)
+        ghost_text.cannot_take(session) if session.options.ghost else versus.compares_nothing(session)
     )
 
 

@@ -7,14 +7,14 @@ from tokex_gguf.play.commands.common import COLON, EVERYWHERE, GO, helping
 from tokex_gguf.play.commands.questions_and_signs import QUESTIONS, SIGNS
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.rules import (
-    ahead,
     bias,
     chain,
     constraint,
     cursor,
-    dice,
+    drawing,
     editing,
     fan_out,
+    ghost_text,
     insertion,
     lists,
     model_switch,
@@ -35,7 +35,7 @@ from tokex_gguf.values.samplers import KINDS
 
 
 def _exchange(session: Session) -> Outcome:
-    return second_model.exchange(session) if session.game.versus is not ALONE else ahead.take_word(session)
+    return second_model.exchange(session) if session.game.versus is not ALONE else ghost_text.take_word(session)
 
 
 _PLAYING: tuple[Command, ...] = (
@@ -115,7 +115,7 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.ROLL,
-        dice.roll,
+        drawing.roll,
         ("R",),
         "Sampling",
         "roll",
@@ -127,7 +127,7 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.DRAW_MANY,
-        dice.draw_many,
+        drawing.draw_many,
         ("c-r",),
         "Sampling",
         "draw many",
@@ -158,7 +158,7 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.DRAW,
-        dice.draw,
+        drawing.draw,
         (),
         "Sampling",
         "draw",
@@ -167,7 +167,7 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.SEED,
-        dice.seed,
+        drawing.seed,
         (),
         "Sampling",
         "seed",
@@ -518,17 +518,17 @@ _PLAYING: tuple[Command, ...] = (
     ),
     Command(
         Action.AHEAD,
-        ahead.column,
+        ghost_text.column,
         ("L",),
         "View",
         "ahead",
         "Show or hide the text that most likely follows each row, from 100 columns.",
         words="lookahead continuation leads",
-        disabled=conditions.looks_no_further,
+        disabled=conditions.no_further_lookahead,
     ),
     Command(
         Action.GHOST,
-        ahead.ghost,
+        ghost_text.ghost,
         ("P",),
         "View",
         "ghost",

@@ -4,7 +4,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.command import Command, Handler, ScreenRow, unread
 from tokex_gguf.play.commands import conditions
 from tokex_gguf.play.commands.common import CARET, ERASING, FIND_LINE, leaving, leaving_list, rows
-from tokex_gguf.play.rules import bias, chain, constraint, dice, lists, text_entry, undo
+from tokex_gguf.play.rules import bias, chain, constraint, drawing, lists, text_entry, undo
 from tokex_gguf.play.session import Session
 from tokex_gguf.values.record import replace
 
@@ -272,7 +272,7 @@ SEED = ScreenRow(
     (
         Command(
             Action.ENTER,
-            dice.enter_seed,
+            drawing.enter_seed,
             ("enter",),
             "Seed",
             "set",
@@ -288,7 +288,7 @@ SEED = ScreenRow(
 DRAW_COUNT = ScreenRow(
     "Drawing many times (`:draw`)",
     (
-        Command(Action.ENTER, dice.enter_count, ("enter",), "Draws", "draw", "Draw so many times.", footer=90),
+        Command(Action.ENTER, drawing.enter_count, ("enter",), "Draws", "draw", "Draw so many times.", footer=90),
         *ERASING,
         *leaving(lists.close, "Go back; nothing is drawn."),
     ),

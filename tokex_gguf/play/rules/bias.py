@@ -80,9 +80,9 @@ def enter(session: Session) -> Outcome:
     session = replace(session, screen=PLAY)
     if not text:
         return replace(session, notice="nothing was typed, nothing is banned"), []
-    if reason := session.game.absent:
+    if reason := session.game.unavailable:
         if session.game.engine is EngineStatus.DEAD:
-            reason = f"{session.game.stopped}: Esc, then {session.game.comes_back}"
+            reason = f"{session.game.engine_stopped}: Esc, then {session.game.reconnect_hint}"
         return replace(session, screen=screen, notice=reason), []
     return request(session, ForBan(text), lambda number: Spell(number, text))
 

@@ -37,7 +37,7 @@ def cannot_constrain(session: Session) -> str:
     if reason := session.game.cannot(Capability.CONSTRAINTS):
         return reason
     if session.game.engine is not EngineStatus.READY:
-        return session.game.absent
+        return session.game.unavailable
     return ""
 
 

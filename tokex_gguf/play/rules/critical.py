@@ -6,7 +6,7 @@ from tokex_gguf.engine.protocol import Lookahead
 from tokex_gguf.play.critical import FURTHEST, CriticalState, CriticalTokens
 from tokex_gguf.play.fan import KEPT_FAN_OUTS
 from tokex_gguf.play.game import EngineStatus, Prompt
-from tokex_gguf.play.messages import FanFurther, Outcome
+from tokex_gguf.play.messages import Outcome, SearchFurther
 from tokex_gguf.play.purposes import ForCritical
 from tokex_gguf.play.requests import candidates_at_tip, request
 from tokex_gguf.play.rules import fan_out
@@ -106,7 +106,7 @@ def go_on(session: Session) -> Outcome:
                 return _ask(session, missing_node) if game.engine is EngineStatus.READY else (session, [])
     if search.due or search.state is not CriticalState.RUNNING:
         return session, []
-    return _with(session, replace(search, due=True)), [FanFurther()]
+    return _with(session, replace(search, due=True)), [SearchFurther()]
 
 
 def _ask(session: Session, node: Node) -> Outcome:
@@ -116,7 +116,7 @@ def _ask(session: Session, node: Node) -> Outcome:
 
 
 def further(session: Session) -> Session:
-    """Handles `FanFurther`: another one may be sent."""
+    """Handles `SearchFurther`: another one may be sent."""
     criticals = tuple(replace(search, due=False) if search.due else search for search in session.game.results.criticals)
     return replace(session, game=replace(session.game, results=replace(session.game.results, criticals=criticals)))
 

@@ -115,7 +115,7 @@ def jump_by_layer(direction: int) -> Callable[[Session], Outcome]:
         if session.under_way.judging:  # wait until the nearest or dearest one is known
             return replace(session, under_way=replace(session.under_way, jumping=direction)), []
         if layer is COST:
-            return _to_costly(session, lens, direction)
+            return _to_costliest(session, lens, direction)
         return _to_next(session, session.game.known.lens_results.judged(lens, tip).cut(tip), direction, NO_SUCH_TOKEN)
 
     return go
@@ -128,7 +128,7 @@ def jump_on(session: Session) -> Outcome:
     return jump_by_layer(session.under_way.jumping)(replace(session, under_way=replace(session.under_way, jumping=0)))
 
 
-def _to_costly(session: Session, lens: Sampled, direction: int) -> Outcome:
+def _to_costliest(session: Session, lens: Sampled, direction: int) -> Outcome:
     """Jumps to a token where the constraint cost much; from the tip, to the one where it cost most."""
     prompt, answers = session.game.prompt, session.game.known.lens_results
     judged = answers.judged(lens, prompt.tip)
@@ -136,7 +136,7 @@ def _to_costly(session: Session, lens: Sampled, direction: int) -> Outcome:
     if prompt.cursor is None and costliest is not None:
         session, effects = look(session, prompt.tip.ancestor(costliest))
     else:
-        session, effects = _to_next(session, judged.dear(prompt.tip), direction, NO_SUCH_TOKEN)
+        session, effects = _to_next(session, judged.costliest_tenth(prompt.tip), direction, NO_SUCH_TOKEN)
     node = session.game.prompt.cursor
     verdict = None if node is None or node is prompt.cursor else answers.verdict(lens, node)
     if node is None or verdict is None:

@@ -160,7 +160,7 @@ def cannot_retokenize(session: Session) -> str:
     if without_text(game, tip):
         return f"{split_otherwise(game, tip)}: there is no text to split anew"
     if game.engine is not EngineStatus.READY:
-        return game.absent
+        return game.unavailable
     return no_room(session)
 
 

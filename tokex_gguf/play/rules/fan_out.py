@@ -5,7 +5,7 @@ from collections.abc import Callable
 from tokex_gguf.engine.protocol import Capability, Lookahead
 from tokex_gguf.play.fan import KEPT_FAN_OUTS, TOKEN_BUDGETS, Fan, FanLine, FanState, read_on, rows, selected
 from tokex_gguf.play.game import EngineStatus, Prompt
-from tokex_gguf.play.messages import Effect, FanFurther, Outcome
+from tokex_gguf.play.messages import Effect, Outcome, SearchFurther
 from tokex_gguf.play.purposes import ForFanOut
 from tokex_gguf.play.requests import candidates_at_tip, request
 from tokex_gguf.play.rules.prompt import insert, no_room, show, with_prompt
@@ -38,7 +38,7 @@ def cannot_fan_out(session: Session) -> str:
     if reason := game.cannot(Capability.BATCHES):
         return reason
     if game.engine is EngineStatus.DEAD and fan_of(session, game.prompt.place.tip) is None:
-        return game.gone
+        return game.engine_missing
     return ""
 
 
@@ -98,7 +98,7 @@ def go_on(session: Session) -> Outcome:
         return session, []
     session, effects, work_left = _expand(session, fan)
     if (not read_on(fan) or work_left) and not fan.due:
-        return _with(session, replace(fan, due=True)), [*effects, FanFurther()]
+        return _with(session, replace(fan, due=True)), [*effects, SearchFurther()]
     return session, effects
 
 
@@ -156,7 +156,7 @@ def _ask(session: Session, out: FanOut, nodes: list[Node]) -> Outcome:
 
 
 def further(session: Session) -> Session:
-    """Handles `FanFurther`: another one may be sent."""
+    """Handles `SearchFurther`: another one may be sent."""
     fans = tuple(replace(fan, due=False) if fan.due else fan for fan in session.game.results.fans)
     return replace(session, game=replace(session.game, results=replace(session.game.results, fans=fans)))
 

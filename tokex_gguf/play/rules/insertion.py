@@ -29,7 +29,7 @@ def cannot_insert(session: Session) -> str:
     if reason := no_cursor(session, "I types before the token that is looked at: , looks back, i types at the end"):
         return reason
     if game.engine is not EngineStatus.READY:
-        return game.absent
+        return game.unavailable
     begins = game.model and game.model.bos
     if prompt.cursor and prompt.cursor.depth == 1 and prompt.cursor.token == begins:
         return "every text begins with this token: look at the next one"

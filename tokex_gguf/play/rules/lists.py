@@ -62,7 +62,7 @@ def choose(session: Session) -> Outcome:
     index = screen.row - len(session.game.prompts)
     if index >= len(session.starters):
         return session, []
-    if reason := session.game.absent or no_room(session):
+    if reason := session.game.unavailable or no_room(session):
         return replace(session, notice=reason), []
     return open_text(replace(session, screen=PLAY), session.starters[index].text)
 

@@ -181,7 +181,7 @@ def _sampling_elsewhere(game: Game) -> Sampling:
 
 def _switch(session: Session, target: Game, *, origin: str, notice: str, again: bool = False) -> Outcome:
     """Switches to another game; the present one is kept if it has prompts, or is the one to return to."""
-    session, closing = parted(session)
+    session, closing = end_pair(session)
     target = resting(target) if target.address else target
     session = session if session.on(Name) else put_aside(session)
     present_key, present = session.game.settings.model.key, session.game
@@ -282,12 +282,12 @@ def resting(game: Game) -> Game:
     return replace(game, address=0, engine=EngineStatus.LOADING, cost=Cost(), health=health)
 
 
-def parted(session: Session) -> Outcome:
+def end_pair(session: Session) -> Outcome:
     """Ends the comparison with another model, and that model's engine. Its game stays.
 
     Also cancels the opening of a second model, which was meant for the present one only.
     """
-    pair, second = session.paired, session.beside
+    pair, second = session.paired, session.second
     if not isinstance(pair, Pair) or second is None:
         return replace(session, paired=UNPAIRED), []
     session, effects = end_comparing(replace(session, game=with_along(session.game, None), paired=UNPAIRED))

@@ -45,7 +45,7 @@ def show(session: Session) -> Outcome:
     session = replace(
         session,
         game=replace(
-            session.game, pressed=replace(session.game.pressed, ahead=0, rolling=0, appending=False), full=None
+            session.game, pressed=replace(session.game.pressed, appends=0, rolling=0, appending=False), full=None
         ),
     )
     if session.game.complete(session.game.prompt.tip):
@@ -137,7 +137,8 @@ def append(session: Session) -> Outcome:
         return replace(
             session,
             game=replace(
-                session.game, pressed=replace(session.game.pressed, ahead=min(session.game.pressed.ahead + 1, limit))
+                session.game,
+                pressed=replace(session.game.pressed, appends=min(session.game.pressed.appends + 1, limit)),
             ),
         ), []
     token = rows[selected_row(session, session.game.prompt)].token
@@ -182,7 +183,7 @@ def pop(session: Session) -> Outcome:
     if tip.parent is None or tip.parent.depth == 0:
         return replace(
             session,
-            game=replace(session.game, pressed=replace(session.game.pressed, ahead=0)),
+            game=replace(session.game, pressed=replace(session.game.pressed, appends=0)),
             notice="the first token stays: there is nothing before it",
         ), []
     begins = min(session.game.prompt.begins, tip.parent.depth)
@@ -191,7 +192,7 @@ def pop(session: Session) -> Outcome:
 
 def autoplay(session: Session) -> Outcome:
     """Begins to append the most likely token again and again."""
-    if reason := session.game.absent:
+    if reason := session.game.unavailable:
         return replace(session, notice=reason), []
     if session.game.full is not None:
         return replace(session, notice="the context is full: ← makes room"), []

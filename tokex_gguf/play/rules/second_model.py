@@ -1,9 +1,9 @@
 """A second model beside the current one: choosing it, exchanging the two, finding where they part."""
 
 from tokex_gguf.engine.protocol import Capability, Continue, Continued, Loaded
-from tokex_gguf.play.beside import both_ready, export_all, fully_idle, in_front, lacks_of_a, one_vocabulary
-from tokex_gguf.play.game import EngineStatus, Game, Prompt, Settings, Turns
-from tokex_gguf.play.messages import Close, Effect, ListModels, MakeRows, Outcome, PrepareBeside, PreparedBeside
+from tokex_gguf.play.game import EngineStatus, Game, Pressed, Prompt, Settings, Turns
+from tokex_gguf.play.messages import Close, Effect, ListModels, MakeRows, Outcome, PreparedSecond, PrepareSecond
+from tokex_gguf.play.pairing import both_ready, export_all, fully_idle, in_front, lacks_of_a, one_vocabulary
 from tokex_gguf.play.purposes import ForExport, ForParting
 from tokex_gguf.play.requests import (
     answered,
@@ -16,7 +16,7 @@ from tokex_gguf.play.requests import (
     without,
 )
 from tokex_gguf.play.rules import versus
-from tokex_gguf.play.rules.model_switch import carry, first_other, parted
+from tokex_gguf.play.rules.model_switch import carry, end_pair, first_other
 from tokex_gguf.play.rules.prompt import no_room, show, with_along, with_prompt
 from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.rules.view_options import asking_nothing
@@ -67,7 +67,7 @@ def versus_model(session: Session) -> Outcome:
 
 def left(session: Session) -> Outcome:
     """Ends the comparison with another model, and that model's engine."""
-    session, effects = parted(versus.leave(session))
+    session, effects = end_pair(versus.leave(session))
     return session, effects
 
 
@@ -85,10 +85,10 @@ def choose(session: Session) -> Outcome:
     if entry.path == session.game.settings.model.key:
         return paired(session, session.game, NO_DIFFERENCE)
     opening = replace(session, paired=Opening(entry.path), notice=f"opening {entry.name}")
-    return opening, [PrepareBeside(entry.path, entry.name)]
+    return opening, [PrepareSecond(entry.path, entry.name)]
 
 
-def prepared(session: Session, message: PreparedBeside) -> Outcome:
+def prepared(session: Session, message: PreparedSecond) -> Outcome:
     """Starts an engine for the chosen model, whose file is sound, beside the present one."""
     if session.paired != Opening(message.path):
         return session, []  # another one was chosen meanwhile, or none
@@ -114,10 +114,10 @@ def second_game(session: Session, settings: Settings) -> Game:
 
 def paired(session: Session, second: Game, notice: str, *, together: bool = True) -> Outcome:
     """Compares with a second game, and starts its engine if it has none."""
-    return begun(replace(beside(session, second, together=together), notice=notice))
+    return begun(replace(add_second(session, second, together=together), notice=notice))
 
 
-def beside(session: Session, second: Game, *, together: bool = True) -> Session:
+def add_second(session: Session, second: Game, *, together: bool = True) -> Session:
     """Puts a game beside the current one, and shows how they differ; its engine is not started yet.
 
     `together`: there is memory for both models at once.
@@ -143,7 +143,7 @@ def layer_before(session: Session) -> Layer:
 
 def begun(session: Session) -> Outcome:
     """Starts the second model's engine, and requests the file through which the two compare."""
-    second = session.beside
+    second = session.second
     if second is None:
         return session, []
     effects: list[Effect] = [MakeRows()]
@@ -171,7 +171,7 @@ def without_rows(session: Session, reason: str) -> Session:
 
 def loaded(session: Session, message: Loaded) -> Outcome:
     """Handles the loaded second model."""
-    second = session.beside
+    second = session.second
     assert second is not None
     if second.model and not message.same(second.model):
         session, effects = died(session, "the file holds another model now; put the first one back")
@@ -194,7 +194,7 @@ def _with_second(session: Session, second: Game) -> Session:
 
 def died(session: Session, reason: str) -> Outcome:
     """Handles the death of the second model's engine: the first goes on."""
-    pair, second = session.paired, session.beside
+    pair, second = session.paired, session.second
     assert isinstance(pair, Pair) and second is not None
     second = asking_nothing(second)
     second = replace(second, engine=EngineStatus.DEAD, health=replace(second.health, fault=reason))
@@ -224,7 +224,7 @@ def restarted(session: Session) -> Outcome:
 
 def restart(session: Session) -> Outcome:
     """Restarts an engine that has stopped or is silent: the one in front first."""
-    second, pair = session.beside, session.paired
+    second, pair = session.second, session.paired
     if isinstance(pair, Pair) and pair.turn is Turn.B:
         return replace(session, notice=IN_TURN), []
     if isinstance(pair, Pair) and pair.turn is not Turn.BOTH and _is_well(session.game):
@@ -243,7 +243,7 @@ def _is_well(game: Game) -> bool:
 
 def take_turns(session: Session) -> Outcome:
     """Where memory is for one model only, ends A's engine until B has computed what is compared."""
-    pair, second = session.paired, session.beside
+    pair, second = session.paired, session.second
     if not isinstance(pair, Pair) or second is None or pair.turn is Turn.BOTH or not pair.file:
         return session, []
     if pair.turn is Turn.A or (pair.turn is Turn.DUE and not fully_idle(session.game)):
@@ -281,7 +281,7 @@ def _to_b(session: Session, pair: Pair) -> Outcome:
 
 def _to_a(session: Session, pair: Pair) -> Outcome:
     """Ends B's engine and starts A's."""
-    second = session.beside
+    second = session.second
     assert second is not None
     closing = [Close(second.address)] if second.address else []
     second = replace(asking_nothing(second), address=0, engine=EngineStatus.LOADING)
@@ -296,7 +296,7 @@ def _to_a(session: Session, pair: Pair) -> Outcome:
 
 def exchange(session: Session) -> Outcome:
     """Brings the second model to the front at the same place of the same text; the first one becomes B."""
-    pair, second = session.paired, session.beside
+    pair, second = session.paired, session.second
     if not isinstance(pair, Pair) or second is None:
         return versus.swap(session)
     if second is session.game:
@@ -306,9 +306,7 @@ def exchange(session: Session) -> Outcome:
     target = _same_place(session, pair, second)
     if isinstance(target, str):
         return replace(session, notice=target), []
-    first_game = replace(
-        session.game, pressed=replace(session.game.pressed, ahead=0, rolling=0, appending=False, autoplay=False)
-    )
+    first_game = replace(session.game, pressed=Pressed())
     other_games = {key: game for key, game in session.other_games.items() if key != pair.key}
     first_key = first_game.settings.model.key
     against = first_game.versus
@@ -391,7 +389,7 @@ TOKENS_AFTER_PARTING = 8
 
 def part(session: Session) -> Outcome:
     """Lets both models continue by their most likely tokens until they part."""
-    pair, second = session.paired, session.beside
+    pair, second = session.paired, session.second
     if not isinstance(pair, Pair) or second is None:
         return replace(session, notice="V chooses another model to compare with"), []
     if second is session.game:
@@ -483,9 +481,9 @@ def watch(session: Session) -> Outcome:
 
     Ends the second model's engine if something else is compared by now.
     """
-    pair, second = session.paired, session.beside
+    pair, second = session.paired, session.second
     if isinstance(pair, Pair) and not isinstance(session.game.versus, AgainstModel):
-        return parted(session)
+        return end_pair(session)
     if isinstance(pair, Pair) and isinstance(pair.way, ByDistributions) and _differ(session):
         session = _by_text(session, pair, None)
     if not isinstance(pair, Pair) or pair.parting is None or second is None:

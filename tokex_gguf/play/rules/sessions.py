@@ -2,7 +2,16 @@
 
 from collections.abc import Callable, Sequence
 
-from tokex_gguf.play.messages import Close, GiveBack, GoOn, ListSessions, NotResumed, Outcome, Resume, Resumed
+from tokex_gguf.play.messages import (
+    Close,
+    ListSessions,
+    NotResumed,
+    Outcome,
+    ReleaseSession,
+    Resume,
+    Resumed,
+    SwitchSession,
+)
 from tokex_gguf.play.requests import begin
 from tokex_gguf.play.rules import second_model
 from tokex_gguf.play.rules.selection import moved
@@ -83,7 +92,7 @@ def resumed(session: Session, message: Resumed) -> Outcome:
     """Continues the chosen session, unless the player has left the list meanwhile."""
     screen = session.on(Sessions)
     if screen is None or screen.opening != message.name:
-        return session, [GiveBack(message.name)]
+        return session, [ReleaseSession(message.name)]
     chosen = message.session
     # Keep what belongs to the program and not to a session.
     after = replace(
@@ -100,9 +109,9 @@ def resumed(session: Session, message: Resumed) -> Outcome:
     )
     after, effects = begin(lit(after, light=session.game.settings.light))
     after, more = second_model.begun(after)
-    second = session.beside
+    second = session.second
     closing = [Close(second.address)] if second and second.address not in (0, session.game.address) else []
-    return after, [GoOn(message.name), *closing, *effects, *more]
+    return after, [SwitchSession(message.name), *closing, *effects, *more]
 
 
 def _which(screen: Sessions, name: str) -> str:

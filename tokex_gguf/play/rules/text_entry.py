@@ -5,7 +5,7 @@ from collections.abc import Callable
 from tokex_gguf.engine import protocol
 from tokex_gguf.engine.protocol import Found
 from tokex_gguf.play.game import Editing, EditState, EngineStatus, Prompt, text_of
-from tokex_gguf.play.messages import Edit, EditFailed, Keep, Outcome
+from tokex_gguf.play.messages import Edit, EditFailed, NameSession, Outcome
 from tokex_gguf.play.purposes import (
     ForConstraint,
     ForContinuation,
@@ -55,12 +55,12 @@ def _base(session: Session) -> Node | None:
 def stopped(session: Session) -> str:
     """A line saying that the engine is not there, what helps, and that the typed text is kept."""
     if session.game.engine is EngineStatus.LOADING:
-        return f"{session.game.absent}: the text is kept"
-    return f"{session.game.stopped}: Esc, then {session.game.comes_back}; the text is kept"
+        return f"{session.game.unavailable}: the text is kept"
+    return f"{session.game.engine_stopped}: Esc, then {session.game.reconnect_hint}; the text is kept"
 
 
 def _unavailable(session: Session) -> str:
-    if reason := session.game.absent:
+    if reason := session.game.unavailable:
         return reason
     if _base(session) is None:
         return "nothing comes before the first token"
@@ -237,7 +237,7 @@ def _costs(session: Session) -> bool:
     return bool(session.game.server and model and model.candidates)
 
 
-def price(session: Session) -> str:
+def search_cost(session: Session) -> str:
     """What a search will cost that was not begun yet; empty where it costs little."""
     searching, model = session.on(SearchScreen), session.game.model
     if not searching or searching.rows is not None or not _costs(session) or session.game.newest(ForSearch):
@@ -248,7 +248,7 @@ def price(session: Session) -> str:
 
 
 def _search(session: Session, searching: SearchScreen) -> Outcome:
-    if session.game.absent:
+    if session.game.unavailable:
         # Results for an older text are not this one's.
         session = session.turned(replace(searching, rows=None, total=0, row=0, fault=""))
         return replace(session, notice=stopped(session)), []
@@ -495,7 +495,7 @@ def keep_session(session: Session) -> Outcome:
     if not valid_name(session_name):
         return replace(session, notice="1 to 64 letters, digits, - _ . and blanks"), []
     # Put aside, not used up: writing may fail.
-    return replace(put_aside(session), notice="keeping"), [Keep(session_name)]
+    return replace(put_aside(session), notice="keeping"), [NameSession(session_name)]
 
 
 # --- the editor
@@ -547,7 +547,7 @@ def edited(session: Session, text: str) -> Outcome:
     if session.game.engine is EngineStatus.LOADING:
         return replace(session, notice="still loading: the text becomes the prompt then"), []
     if session.game.engine is EngineStatus.DEAD:
-        return replace(session, notice=f"{session.game.gone}, and the text becomes the prompt"), []
+        return replace(session, notice=f"{session.game.engine_missing}, and the text becomes the prompt"), []
     return send_edited(session)
 
 

@@ -307,7 +307,7 @@ def called(session: Session) -> tuple[str, str]:
         case AgainstPrompt() as versus:
             return _prompt(session, game.active), _path_of_b(session, versus)
         case AgainstModel():
-            second = session.beside
+            second = session.second
             return titles(game, second) if second else ("", "")
 
 

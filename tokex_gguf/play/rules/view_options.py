@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 from tokex_gguf.engine.protocol import Ping
 from tokex_gguf.play.actions import Action
-from tokex_gguf.play.beside import in_front
-from tokex_gguf.play.game import EngineStatus, Game, text_of
+from tokex_gguf.play.game import EngineStatus, Game, Pressed, text_of
 from tokex_gguf.play.messages import Outcome, Quit, Save, Suspend
+from tokex_gguf.play.pairing import in_front
 from tokex_gguf.play.requests import begin, send
 from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.screens import PLAY, Input, SearchScreen
@@ -100,7 +100,7 @@ def with_engine_restarted(session: Session) -> Outcome:
 def beat(session: Session) -> Outcome:
     """Pings each engine that owes an answer."""
     session, effects = _beat(session)
-    if session.beside is None or session.beside is session.game:
+    if session.second is None or session.second is session.game:
         return session, effects
     session, second_effects = in_front(session, _beat)
     return session, effects + second_effects
@@ -122,7 +122,7 @@ def without_engine(session: Session) -> Session:
         case Input():
             current = replace(current, tip=current.base)
         case SearchScreen():
-            current = SearchScreen(line=current.line, tip=current.tip, rows=(), fault=session.game.stopped)
+            current = SearchScreen(line=current.line, tip=current.tip, rows=(), fault=session.game.engine_stopped)
     return replace(session.turned(current), game=asking_nothing(session.game))
 
 
@@ -131,7 +131,7 @@ def asking_nothing(game: Game) -> Game:
     return replace(
         game,
         open_requests={},
-        pressed=replace(game.pressed, ahead=0, rolling=0, appending=False, autoplay=False),
+        pressed=Pressed(),
         health=replace(game.health, progress=0.0, unanswered=0, waits=None),
         refused=frozenset(),
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from tokex_gguf.engine.remote.dialects import checks
 from tokex_gguf.engine.remote.dialects.checks import FINGERPRINTED, dig, found
-from tokex_gguf.engine.remote.dialects.dialect import Call, Nonsense, ServerAnswer, Steps, Unsuited
+from tokex_gguf.engine.remote.dialects.dialect import Call, InvalidAnswer, ServerAnswer, Steps, UnsupportedServer
 from tokex_gguf.values.tokens import Piece
 
 FLOOR = -9999.0
@@ -79,11 +79,11 @@ class TextVocabulary:
         letter = yield from self._ids("a", first=False)
         begun = yield from self._ids("a", first=True)
         if not letter:
-            raise Nonsense("a letter without a token")
+            raise InvalidAnswer("a letter without a token")
         bos = begun[0] if len(begun) > 1 and begun[1:] == letter else None
         separated = yield from self._ids("a" + SEPARATOR, first=False)
         if separated[: len(letter)] != letter or len(separated) < len(letter) + 2:
-            raise Nonsense("a text whose tokens do not begin as those of its beginning")
+            raise InvalidAnswer("a text whose tokens do not begin as those of its beginning")
         self._separator = separated[len(letter) :]
         self._mark = self._separator, SEPARATOR
         # If a space is put before a text, `a` at its start is another token than after a line break.
@@ -127,10 +127,10 @@ class TextVocabulary:
         return True
 
     def after(
-        self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, aside: bool = False
+        self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, second_cache: bool = False
     ) -> Steps[list[ServerAnswer]]:
         """The answers after some paths. Paths with the same requested token share a call."""
-        del aside  # one cache for all calls
+        del second_cache  # one cache for all calls
         results: dict[int, ServerAnswer] = {}
         for one in dict.fromkeys(asked):
             places = [place for place, each in enumerate(asked) if each == one]
@@ -156,9 +156,9 @@ class TextVocabulary:
                 self._mark = ids[1:-1], SEPARATOR.strip("\n")
                 parts = yield from self._between_marks(some)
             if len(parts) != len(some):
-                raise Nonsense("a text of other tokens than were asked about")
+                raise InvalidAnswer("a text of other tokens than were asked about")
             if any(len(part) > checks.LONGEST_PIECE for part in parts):
-                raise Nonsense("a token whose bytes are none")
+                raise InvalidAnswer("a token whose bytes are none")
             texts += parts
         return texts
 
@@ -264,7 +264,7 @@ def listed(model: str) -> Steps[Mapping[str, Any]]:
     rows = dig((yield Call("/v1/models")), "data")
     named = [row for row in rows if not model or found(row, "id") == model] if isinstance(rows, list) else []
     if not named or not isinstance(named[0], dict):
-        raise Unsuited(f"the server has no model {model}" if model else "the server has no model")
+        raise UnsupportedServer(f"the server has no model {model}" if model else "the server has no model")
     row = named[0]
     if row.get("max_model_len") is None:
         base = next((one for one in rows if found(one, "id") == row.get("parent")), rows[0])

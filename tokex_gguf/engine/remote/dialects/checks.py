@@ -1,4 +1,4 @@
-"""Checks of servers' answers: every number is checked, and an invalid one raises `Nonsense`.
+"""Checks of servers' answers: every number is checked, and an invalid one raises `InvalidAnswer`.
 
 Checks follow the request, so that their cost is bounded by the request and not by the answer.
 """
@@ -11,7 +11,7 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import Any
 
-from tokex_gguf.engine.remote.dialects.dialect import Nonsense, ServerAnswer
+from tokex_gguf.engine.remote.dialects.dialect import InvalidAnswer, ServerAnswer
 from tokex_gguf.values.tokens import visible
 
 LARGEST_ID = 2**31 - 1
@@ -30,7 +30,7 @@ FINGERPRINTED = "Fingerprint: na\u00efve \u5317\u4eac \U0001f642 def f(x):\n\tre
 
 
 def dig(answer: object, *keys: str | int) -> Any:
-    """The value in an answer at nested keys and indexes. Raises Nonsense.
+    """The value in an answer at nested keys and indexes. Raises InvalidAnswer.
 
     >>> dig({"choices": [{"text": "a"}]}, "choices", 0, "text")
     'a'
@@ -43,7 +43,7 @@ def dig(answer: object, *keys: str | int) -> Any:
         except LookupError:
             fits = False
         if not fits:
-            raise Nonsense(
+            raise InvalidAnswer(
                 "an answer without its " + "/".join(str(key) for key in keys if isinstance(key, str))
             ) from None
     return value
@@ -53,7 +53,7 @@ def found(answer: object, *keys: str | int) -> Any:
     """As `dig`; None where the value is missing."""
     try:
         return dig(answer, *keys)
-    except Nonsense:
+    except InvalidAnswer:
         return None
 
 
@@ -68,7 +68,7 @@ def columns(rows: object, *keys: str | int) -> list[tuple[Any, ...]]:
         get = itemgetter(*keys)
         return [get(row) for row in rows]
     except (AssertionError, LookupError, TypeError):
-        raise Nonsense("rows without what belongs into them") from None
+        raise InvalidAnswer("rows without what belongs into them") from None
 
 
 def name(value: object) -> str:
@@ -89,14 +89,14 @@ def count(value: object) -> int:
 def token(value: object, vocab_size: int) -> int:
     """A token's id. `vocab_size`: 0 where it is not known."""
     if type(value) is not int or not 0 <= value <= (vocab_size or LARGEST_ID + 1) - 1:
-        raise Nonsense("an id that is not in the vocabulary")
+        raise InvalidAnswer("an id that is not in the vocabulary")
     return value
 
 
 def tokens(value: object, vocab_size: int, most: int) -> list[int]:
     """The ids of a text that has no more than `most` tokens."""
     if not isinstance(value, list) or len(value) > most:
-        raise Nonsense("tokens that cannot be of the text")
+        raise InvalidAnswer("tokens that cannot be of the text")
     return [token(one, vocab_size) for one in value]
 
 
@@ -110,7 +110,7 @@ def data_of(value: object) -> bytes:
             data = bytes(value)
         assert len(data) <= LONGEST_PIECE
     except (ValueError, TypeError, AssertionError):  # also for a lone surrogate
-        raise Nonsense("a token whose bytes are none") from None
+        raise InvalidAnswer("a token whose bytes are none") from None
     return data
 
 
@@ -119,7 +119,7 @@ def logprob(value: object, floor: float) -> float:
     if value is None:
         return floor
     if type(value) not in (int, float) or not value <= ROUNDING:  # type: ignore[operator]
-        raise Nonsense("a log-probability that is none")
+        raise InvalidAnswer("a log-probability that is none")
     assert isinstance(value, int | float)
     # Other values below `floor` stay as they are.
     return floor if value <= -9000 else min(float(value), 0.0)
@@ -141,26 +141,26 @@ def distribution(
     for each, value in rows:
         one = token(each, vocab_size)
         if one in likely:
-            raise Nonsense("one token twice in a distribution")
+            raise InvalidAnswer("one token twice in a distribution")
         likely[one] = logprob(value, floor)
         if len(likely) > top:
-            raise Nonsense("more tokens than were asked for")
+            raise InvalidAnswer("more tokens than were asked for")
     if not likely:
-        raise Nonsense("a distribution without tokens")
+        raise InvalidAnswer("a distribution without tokens")
     ordered = sorted(likely.items(), key=lambda pair: (-pair[1], pair[0]))
     ids, logprobs = [one for one, _ in ordered], [value for _, value in ordered]
     if math.fsum(map(math.exp, logprobs)) > 1 + ROUNDING + LOST * len(logprobs):
-        raise Nonsense("probabilities that sum up to more than 1")
+        raise InvalidAnswer("probabilities that sum up to more than 1")
     rank = ids.index(asked) + 1 if asked in likely else None
     if rank is not None:
         asked_logprob = logprobs[rank - 1]
     elif asked_logprob is not None and asked_logprob > logprobs[-1] + ROUNDING:
-        raise Nonsense("a likely token that is not among the likeliest")
+        raise InvalidAnswer("a likely token that is not among the likeliest")
     return ServerAnswer(ids, logprobs, asked_logprob, rank)
 
 
 def descending(values: Sequence[object]) -> None:
-    """Raises Nonsense unless a list is in descending order."""
+    """Raises InvalidAnswer unless a list is in descending order."""
     known = [value for value in values if isinstance(value, int | float)]
     if any(later > earlier for earlier, later in pairwise(known)):
-        raise Nonsense("a distribution in the wrong order")
+        raise InvalidAnswer("a distribution in the wrong order")

@@ -38,7 +38,7 @@ class Call:
 Steps: TypeAlias = Generator[Call, Any, T]
 """A question: yields calls, is sent the decoded JSON of each answer, and returns its result.
 
-If the server refuses a call, `CallRefused` is thrown into it. It raises `Nonsense` where an answer is invalid.
+If the server refuses a call, `CallRefused` is thrown into it. It raises `InvalidAnswer` where an answer is invalid.
 """
 
 
@@ -51,7 +51,7 @@ class CallRefused(Exception):
         self.status = status
 
 
-class Nonsense(Exception):
+class InvalidAnswer(Exception):
     """An invalid answer: unexpected JSON, ids outside the vocabulary, probabilities over 1.
 
     The message is one line that says what is wrong, such as "an id that is not in the vocabulary", and quotes nothing
@@ -59,11 +59,11 @@ class Nonsense(Exception):
     """
 
 
-class Changed(Nonsense):
+class Changed(InvalidAnswer):
     """An answer of another model than at the first connection."""
 
 
-class Unsuited(Exception):
+class UnsupportedServer(Exception):
     """The server cannot be used. The message is one line that says why."""
 
 
@@ -89,8 +89,8 @@ class Served:
     """Whether the server gives ranks of tokens that are not candidates."""
     searchable: bool
     """Whether `vocabulary` works."""
-    apart: bool
-    """Whether calls `aside` may use a second cache; `stays_cached` finds out whether they do."""
+    has_second_cache: bool
+    """Whether calls with `second_cache` may use a second cache; `stays_cached` finds out whether they do."""
     quantization: str = ""
     bos: int | None = None
     """The token that `tokenize` puts first, if any."""
@@ -135,15 +135,15 @@ class Dialect(Protocol):
         """The current `Served.identity`, to be checked after each new connection."""
 
     def stays_cached(self) -> Steps[bool]:
-        """Whether calls `aside` leave the cache of other calls unchanged, found out by trying."""
+        """Whether calls with `second_cache` leave the cache of other calls unchanged, found out by trying."""
 
     def after(
-        self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, aside: bool = False
+        self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, second_cache: bool = False
     ) -> Steps[list[ServerAnswer]]:
         """The answers after some paths, which differ only in their last token.
 
-        `asked`: for each path, a token whose probability is requested as well. `aside`: whether the paths are not the
-        played one, as in a walk over a prompt's positions.
+        `asked`: for each path, a token whose probability is requested as well. `second_cache`: whether the paths are
+        not the played one, as in a walk over a prompt's positions.
         """
 
     def along(self, path: Sequence[int], start: int, top: int) -> Steps[list[ServerAnswer]]:

@@ -11,7 +11,15 @@ from urllib.parse import quote
 
 from tokex_gguf.engine.remote.dialects import checks
 from tokex_gguf.engine.remote.dialects.checks import FINGERPRINTED, dig, found
-from tokex_gguf.engine.remote.dialects.dialect import Call, Changed, Nonsense, Served, ServerAnswer, Steps, Unsuited
+from tokex_gguf.engine.remote.dialects.dialect import (
+    Call,
+    Changed,
+    InvalidAnswer,
+    Served,
+    ServerAnswer,
+    Steps,
+    UnsupportedServer,
+)
 from tokex_gguf.values.tokens import Piece
 
 ALL = 10_000_000
@@ -71,7 +79,7 @@ class LlamaServer:
         answer = yield Call("/apply-template", {**self._model, "messages": [dict(one) for one in messages]})
         prompt = dig(answer, "prompt")
         if not isinstance(prompt, str):
-            raise Nonsense("a chat that is no text")
+            raise InvalidAnswer("a chat that is no text")
         return (yield from self._tokens(prompt, special=True, first=True))
 
     def pieces(self, tokens: Sequence[int]) -> Steps[dict[int, Piece]]:
@@ -94,7 +102,7 @@ class LlamaServer:
         By default, with slots that share their cells, it does not: a call clears idle slots, and a call that names its
         slot restores nothing.
         """
-        if not self._served.apart:
+        if not self._served.has_second_cache:
             return False
         read = 0
         for slot in (*self._slots, self._slots[0]):
@@ -104,10 +112,10 @@ class LlamaServer:
         return read <= 1
 
     def after(
-        self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, aside: bool = False
+        self, paths: Sequence[Sequence[int]], asked: Sequence[int | None], top: int, *, second_cache: bool = False
     ) -> Steps[list[ServerAnswer]]:
         """The answers after some paths. Paths with the same requested token share a call."""
-        slot = self._slots[aside]
+        slot = self._slots[second_cache]
         results: dict[int, ServerAnswer] = {}
         for one in dict.fromkeys(asked):
             places = [place for place, each in enumerate(asked) if each == one]
@@ -139,11 +147,11 @@ class LlamaServer:
         body = {**self._model, "content": list(tokens), "add_special": False, "with_pieces": True}
         answer = yield Call("/tokenize", body, 256 * len(tokens) + (1 << 16))
         if self._checked_tokens(dig(answer, "tokens"), len(tokens)) != list(tokens):
-            raise Nonsense("other tokens than were asked about")
+            raise InvalidAnswer("other tokens than were asked about")
 
     def _checked_tokens(self, rows: object, most: int) -> list[int]:
         if not isinstance(rows, list) or len(rows) > most:
-            raise Nonsense("tokens that cannot be of the text")
+            raise InvalidAnswer("tokens that cannot be of the text")
         ids = []
         for row in rows:
             one = checks.token(dig(row, "id"), self._served.vocab_size)
@@ -184,7 +192,7 @@ class LlamaServer:
                 if answer is None or asked is None or asked in answer.ids:
                     break
             if answer is None:
-                raise Nonsense("an answer without its completion_probabilities")
+                raise InvalidAnswer("an answer without its completion_probabilities")
             results.append(_cut(answer, asked, top))
         return results
 
@@ -201,9 +209,9 @@ class LlamaServer:
         answer = yield Call("/completion", body, len(paths) * (512 * wanted + (1 << 16)))
         answers = answer if isinstance(answer, list) else [answer]
         if len(answers) != len(paths):
-            raise Nonsense("not as many answers as questions")
+            raise InvalidAnswer("not as many answers as questions")
         if [dig(one, "index") for one in answers] != list(range(len(paths))):
-            raise Nonsense("answers in another order than questions")
+            raise InvalidAnswer("answers in another order than questions")
         return [self._answer(one, asked, forced, top) for one in answers]
 
     def _answer(self, answer: object, asked: int | None, forced: int, top: int) -> ServerAnswer | None:
@@ -214,10 +222,10 @@ class LlamaServer:
             return None
         place = dig(answer, "completion_probabilities", 0)
         if dig(place, "id") != forced:
-            raise Nonsense("another token than it was told to generate")
+            raise InvalidAnswer("another token than it was told to generate")
         rows = dig(place, "top_logprobs")
         if not isinstance(rows, list) or len(rows) > top:
-            raise Nonsense("more tokens than were asked for")
+            raise InvalidAnswer("more tokens than were asked for")
         columns = checks.columns(rows, "id", "logprob", "bytes")
         pairs = [(each, value) for each, value, _ in columns]
         checks.descending([value for _, value in pairs])
@@ -239,7 +247,7 @@ def _cut(answer: ServerAnswer, asked: int | None, top: int) -> ServerAnswer:
     if asked is None:
         return ServerAnswer(ids, logprobs)
     if asked not in answer.ids:
-        raise Nonsense("a distribution without all its tokens")
+        raise InvalidAnswer("a distribution without all its tokens")
     place = answer.ids.index(asked)
     return ServerAnswer(ids, logprobs, answer.logprobs[place], place + 1)
 
@@ -251,7 +259,7 @@ def connect(model: str) -> Steps[LlamaServer]:
     vocab_size = checks.count(found(listed, "meta", "n_vocab"))
     context = checks.count(found(props, "default_generation_settings", "n_ctx"))
     if not context:
-        raise Nonsense("a context that is none")
+        raise InvalidAnswer("a context that is none")
 
     def tokens(text: str, *, first: bool) -> Steps[list[tuple[int, bytes]]]:
         body = {**named, "content": text, "add_special": first, "parse_special": True, "with_pieces": True}
@@ -263,7 +271,7 @@ def connect(model: str) -> Steps[LlamaServer]:
     letter = yield from tokens("a", first=False)
     begun = yield from tokens("a", first=True)
     if not letter or not letter[-1][1].isascii():
-        raise Nonsense("a letter without a token")
+        raise InvalidAnswer("a letter without a token")
     harmless = letter[-1][0]
     identity = yield from _identity(named, props, listed)
     # With `ignore_eos`, the server bans the tokens that end generation, and its answer lists these biases.
@@ -271,7 +279,9 @@ def connect(model: str) -> Steps[LlamaServer]:
     fields = ["completion_probabilities", "model", "generation_settings/logit_bias"]
     answer = yield Call("/completion", {**body, "response_fields": fields})
     if found(answer, "completion_probabilities", 0, "top_logprobs", 0, "logprob") is None:
-        raise Unsuited("this llama-server is too old: it gives no log-probabilities (those of 2025 and later do)")
+        raise UnsupportedServer(
+            "this llama-server is too old: it gives no log-probabilities (those of 2025 and later do)"
+        )
     biases = found(answer, "generation_settings/logit_bias")
     biased = [found(bias, "token") for bias in biases[:1000]] if isinstance(biases, list) else []
     ends = frozenset(checks.token(one, vocab_size) for one in biased) - {harmless}
@@ -289,7 +299,7 @@ def connect(model: str) -> Steps[LlamaServer]:
         at_once=False,
         exact_ranks=False,
         searchable=True,
-        apart=slots > 1,
+        has_second_cache=slots > 1,
         quantization=checks.name(found(props, "model_ftype")),
         bos=begun[0][0] if len(begun) > 1 and begun[1:] == letter else None,
         space_prefix=letter[0][1].startswith(b" "),
@@ -310,12 +320,12 @@ def _described(model: str) -> Steps[tuple[str, object, object]]:
         rows = models if isinstance(models, list) else []
         named = [row for row in rows if not model or model in (found(row, "id"), *_names(found(row, "aliases")))]
         if not named:
-            raise Unsuited(f"the server has no model {model}" if model else "the server has no model")
+            raise UnsupportedServer(f"the server has no model {model}" if model else "the server has no model")
         several = found(props, "role") == "router" or found(named[0], "status", "value") is not None
         if not several or found(named[0], "meta", "n_vocab") is not None:
             return model, props, named[0]
         model = model or checks.name(found(named[0], "id"))
-    raise Unsuited(f"the server unloads {model} again and again, for others of its models")
+    raise UnsupportedServer(f"the server unloads {model} again and again, for others of its models")
 
 
 def _names(value: object) -> list[object]:

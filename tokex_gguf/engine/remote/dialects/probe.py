@@ -6,7 +6,14 @@ from typing import Any
 from tokex_gguf.engine.remote.dialects import llama_server
 from tokex_gguf.engine.remote.dialects.by_text import listed
 from tokex_gguf.engine.remote.dialects.checks import dig, found, name
-from tokex_gguf.engine.remote.dialects.dialect import Call, CallRefused, Dialect, Nonsense, Steps, Unsuited
+from tokex_gguf.engine.remote.dialects.dialect import (
+    Call,
+    CallRefused,
+    Dialect,
+    InvalidAnswer,
+    Steps,
+    UnsupportedServer,
+)
 from tokex_gguf.engine.remote.dialects.sglang import SGLang
 from tokex_gguf.engine.remote.dialects.vllm import VLLM
 
@@ -16,13 +23,13 @@ SUITED = "llama-server, vLLM or SGLang"
 def probe(model: str) -> Steps[Dialect]:
     """Finds the dialect of a server. `model`: which of its models; empty: its only one, or its first.
 
-    Raises Unsuited for a server that does not work with token ids.
+    Raises UnsupportedServer for a server that does not work with token ids.
     """
     try:
         rows = dig((yield Call("/v1/models")), "data")
         owner = name(dig(rows, 0, "owned_by"))
-    except (CallRefused, Nonsense):
-        raise Unsuited(f"that is no server of models as {SUITED} is") from None
+    except (CallRefused, InvalidAnswer):
+        raise UnsupportedServer(f"that is no server of models as {SUITED} is") from None
     try:
         if owner == "llamacpp":
             return (yield from llama_server.connect(model))
@@ -38,12 +45,12 @@ def probe(model: str) -> Steps[Dialect]:
         if refused.status not in (404, 405, 501):
             raise
     who = {"library": "Ollama"}.get(owner, "this server")
-    raise Unsuited(f"{who} takes and gives no ids of tokens: {SUITED} does")
+    raise UnsupportedServer(f"{who} takes and gives no ids of tokens: {SUITED} does")
 
 
 def _is_there(path: str) -> Steps[bool]:
     try:
         yield Call(path)
-    except (CallRefused, Nonsense):
+    except (CallRefused, InvalidAnswer):
         return False
     return True

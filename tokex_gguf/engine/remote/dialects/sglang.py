@@ -13,11 +13,11 @@ from tokex_gguf.engine.remote.dialects.dialect import (
     Call,
     CallRefused,
     Changed,
-    Nonsense,
+    InvalidAnswer,
     Served,
     ServerAnswer,
     Steps,
-    Unsuited,
+    UnsupportedServer,
 )
 from tokex_gguf.values.tokens import Piece
 
@@ -52,10 +52,10 @@ class SGLang(TextVocabulary):
         """Finds out the server's properties. `row`: the model's entry in its list."""
         if base := checks.name(row.get("parent")):
             # For a path of ids, it uses the base model, whatever the name.
-            raise Unsuited(f"adapters of an SGLang cannot be played: its model is {base}")
+            raise UnsupportedServer(f"adapters of an SGLang cannot be played: its model is {base}")
         context = checks.count(row.get("max_model_len"))
         if not context:
-            raise Nonsense("a context that is none")
+            raise InvalidAnswer("a context that is none")
         info = yield from _first(["/server_info", "/get_server_info"])
         self._vocab_size = checks.count(found(info, "vocab_size"))
         bos, _ = yield from self._begin()
@@ -71,14 +71,14 @@ class SGLang(TextVocabulary):
             at_once=True,
             exact_ranks=False,
             searchable=False,
-            apart=True,
+            has_second_cache=True,
             bos=bos,
             space_prefix=self._space_prefix,
         )
         # Detects an unusable server now.
         answer = (yield from self._generate([self._separator], None, 2))[0]
         if len(answer.ids) < 2:
-            raise Nonsense("a distribution of one token")
+            raise InvalidAnswer("a distribution of one token")
         return self
 
     def identity(self) -> Steps[str]:
@@ -105,7 +105,7 @@ class SGLang(TextVocabulary):
         own, likely = dig(meta, "input_token_logprobs"), dig(meta, "input_top_logprobs")
         # The first row of each is empty: the position before it was not requested.
         if not (isinstance(own, list) and isinstance(likely, list) and len(own) == len(likely) == count):
-            raise Nonsense("not as many positions as were asked about")
+            raise InvalidAnswer("not as many positions as were asked about")
         answers = [
             self._distribution(likely[place], top, path[start + place], checks.logprob(dig(own, place, 0), FLOOR))
             for place in range(1, count)
@@ -129,7 +129,7 @@ class SGLang(TextVocabulary):
         answer = yield Call("/v1/detokenize", body)
         text = dig(answer, "text")
         if not isinstance(text, str):
-            raise Nonsense("a text that is none")
+            raise InvalidAnswer("a text that is none")
         return text
 
     def _forced(self, token: int) -> Steps[tuple[bool, bool]]:
@@ -145,7 +145,7 @@ class SGLang(TextVocabulary):
         )
         answers = answer if isinstance(answer, list) else [answer]
         if len(answers) != len(paths):
-            raise Nonsense("not as many answers as questions")
+            raise InvalidAnswer("not as many answers as questions")
         results = []
         for one in answers:
             meta = self._meta(one)
@@ -153,7 +153,7 @@ class SGLang(TextVocabulary):
             if asked is not None:
                 row = dig(meta, "output_token_ids_logprobs", 0, 0)
                 if dig(row, 1) != asked:
-                    raise Nonsense("another token than was asked about")
+                    raise InvalidAnswer("another token than was asked about")
                 asked_logprob = checks.logprob(dig(row, 0), FLOOR)
             results.append(self._distribution(dig(meta, "output_top_logprobs", 0), top, asked, asked_logprob))
         return results
@@ -174,7 +174,7 @@ class SGLang(TextVocabulary):
 
     def _distribution(self, rows: object, top: int, asked: int | None, asked_logprob: float | None) -> ServerAnswer:
         if not isinstance(rows, list) or len(rows) > top:
-            raise Nonsense("more tokens than were asked for")
+            raise InvalidAnswer("more tokens than were asked for")
         pairs: list[tuple[Any, Any]] = [(one, value) for value, one in checks.columns(rows, 0, 1)]
         checks.descending([value for _, value in pairs])
         return checks.distribution(pairs, self._vocab_size, top, FLOOR, asked, asked_logprob)

@@ -15,11 +15,11 @@ from tokex_gguf.engine.remote.dialects.dialect import (
     Call,
     CallRefused,
     Changed,
-    Nonsense,
+    InvalidAnswer,
     Served,
     ServerAnswer,
     Steps,
-    Unsuited,
+    UnsupportedServer,
 )
 from tokex_gguf.values.tokens import Piece
 
@@ -67,7 +67,7 @@ class VLLM(TextVocabulary):
         """Finds out the server's properties. `row`: the model's entry in its list."""
         context = checks.count(row.get("max_model_len"))
         if not context:
-            raise Nonsense("a context that is none")
+            raise InvalidAnswer("a context that is none")
         version = checks.name(found((yield Call("/version")), "version"))
         letter = yield from self._ids("a", first=False)
         self._vocab_size = (yield from self._size(letter)) if _at_least(version, SAYS_SIZE) else 0
@@ -80,7 +80,9 @@ class VLLM(TextVocabulary):
         rows = dig(answer, "choices", 0, "logprobs", "top_logprobs", 0)
         values = list(rows.values()) if isinstance(rows, dict) else []
         if sum(checks.logprob(value, FLOOR) > FLOOR for value in values) < 2:
-            raise Unsuited("this vLLM tells what its samplers leave: start it with --logprobs-mode raw_logprobs")
+            raise UnsupportedServer(
+                "this vLLM tells what its samplers leave: start it with --logprobs-mode raw_logprobs"
+            )
         self._fingerprint = found(answer, "system_fingerprint")
         name, root = checks.name(row.get("id")), checks.name(row.get("root"))
         self._served = Served(
@@ -93,7 +95,7 @@ class VLLM(TextVocabulary):
             at_once=True,
             exact_ranks=True,
             searchable=0 < self._vocab_size <= self._candidates,
-            apart=True,
+            has_second_cache=True,
             bos=bos,
             space_prefix=self._space_prefix,
         )
@@ -119,12 +121,12 @@ class VLLM(TextVocabulary):
         answer = yield Call("/v1/completions", self._body([path], top, prompt_logprobs=top), most)
         places = self._choices(answer, 1)[0].get("prompt_logprobs")
         if not isinstance(places, list) or len(places) != len(path):
-            raise Nonsense("not as many positions as the prompt has")
+            raise InvalidAnswer("not as many positions as the prompt has")
         answers = []
         for place in range(start + 1, len(path)):
             rows = places[place]
             if not isinstance(rows, dict) or str(path[place]) not in rows:
-                raise Nonsense("a position without the token that is there")
+                raise InvalidAnswer("a position without the token that is there")
             pairs = [(_id(key), dig(row, "logprob")) for key, row in rows.items()]
             asked_logprob = checks.logprob(dig(rows[str(path[place])], "logprob"), FLOOR)
             one = self._distribution(pairs, top, path[place], asked_logprob)
@@ -147,7 +149,7 @@ class VLLM(TextVocabulary):
         answer = yield Call("/detokenize", {"model": self._model, "tokens": list(tokens)})
         text = dig(answer, "prompt")
         if not isinstance(text, str):
-            raise Nonsense("a text that is none")
+            raise InvalidAnswer("a text that is none")
         return text
 
     def _forced(self, token: int) -> Steps[tuple[bool, bool]]:
@@ -183,21 +185,21 @@ class VLLM(TextVocabulary):
             raise Changed("another model than before")
         choices = dig(answer, "choices")
         if not isinstance(choices, list) or len(choices) != count:
-            raise Nonsense("not as many answers as questions")
+            raise InvalidAnswer("not as many answers as questions")
         places = [found(choice, "index") for choice in choices]
         if any(type(place) is not int for place in places) or sorted(places) != list(range(count)):
-            raise Nonsense("answers without their numbers")
+            raise InvalidAnswer("answers without their numbers")
         return [choices[places.index(place)] for place in range(count)]
 
     def _next(self, choice: object, asked: int | None, top: int) -> ServerAnswer:
         rows = dig(choice, "logprobs", "top_logprobs", 0)
         if not isinstance(rows, dict) or len(rows) > top + 1:
-            raise Nonsense("more tokens than were asked for")
+            raise InvalidAnswer("more tokens than were asked for")
         pairs = [(_id(key), value) for key, value in rows.items()]
         asked_logprob = None
         if asked is not None:
             if dig(choice, "logprobs", "tokens", 0) != f"token_id:{asked}":
-                raise Nonsense("another token than it was told to generate")
+                raise InvalidAnswer("another token than it was told to generate")
             asked_logprob = checks.logprob(dig(choice, "logprobs", "token_logprobs", 0), FLOOR)
         return self._distribution(pairs, top, asked, asked_logprob)
 
@@ -228,7 +230,9 @@ class VLLM(TextVocabulary):
             if match and int(match[1]) > 0:
                 return int(match[1])
             if refused.status == 400:
-                raise Unsuited("this vLLM gives no log-probabilities: start it with --max-logprobs 100") from None
+                raise UnsupportedServer(
+                    "this vLLM gives no log-probabilities: start it with --max-logprobs 100"
+                ) from None
             raise
         return PROBED
 
@@ -236,7 +240,7 @@ class VLLM(TextVocabulary):
 def _id(key: object) -> int:
     match = re.fullmatch(r"(?:token_id:)?([0-9]{1,10})", key) if isinstance(key, str) else None
     if match is None:
-        raise Nonsense("a token without its id")
+        raise InvalidAnswer("a token without its id")
     return int(match[1])
 
 
@@ -250,5 +254,5 @@ def _ranked(answer: ServerAnswer, rank: object) -> ServerAnswer:
     if answer.rank is not None:
         return answer
     if type(rank) is not int or not 1 <= rank <= checks.LARGEST_ID:
-        raise Nonsense("a rank that is none")
+        raise InvalidAnswer("a rank that is none")
     return ServerAnswer(answer.ids, answer.logprobs, answer.asked, max(rank, len(answer.ids) + 1))

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from tokex_gguf.engine.protocol import Against, Capability, Compared, Export, Exported, LookaheadStrictly
-from tokex_gguf.play.compared import apart
 from tokex_gguf.play.compared import lacking as untold
+from tokex_gguf.play.compared import unlisted
 from tokex_gguf.play.game import EngineStatus, Game, text_of
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForAgainst, ForCompanion, ForExport, ForStrict, ForStrictLookahead, Positions
@@ -39,7 +39,7 @@ FEW_CANDIDATES = 2
 
 def in_front(session: Session, do: Callable[[Session], Outcome]) -> Outcome:
     """Runs `do` with the second game in front, and puts that back. Its notice is marked as B's."""
-    pair, second = session.paired, session.beside
+    pair, second = session.paired, session.second
     assert isinstance(pair, Pair) and second is not None
     if second is session.game:
         return do(session)
@@ -53,7 +53,7 @@ def in_front(session: Session, do: Callable[[Session], Outcome]) -> Outcome:
 
 def one_vocabulary(session: Session) -> bool:
     """Whether both models have the same tokens, so that their distributions can be compared."""
-    second = session.beside
+    second = session.second
     if second is None or session.game.model is None or second.model is None:
         return False
     return session.game.model.vocabulary == second.model.vocabulary != ""
@@ -61,7 +61,7 @@ def one_vocabulary(session: Session) -> bool:
 
 def both_ready(session: Session) -> bool:
     """Whether both engines have loaded their models."""
-    second = session.beside
+    second = session.second
     return second is not None and session.game.engine is second.engine is EngineStatus.READY
 
 
@@ -77,7 +77,7 @@ def fully_idle(game: Game) -> bool:
 
 def compare_table(session: Session) -> Outcome:
     """Requests what the comparison of two models lacks of the table: before lookahead."""
-    pair, second = session.paired, session.beside
+    pair, second = session.paired, session.second
     if not isinstance(pair, Pair) or second is None or pair.turn is not Turn.BOTH or not both_ready(session):
         return session, []
     if not idle(session.game):
@@ -90,7 +90,7 @@ def compare_table(session: Session) -> Outcome:
 
 def compare_models(session: Session) -> Outcome:
     """While idle, requests what the comparison of two models lacks of the prompt."""
-    pair, second = session.paired, session.beside
+    pair, second = session.paired, session.second
     if not isinstance(pair, Pair) or second is None:
         return session, []
     if pair.turn in (Turn.A, Turn.DUE) and pair.held is not None:
@@ -134,7 +134,7 @@ def _compare(session: Session, pair: Pair, part: Positions, *, detailed: bool) -
 
 def _refused(session: Session, part: Positions) -> bool:
     """Whether either engine has refused to compare a part."""
-    second = session.beside
+    second = session.second
     refused_by_b = second is not None and (ForExport, part.tip, RAW) in second.refused
     return refused_by_b or (ForAgainst, part.tip, RAW) in session.game.refused
 
@@ -189,7 +189,7 @@ def _look_ahead(session: Session, pair: Pair, way: ByDistributions, tokens: list
         return request(inside, ForStrictLookahead(), lambda number: LookaheadStrictly(number, tip.path(), tokens))
 
     session, effects = ask(session)
-    session, more = in_front(session, ask) if session.beside is not session.game else (session, [])
+    session, more = in_front(session, ask) if session.second is not session.game else (session, [])
     return session, [*effects, *more]
 
 
@@ -204,7 +204,7 @@ def _table(session: Session, comparison: ModelComparison) -> Positions | None:
 def _apart(session: Session, comparison: ModelComparison) -> Positions | None:
     """The position of the shown table, with a selected or popped token that is not compared there; None without one."""
     place = session.game.prompt.place.tip
-    token = next(iter(apart(session)), None) if comparison.detailed(place) else None
+    token = next(iter(unlisted(session)), None) if comparison.detailed(place) else None
     return None if token is None else Positions(place.child(token), place.depth - 1, place.depth)
 
 

@@ -8,8 +8,8 @@ from tokex_gguf.play.requests import request
 from tokex_gguf.play.rules.prompt import nothing_left, take
 from tokex_gguf.play.screens import PLAY, DrawCount, Play, Seed
 from tokex_gguf.play.session import Session
-from tokex_gguf.values.dice import RANDOM_SEED, numbers
 from tokex_gguf.values.lens import Raw, Sampled
+from tokex_gguf.values.random_numbers import RANDOM_SEED, numbers
 from tokex_gguf.values.record import replace
 from tokex_gguf.values.text_field import EMPTY
 from tokex_gguf.values.tokens import quoted
@@ -28,7 +28,7 @@ def cannot_draw(session: Session) -> str:
     """Why no token can be drawn now; empty where one can."""
     if reason := session.game.cannot(Capability.SAMPLERS):
         return reason
-    if reason := session.game.absent:
+    if reason := session.game.unavailable:
         return reason
     if session.game.full is not None:
         return "the context is full: ← makes room"
