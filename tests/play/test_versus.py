@@ -89,7 +89,7 @@ def check(play: Play) -> None:
     versus, there = play.session.game.versus, comparison(play)
     assert isinstance(versus, AgainstPrompt)
     tip = play.session.game.prompt.tip
-    wanted = plain(versus.a.path(), versus.b.path(), tip.path())
+    wanted = plain(versus.end_of_a(tip).path(), versus.b.path(), tip.path())
     assert there.shared(tip) - len(wanted) in (0, 1), "a first token has no numbers"
     assert len(there.deltas) == len(wanted)
     for depth, value in wanted.items():
@@ -208,6 +208,26 @@ def test_what_a_appends_is_compared_as_if_b_went_on_with_it() -> None:
     check(play)
     versus = play.session.game.versus
     assert isinstance(versus, AgainstPrompt) and versus.b is play.session.game.prompts[0].tip
+
+
+def test_a_prompt_that_is_popped_and_gone_on_with_is_compared_as_it_stands() -> None:
+    """As if `v` were pressed afterwards, whatever A was when the comparison began."""
+    keys = [Action.POP] * 3 + [Action.UP, Action.APPEND, Action.APPEND, Action.DOWN, Action.APPEND, Action.POP]
+    for count in range(2, len(keys) + 1):
+        early = started(A).press(Action.COPY, Action.VERSUS, *keys[:count])
+        later = started(A).press(Action.COPY, *keys[:count], Action.VERSUS)
+        check(early)
+        assert "the same" not in shown(early)
+        one, other = (
+            (
+                comparison(play).deltas.total,
+                comparison(play).unshared(play.session.game.prompt.tip),
+                play.session.difference,
+                re.search(r"tokens: .*?−\d+ tokens", shown(play)),
+            )
+            for play in (early, later)
+        )
+        assert one[:3] == other[:3] and one[3] and other[3] and one[3][0] == other[3][0], count
 
 
 def test_another_way_from_inside_the_prompt_is_aligned_anew() -> None:
@@ -879,7 +899,7 @@ def test_a_prompt_that_is_popped_to_what_both_begin_with_has_nothing_that_differ
     play = started("hello").press(Action.COPY, Action.APPEND, Action.VERSUS, Action.POP, Action.POP)
     comparison = play.session.game.comparison
     assert comparison and comparison.shared(play.session.game.prompt.tip) == 0
-    assert "A and B are the same" in shown(play)
+    assert "−1 tokens" in shown(play) and "A and B are the same" not in shown(play)
 
 
 @pytest.mark.parametrize("keys", [[Action.CURSOR_BACK] * 4, [Action.POP] * 3])

@@ -94,3 +94,16 @@ def test_one_edit_in_thirty_thousand_tokens_takes_no_time() -> None:
         assert quick(a, b, 400) and aligned(a, b).same == 29_999
         took.append(time.perf_counter() - begin)
     assert min(took) < 0.005
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_in_the_other_order_the_same_tokens_are_matched(seed: int) -> None:
+    random_ = random.Random(seed)
+    for _ in range(50):
+        size = random_.choice([2, 5, 40])
+        a, b = ([random_.randrange(size) for _ in range(random_.randrange(60))] for _ in range(2))
+        one, other = aligned(a, b), aligned(b, a)
+        assert (other.blocks, other.a, other.b) == (one.reverse.blocks, one.b, one.a)
+        check(one, a, b)
+    long_a, long_b = ([random_.randrange(30) for _ in range(400)] for _ in range(2))
+    assert aligned(long_a, long_b).blocks == aligned(long_b, long_a).reverse.blocks

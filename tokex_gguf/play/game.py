@@ -435,8 +435,8 @@ class Game:
         match self.versus:
             case Alone():
                 return None
-            case AgainstPrompt(a, b):
-                return self.known.compared.paths(a, b)
+            case AgainstPrompt(b=b) as versus:
+                return self.known.compared.paths(versus.end_of_a(self.prompt.tip), b)
             case AgainstModel(comparison=comparison):
                 return comparison
 

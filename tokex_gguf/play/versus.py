@@ -36,6 +36,13 @@ class AgainstPrompt:
     before: Layer
     """The layer shown before the comparison."""
 
+    def end_of_a(self, tip: Node) -> Node:
+        """Where A ends, behind which tokens count as appended to both; `tip`: the active prompt's.
+
+        Where tokens of A were popped and others appended, all that the prompt has is A.
+        """
+        return self.a if tip.descends_from(self.a) or self.a.descends_from(tip) else tip
+
 
 @record
 class AgainstModel:

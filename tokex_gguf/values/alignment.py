@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from difflib import SequenceMatcher
+from difflib import Match, SequenceMatcher
 from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import NamedTuple
@@ -24,6 +24,11 @@ class CommonBlock(NamedTuple):
     """The position of the first in A."""
     b: int
     size: int
+
+    @property
+    def reverse(self) -> "CommonBlock":
+        """The same with B in the place of A."""
+        return CommonBlock(self.b, self.a, self.size)
 
 
 @record(slots=False, eq=False)
@@ -96,13 +101,28 @@ class Alignment:
         blocks = _joined([CommonBlock(0, 0, common), *moved]) if common else moved
         return Alignment(tuple(blocks), self.a + common, self.b + common, self.rough)
 
+    @property
+    def reverse(self) -> "Alignment":
+        """The same with B in the place of A."""
+        return Alignment(tuple(block.reverse for block in self.blocks), self.b, self.a, self.rough)
+
     def _block(self, position: int) -> int:
         """The index of the last block that starts at or before a position of A; -1: none."""
         return bisect_right(self._starts, position) - 1
 
 
 def aligned(a: list[int], b: list[int]) -> Alignment:
-    """Aligns two paths. A common prefix or suffix takes little time, however long it is."""
+    """Aligns two paths. A common prefix or suffix takes little time, however long it is.
+
+    In the other order, the same tokens are matched.
+
+    >>> aligned([1, 2, 1], [2, 1, 2]).reverse.blocks == aligned([2, 1, 2], [1, 2, 1]).blocks
+    True
+    """
+    return _aligned(a, b) if a <= b else _aligned(b, a).reverse
+
+
+def _aligned(a: list[int], b: list[int]) -> Alignment:
     blocks, rough = [], False
     waiting = [(0, len(a), 0, len(b))]
     while waiting:
@@ -116,8 +136,7 @@ def aligned(a: list[int], b: list[int]) -> Alignment:
         if low == high or start == end:
             continue
         if (high - low) * (end - start) <= LARGEST_PRODUCT:
-            matches = SequenceMatcher(None, a[low:high], b[start:end], autojunk=False).get_matching_blocks()
-            blocks += [CommonBlock(low + match.a, start + match.b, match.size) for match in matches]
+            blocks += [CommonBlock(low + x, start + y, size) for x, y, size in _matches(a[low:high], b[start:end])]
             continue
         anchors = _anchors(a[low:high], b[start:end])
         if not anchors:
@@ -127,6 +146,18 @@ def aligned(a: list[int], b: list[int]) -> Alignment:
         places = [(low, start), *((low + x, start + y) for x, y in anchors), (high, end)]
         waiting += [(x, next_x, y, next_y) for (x, y), (next_x, next_y) in pairwise(places)]
     return Alignment(tuple(_joined(sorted(block for block in blocks if block.size))), len(a), len(b), rough)
+
+
+def _matches(a: list[int], b: list[int]) -> list[CommonBlock]:
+    """The tokens that two short parts have in common, by the order of both that matches more."""
+    one, other = ([CommonBlock(*block) for block in _matching_blocks(*pair)] for pair in ((a, b), (b, a)))
+    if sum(block.size for block in other) > sum(block.size for block in one):
+        return [block.reverse for block in other]
+    return one
+
+
+def _matching_blocks(a: list[int], b: list[int]) -> list[Match]:
+    return SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()
 
 
 def quick(a: list[int], b: list[int], most: int) -> bool:

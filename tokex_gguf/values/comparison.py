@@ -185,7 +185,7 @@ class PathComparison:
             for node in reversed(unknown):
                 assert node.parent is not None
                 self._along[node] = self._along[node.parent].child(node.token)
-        other = self._along.get(tip) or self.place(tip, None) or self.b
+        other = self._along.get(tip) or self.b  # where A is shorter by now, too: B's end belongs to A's end
         if self._ends:
             same, same_other = tip.common(self._ends[0]), other.common(self._ends[1])
             self._seen = max(self.common, min(self._seen, same))
@@ -216,7 +216,9 @@ class PathComparison:
 
     def place(self, node: Node, taken: Node | None) -> Node | None:
         """The path of B to compare with A's path `node`, whose next token is `taken`; None where B lacks the place."""
-        if taken is None and node in self._along:  # both tips
+        if taken is None and self._ends and node is self._ends[0]:
+            return self._ends[1]
+        if taken is None and node in self._along:
             return self._along[node]
         if taken is not None and (partner := self.partner(taken)) is not None:
             return partner.parent  # after the common prefix, B may come to it later

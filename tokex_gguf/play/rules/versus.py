@@ -128,7 +128,7 @@ def follow(before: Session, session: Session) -> Session:
     same = _same_prompt(before.game, session.game)
     if a is not b and not same and _continues(tip, b, a):
         new = _swapped(versus, before.game.prompt.tip if before.game.prompts else a)
-    elif tip.descends_from(a) or (same and a.descends_from(tip)):
+    elif same or tip.descends_from(a):
         return session
     else:
         new = AgainstPrompt(tip, b, versus.before)
@@ -162,8 +162,8 @@ def swap(session: Session) -> Outcome:
     if not isinstance(versus, AgainstPrompt):
         return replace(session, notice=compares_nothing(session)), []
     cursor, tip = game.prompt.cursor, game.prompt.tip
-    comparison = game.known.compared.paths(versus.a, versus.b)
-    partner = comparison.partner(cursor) if cursor else None
+    comparison = game.comparison
+    partner = comparison.partner(cursor) if cursor and isinstance(comparison, PathComparison) else None
     index = _index_of_b(game, versus)
     swapped = replace(session, game=replace(game, versus=_swapped(versus, tip)))
     if index is not None:
