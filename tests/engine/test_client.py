@@ -857,3 +857,69 @@ def test_names_of_the_first_token_are_no_change_of_the_text(
     conversation.client.send(Tokenize(1, text, special))
     reply = conversation.next()
     assert isinstance(reply, Tokenized) and not reply.notice
+
+
+def flipped(file: Path) -> None:
+    """Writes other weights into a model's file, in place and of the same size: all of them finite."""
+    whole = file.read_bytes()
+    at = 2 * len(whole) // 3
+    with file.open("r+b") as open_file:
+        open_file.seek(at - at % 4)
+        rest = open_file.read()
+        open_file.seek(at - at % 4)
+        open_file.write(bytes(byte ^ 0x80 if index % 4 == 3 else byte for index, byte in enumerate(rest)))
+
+
+def evaluated(conversation: Conversation, number: int, path: list[int]) -> Delivery:
+    """The last reply to an evaluation."""
+    conversation.client.send(Evaluate(number, path, 0, 5))
+    while isinstance(reply := conversation.next(), Evaluated):
+        if reply.start + len(reply.distributions) == len(path):
+            break
+    return reply
+
+
+def test_a_file_that_is_overwritten_while_it_is_played_ends_the_engine_and_spoils_no_cache(
+    tiny: dict[str, Path], tmp_path: Path
+) -> None:
+    file, kv = tmp_path / "model.gguf", str(tmp_path / "kv")
+    file.write_bytes(tiny["llama"].read_bytes())
+    path = [5 + index % 50 for index in range(100)]
+    fresh = Conversation()
+    fresh.load(tiny["llama"])
+    told = evaluated(fresh, 1, [*path, 7, 9])
+    fresh.client.close()
+    conversation = Conversation()
+    conversation.load(file, cache=kv)
+    assert isinstance(evaluated(conversation, 1, path), Evaluated)
+    flipped(file)
+    ended = evaluated(conversation, 2, [*path, 7, 9])
+    assert isinstance(ended, EngineFailed) and ended.reason == "the model's file was overwritten while it was played"
+    conversation.client.close()
+    flipped(file)
+    again = Conversation()
+    again.load(file, cache=kv)
+    reply = evaluated(again, 1, [*path, 7, 9])
+    again.client.close()
+    assert isinstance(reply, Evaluated) and isinstance(told, Evaluated)
+    assert reply.distributions[-1].logprobs == pytest.approx(told.distributions[-1].logprobs, abs=1e-3)
+
+
+@pytest.mark.parametrize("what", ["touched", "replaced", "removed"])
+def test_a_file_whose_content_stays_or_that_stays_mapped_is_played_on(
+    what: str, tiny: dict[str, Path], tmp_path: Path, conversation: Conversation
+) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(tiny["llama"].read_bytes())
+    conversation.load(file)
+    assert isinstance(evaluated(conversation, 1, [5, 6, 7]), Evaluated)
+    match what:
+        case "touched":
+            os.utime(file, (1, 1))
+        case "replaced":
+            (tmp_path / "other").write_bytes(tiny["gemma3"].read_bytes())
+            (tmp_path / "other").replace(file)
+        case "removed":
+            file.unlink()
+    assert isinstance(evaluated(conversation, 2, [5, 6, 7, 8]), Evaluated)
+    assert isinstance(evaluated(conversation, 3, [5, 6, 7, 8, 9]), Evaluated)

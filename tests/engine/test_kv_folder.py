@@ -286,6 +286,19 @@ def test_clearing_removes_ours_and_nothing_else(folder: KvFolder) -> None:
     assert list(folder.root.iterdir()) == []
 
 
+def test_clearing_goes_on_behind_what_cannot_be_removed(folder: KvFolder) -> None:
+    keep(folder, list(range(20)), 0, 20)
+    (file,) = folder.place.glob("*.kv")
+    stuck = [folder.place / f"{start}-{file.name.split('-', 1)[1]}" for start in (0, 5)]
+    for one in stuck:
+        if not one.exists():
+            one.mkdir()
+    (folder.place / ".saving-there").mkdir()
+    with pytest.raises((IsADirectoryError, PermissionError)):
+        kv_folder.clear(folder.root)
+    assert not file.exists() and stuck[1].is_dir()
+
+
 def test_no_folder_and_one_that_cannot_be_read_have_nothing(tmp_path: Path) -> None:
     folder = KvFolder(tmp_path / "none", IDENTITY, whole=False)
     assert covered(folder, [1, 2, 3]) == []

@@ -213,9 +213,9 @@ def test_what_a_appends_is_compared_as_if_b_went_on_with_it() -> None:
 def test_a_prompt_that_is_popped_and_gone_on_with_is_compared_as_it_stands() -> None:
     """As if `v` were pressed afterwards, whatever A was when the comparison began."""
     keys = [Action.POP] * 3 + [Action.UP, Action.APPEND, Action.APPEND, Action.DOWN, Action.APPEND, Action.POP]
-    for count in range(2, len(keys) + 1):
-        early = started(A).press(Action.COPY, Action.VERSUS, *keys[:count])
-        later = started(A).press(Action.COPY, *keys[:count], Action.VERSUS)
+    for length in range(2, len(keys) + 1):
+        early = started(A).press(Action.COPY, Action.VERSUS, *keys[:length])
+        later = started(A).press(Action.COPY, *keys[:length], Action.VERSUS)
         check(early)
         assert "the same" not in shown(early)
         one, other = (
@@ -227,7 +227,7 @@ def test_a_prompt_that_is_popped_and_gone_on_with_is_compared_as_it_stands() -> 
             )
             for play in (early, later)
         )
-        assert one[:3] == other[:3] and one[3] and other[3] and one[3][0] == other[3][0], count
+        assert one[:3] == other[:3] and one[3] and other[3] and one[3][0] == other[3][0], length
 
 
 def test_another_way_from_inside_the_prompt_is_aligned_anew() -> None:

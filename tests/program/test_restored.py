@@ -725,3 +725,19 @@ def test_the_terminal_is_restored_in_every_state(
         wrong = list(filter(None, pool.map(one, repeat(way), repeat(tiny["qwen2"]), *zip(*pairs, strict=True))))
     assert not wrong, "\n".join(wrong)
     figure(len(pairs), f"endings in {len(WAYS)} ways and {len(STATES)} states")
+
+
+def test_what_was_played_last_survives_a_kill_of_the_suspended_program(light: str, tmp_path: Path) -> None:
+    job = Job(tmp_path, "--model", light, "--prompt", "Once upon a time, there was a")
+    try:
+        job.shows(r"\bready\b")
+        job.press("d")
+        job.shows("Prompt 2/2")
+        job.suspend("\x1a")
+        job.kill(signal.SIGKILL)
+        job.until_gone(job.pid)
+    finally:
+        job.child.close(force=True)
+    again = Terminal("--model", light, "--resume")
+    again.shows("Prompt 2/2")
+    again.press("ctrl-q")

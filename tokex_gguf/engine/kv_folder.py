@@ -368,13 +368,23 @@ def tidy(folder: Path) -> None:
 
 
 def clear(folder: Path) -> tuple[int, int]:
-    """Removes all parts; returns their number and bytes. Raises OSError."""
+    """Removes all parts; returns their number and bytes.
+
+    Raises the first OSError, after all that can be removed is.
+    """
     count, size = 0, 0
+    failed: OSError | None = None
     for path, status in list(_walk(folder)):
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            failed = failed or error
+            continue
         if not path.name.startswith(TEMPORARY):
             count, size = count + 1, size + status.st_size
     _remove_empty_folders(folder)
+    if failed:
+        raise failed
     return count, size
 
 

@@ -28,6 +28,7 @@ from tokex_gguf.system.files import (
     owners_alone,
     place,
     private_folder,
+    read_plain,
     same_file,
     save_generation,
     write,
@@ -131,31 +132,19 @@ def read(folder: Path, name: str, load: Callable[[bytes], _T]) -> tuple[_T, str]
         raise NoSession(f"not a name of a session: {name!r}")
     newest, previous = _paths(folder, name)
     try:
-        return load(_bytes(newest)), ""
+        return load(read_plain(newest, MOST_BYTES)), ""
     except (OSError, ValueError) as error:
         missing, reason = isinstance(error, FileNotFoundError), reason_of(error)
     if (head := _head(newest, summary.SUMMARY_BYTES)) and summary.is_newer(head):
         # The previous generation may be readable, but a save after it would replace the newer one.
         raise NoSession(f"{newest}: {reason}")
     try:
-        value = load(_bytes(previous))
+        value = load(read_plain(previous, MOST_BYTES))
     except FileNotFoundError:
         raise NoSession(f"there is no session {name}" if missing else f"{newest}: {reason}") from None
     except (OSError, ValueError) as error:
         raise NoSession(f"{newest}: {reason}; and the one before: {reason_of(error)}") from None
     return value, f"the newest session file was unreadable ({reason}): the one before is shown"
-
-
-def _bytes(path: Path) -> bytes:
-    """The bytes of a plain file: a pipe would block. Checks the size: a sparse file may be larger than memory."""
-    about = path.stat()
-    if stat.S_ISDIR(about.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(about.st_mode):
-        raise OSError(errno.EINVAL, "not a plain file")
-    if about.st_size > MOST_BYTES:
-        raise ValueError(f"larger than {MOST_BYTES >> 20} MB")
-    return path.read_bytes()
 
 
 def reason_of(error: Exception) -> str:

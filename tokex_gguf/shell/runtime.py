@@ -239,6 +239,11 @@ class Runtime:
             if self._making_rows.acquire(timeout=1.0):  # if the disk hangs, the next program removes the folder
                 self._rows.close()
 
+    def save_now(self, patience: float) -> None:
+        """Saves what is not saved yet, and waits at most so many seconds for the disk."""
+        if self._autosave:
+            self._autosave.save(patience)
+
     def _close_session(
         self, patience: float, hurry: threading.Event, waits: Callable[[], None]
     ) -> "SaveOutcome | None":

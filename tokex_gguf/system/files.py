@@ -3,7 +3,9 @@
 Only their owner can read them and their folders, whatever the umask.
 """
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -47,6 +49,21 @@ def private_folder(folder: Path) -> None:
         private_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
     owners_alone(folder, 0o700)  # the umask may have taken rights from the owner
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """The bytes of a plain file: a pipe would block. A link to one is followed.
+
+    Raises OSError, and ValueError above `most` bytes: a sparse file may be larger than memory.
+    """
+    about = path.stat()
+    if stat.S_ISDIR(about.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError(errno.EINVAL, "not a plain file")
+    if about.st_size > most:
+        raise ValueError(f"larger than {most >> 20} MB")
+    return path.read_bytes()
 
 
 def create_private(path: Path) -> BinaryIO:

@@ -71,6 +71,8 @@ from tokex_gguf.values.text_field import is_text, pasted
 
 log = logging.getLogger(__name__)
 
+SUSPEND_WAIT = 1.0
+"""Seconds for which ctrl+z waits for the disk at the most."""
 WORKING_AFTER = 0.05
 """Seconds that an answer may take before the screen says `working`.
 
@@ -342,6 +344,7 @@ class App:
             return
         self._application.renderer.erase()
         with self._application.input.cooked_mode():
+            self._game.save_now(SUSPEND_WAIT)  # it may never continue
             self._suspended = True
             signals.stop(job=job)
             self._suspended = False

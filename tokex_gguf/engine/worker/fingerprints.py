@@ -1,14 +1,11 @@
 """Fingerprints of models: digests of the content of their files."""
 
 import hashlib
-import json
 import os
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from tokex_gguf.models.reference import parts_of
-from tokex_gguf.system.files import save_generation
+from tokex_gguf.system import json_file
 from tokex_gguf.system.stamps import settled, stamp
 
 WHOLE = 2 << 30
@@ -34,30 +31,16 @@ class Fingerprints:
         """32 hexadecimal digits of the content of a model's files; `path` is the first. Raises OSError."""
         files = [path.with_name(part) for part in parts_of(path.name)]
         name, before = str(path.absolute()), [stamp(file.stat()) for file in files]
-        known = self._load()
+        known = json_file.load(self._memory) if self._memory else {}
         entry = known.get(name)
         if isinstance(entry, dict) and entry.get("stamps") == before and isinstance(entry.get("content"), str):
             return str(entry["content"])
         digest = content(files)
         after = [file.stat() for file in files]
-        if [stamp(status) for status in after] == before and all(map(settled, after)):
-            self._save({**known, name: {"stamps": before, "content": digest}})
+        if self._memory and [stamp(status) for status in after] == before and all(map(settled, after)):
+            newest = list({**known, name: {"stamps": before, "content": digest}}.items())[-MOST_MODELS:]
+            json_file.save(self._memory, dict(newest))  # if that fails, the files are read again the next time
         return digest
-
-    def _load(self) -> dict[str, Any]:
-        try:
-            known = json.loads(self._memory.read_bytes()) if self._memory else {}
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return known if isinstance(known, dict) else {}
-
-    def _save(self, known: dict[str, Any]) -> None:
-        """Stores fingerprints. If that fails, the files are read again the next time."""
-        if self._memory is None:
-            return
-        newest = dict(list(known.items())[-MOST_MODELS:])
-        with suppress(OSError):
-            save_generation(self._memory, json.dumps(newest).encode(), None, flush=False)
 
 
 def content(files: list[Path]) -> str:

@@ -1,14 +1,12 @@
 """Facts about models that take a while to compute, stored by fingerprint."""
 
 import hashlib
-import json
 import struct
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tokex_gguf.models.gguf.reader import STRING, Array, BadHeader, Contents, follow
-from tokex_gguf.system.files import save_generation
+from tokex_gguf.system import json_file
 
 MOST_MODELS = 256
 """The most models in the file."""
@@ -45,26 +43,17 @@ class KnownModels:
         noise = self._of(fingerprint).get("noise")
         self._add(fingerprint, {"noise": {**(noise if isinstance(noise, dict) else {}), arithmetic: bits}})
 
-    def _load(self) -> dict[str, Any]:
-        try:
-            known = json.loads(self._memory.read_bytes()) if self._memory else {}
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return known if isinstance(known, dict) else {}
-
     def _of(self, fingerprint: str) -> dict[str, Any]:
-        entry = self._load().get(fingerprint)
+        entry = json_file.load(self._memory).get(fingerprint) if self._memory else None
         return entry if isinstance(entry, dict) else {}
 
     def _add(self, fingerprint: str, facts: dict[str, object]) -> None:
         """Stores facts. If that fails, they are computed again the next time."""
         if self._memory is None:
             return
-        known = self._load()
+        known = json_file.load(self._memory)
         known[fingerprint] = {**self._of(fingerprint), **facts}
-        newest = dict(list(known.items())[-MOST_MODELS:])
-        with suppress(OSError):
-            save_generation(self._memory, json.dumps(newest).encode(), None, flush=False)
+        json_file.save(self._memory, dict(list(known.items())[-MOST_MODELS:]))
 
 
 def vocabulary(path: Path) -> str:

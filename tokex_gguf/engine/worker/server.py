@@ -76,12 +76,12 @@ from tokex_gguf.engine.worker.evaluator import Evaluator, Played
 from tokex_gguf.engine.worker.fingerprints import Fingerprints, former
 from tokex_gguf.engine.worker.known_models import KnownModels
 from tokex_gguf.engine.worker.llama import Interrupted, Llama, ModelError, Vocabulary, arithmetic, connect
+from tokex_gguf.engine.worker.model_files import ModelFiles, Overwritten
 from tokex_gguf.engine.worker.prompt_cache import PART_GAP, WRITE_ANY_AFTER, WRITE_MUCH_AFTER, PromptCache
 from tokex_gguf.engine.worker.rows_file import reading, writing
 from tokex_gguf.engine.worker.rpc import Workers
 from tokex_gguf.engine.worker.vocabulary_search import Index, likeliest
 from tokex_gguf.models.reference import parts_of
-from tokex_gguf.system.stamps import stamp
 from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.distribution import Distribution
 from tokex_gguf.values.lens import Raw, as_sampled
@@ -97,6 +97,8 @@ FINISH_SECONDS = 0.45
 """For writing played paths to the disk before the process ends."""
 SLICE_GAP = 0.0002
 """Seconds between two slices of the search index, in which the reading thread can have the interpreter."""
+
+OVERWRITTEN = "the model's file was overwritten while it was played"
 
 NO_RULES = "the file names no pre-tokenizer: words are parted by llama.cpp's default, and tokens may be others"
 NO_BOS = "the file asks for a BOS token and names none: this text begins without one"
@@ -158,15 +160,6 @@ class _Identity(threading.Thread):
         if self._result is None:
             raise ModelError(f"the model's file cannot be read ({self._error})")
         return self._result
-
-
-def _stamps(load: Load) -> list[list[int]]:
-    """Stamps of a model's files: equal while the files are unchanged. Raises ModelError."""
-    path = Path(load.path)
-    try:
-        return [stamp(path.with_name(part).stat()) for part in parts_of(path.name)]
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def known_models(load: Load) -> KnownModels:
@@ -281,6 +274,8 @@ class Server:
         """The path of the last lookahead, if no other request came since."""
         self._progress = -1.0
         self._workers: Workers | None = None
+        self._files: ModelFiles | None = None
+        """The files of the loaded model."""
         self._identified = _Identified("", "", "", "", "")
         self._known_models = KnownModels(None)
         self._noise: float | None = None
@@ -307,6 +302,12 @@ class Server:
         return seconds_left < self._step_seconds.get(1, 0.0)
 
     def _send(self, reply: Reply) -> None:
+        """Sends a reply. Raises Overwritten where its numbers may not be the loaded model's."""
+        if self._files:
+            self._files.check()
+        self._write(reply)
+
+    def _write(self, reply: Reply) -> None:
         self._sink.write(encode(reply))
         self._sink.flush()
 
@@ -341,12 +342,15 @@ class Server:
                 self._attempt(request, model, evaluator, index)
             except Interrupted:
                 continue
+            except Overwritten:
+                self._write(EngineFailed(OVERWRITTEN))
+                return
             except Damaged as error:
                 if self._cache and isinstance(request, WithPath):
                     self._cache.forget(request.path)
                 self._send(EngineFailed(str(error)))
                 return  # a restart that loads the file again may do better
-        if self._cache:
+        if self._cache and self._unchanged():
             self._send(Pong())  # shows that the engine does not hang
             self._cache.finish(FINISH_SECONDS)
 
@@ -356,7 +360,7 @@ class Server:
             self._answer(request, model, evaluator, index)
         except ContextFull as error:
             self._send(Failed(request.request, str(error), error.room))
-        except (Interrupted, Damaged):
+        except (Interrupted, Damaged, Overwritten):
             raise
         except ModelError as error:
             self._send(Failed(request.request, str(error)))
@@ -427,7 +431,7 @@ class Server:
                     index.extend()
             except ModelError:
                 pass  # the search that needs it will say so
-        if self._answered and self._cache:
+        if self._answered and self._cache and self._unchanged():
             self._keep(self._cache)
         self._answered = True
         request = self._inbox.next()
@@ -448,6 +452,15 @@ class Server:
         if self._idle_seconds >= WRITE_MUCH_AFTER and self._inbox.has_only(Lookahead):
             cache.write_next(late=self._idle_seconds >= WRITE_ANY_AFTER)
 
+    def _unchanged(self) -> bool:
+        """Whether what was decoded may be written to the disk."""
+        try:
+            if self._files:
+                self._files.check()
+        except Overwritten:
+            return False
+        return True
+
     @property
     def _idle_seconds(self) -> float:
         """Seconds since the last answer that was not in the background."""
@@ -461,7 +474,7 @@ class Server:
             self._workers = connect(workers_of(load.rpc), self._send)
             most_cells = _most_worker_cells(load, self._workers)
         # Runs while the model loads: loading takes one processor, and does not need the interpreter.
-        files, identity = _stamps(load), _Identity(load)
+        files, identity = ModelFiles(Path(load.path)), _Identity(load)
         identity.start()
         model = Llama(
             Path(load.path),
@@ -476,8 +489,8 @@ class Server:
             abort=self._abort,
         )
         self._identified = identified = identity.result()
-        if _stamps(load) != files:
-            raise ModelError(f"{load.path}: the file was replaced while it was loaded: load it again")
+        files.loaded(identified.fingerprint)
+        self._files = files
         capabilities = set(Capability)
         if load.rpc or not model.can_cut:
             capabilities.remove(Capability.BRANCHES)

@@ -3,8 +3,6 @@
 Reading a header of 150,000 tokens takes 75 ms, which is a third of the time to the first frame.
 """
 
-import json
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 from tokex_gguf import __version__, config
 from tokex_gguf.models.gguf import metadata
 from tokex_gguf.models.gguf.metadata import Header
-from tokex_gguf.system.files import save_generation
+from tokex_gguf.system import json_file
 from tokex_gguf.system.stamps import settled, stamp
 
 MOST_FILES = 4096
@@ -40,9 +38,8 @@ class Headers:
         """Writes what was new; where that fails, it is read again the next time."""
         if not self._changed:
             return
-        told = {"version": __version__, "files": dict(list(self._known.items())[-MOST_FILES:])}
-        with suppress(OSError):
-            save_generation(self._file, json.dumps(told).encode(), None, flush=False)
+        newest = dict(list(self._known.items())[-MOST_FILES:])
+        json_file.save(self._file, {"version": __version__, "files": newest})
 
     def _header(self, path: Path, *, checked: bool) -> Header:
         name, before = str(path.absolute()), stamp(path.stat())
@@ -58,12 +55,9 @@ class Headers:
         return about
 
     def _load(self) -> dict[str, Any]:
-        try:
-            told = json.loads(self._file.read_bytes())
-            # Another version of this program may have checked less.
-            known = told["files"] if told["version"] == __version__ else {}
-        except (OSError, ValueError, RecursionError, TypeError, KeyError):
-            return {}
+        document = json_file.load(self._file)
+        # Another version of this program may have checked less.
+        known = document.get("files") if document.get("version") == __version__ else None
         return known if isinstance(known, dict) else {}
 
 
