@@ -151,6 +151,7 @@ def test_it_is_told_as_text(shape: list[str], model: list[str], capsys: pytest.C
         (("--answers", "3", "--until", ""), "a text that ends an answer has a character"),
         (("--answers", "3", "--until", "0 tokens"), "an answer has 1 to 1,000 tokens"),
         (("--answers", "3", "--coverage", "101"), "expected percent"),
+        (("--answers", "3", "--coverage", "5e-324"), "expected percent"),
         (("--answers", "3", "--coverage", "nan"), "expected percent"),
         (("--answers", "3", "--versus", "x.gguf"), "--answers are one model's"),
     ],

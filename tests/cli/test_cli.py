@@ -511,6 +511,11 @@ def test_an_output_that_cannot_be_written_is_one_line_and_exit_code_1(tiny: dict
     assert b"Exception" not in done.stderr
     done = subprocess.run(["sh", "-c", f"{command} >&-"], capture_output=True, check=False)
     assert (done.returncode, b"Traceback" in done.stderr) == (1, False)
+    for argument, unbuffered in itertools.product(("--version", "--help", "help", "pull --help"), ("", "1")):
+        shell = f"PYTHONUNBUFFERED={unbuffered} {sys.executable} -m tokex_gguf {argument} > /dev/full"
+        done = subprocess.run(["sh", "-c", shell], capture_output=True, check=False)
+        assert done.returncode == 1, argument
+        assert done.stderr == b"tokex-gguf: the output cannot be written: No space left on device\n"
 
 
 def test_an_output_without_unicode_gets_escapes(monkeypatch: pytest.MonkeyPatch, tiny: dict[str, Path]) -> None:

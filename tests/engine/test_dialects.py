@@ -259,7 +259,7 @@ def test_half_characters_are_known_where_no_text_was_taken_apart_into_them(
 
 @pytest.mark.parametrize("kind", ["vLLM", "SGLang"])
 def test_a_vocabulary_that_spells_a_line_break_as_a_byte_can_be_played(kind: str) -> None:
-    """TokenPair half a character, it is no line break any more."""
+    """Beside half a character, it is no line break any more."""
     toy = Toy(kind, bytewise=True)
     dialect = toy.connected()
     path = toy.run(dialect.tokenize(SAID, special=True, continues=False))

@@ -396,6 +396,12 @@ def test_groups_are_sorted_by_what_was_found() -> None:
     assert fan(play).grouped and probs == sorted(probs, reverse=True)
     play.press(Action.SORT, Action.GROUP)
     assert not fan(play).by_text, "answers come the likeliest first again"
+    play.press(Action.SORT, Action.GROUP)
+    assert fan(play).by_text and fan(play).grouped, "each list keeps its order"
+    play.press(Action.SORT, Action.GROUP)
+    assert fan(play).by_text and not fan(play).grouped
+    play.press(Action.GROUP)
+    assert not fan(play).by_text
 
 
 def test_what_was_found_stands_in_order() -> None:

@@ -27,6 +27,8 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.game import Cost, Prompt, Sampling
 from tokex_gguf.play.messages import BackgroundReported, JudgeFurther, Typed
 from tokex_gguf.play.table import selected_row, table
+from tokex_gguf.ui.cells import cells_of
+from tokex_gguf.ui.table import BIAS_CELLS, _Columns, _ColumnWidths, _Look, _row_line, _RowShown
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.formatting import bias_text
@@ -325,6 +327,32 @@ def layered(play: Play, name: str) -> Play:
     while play.session.options.layer.name != name:
         play.press(Action.MORE_LAYERS)
     return play
+
+
+@pytest.mark.parametrize(("bar", "ahead"), [(0, 12), (8, 12), (8, 0), (4, 0)])
+def test_a_cut_row_says_by_what_in_the_room_of_what_it_lacks(bar: int, ahead: int) -> None:
+    widths = _ColumnWidths(60, 7, 16, 7, 7, 0, False, bar, 0, ahead)
+    row = _RowShown("", "1", b" Emma", False, -math.inf, 0.25, None, "logit bias", True, 0, 0.0, 7, "", "")
+    text = "".join(text for _, text in _row_line(widths, row))
+    assert "␣Emma" in text and "banned" in text and "logit bias" in text
+    kept = "".join(
+        text for _, text in _row_line(widths, row._replace(cut="", final=0.5, bar=1.0, ahead="goes on here"))
+    )
+    assert cells_of(text) == cells_of(kept) and ("goes on here" in kept) is bool(ahead)
+
+
+def test_a_bias_has_cells_beside_the_name() -> None:
+    game = started("hello", lookahead=3).session.game
+    place = game.known.lookahead.place(game.prompt.tip)
+    looks = (_Look(None, False, True, False, None, 1.0, biases, "ahead") for biases in ({}, {7: -math.inf}))
+    plain, biased = (_Columns(60, look, place, lambda _: None)._token for look in looks)
+    assert biased == plain + BIAS_CELLS
+
+
+def test_sorting_needs_something_to_sort_by() -> None:
+    play = started().press(Action.ORDER)
+    assert play.session.notice.endswith("the table is sorted by probability") and not play.session.options.by_final
+    assert sampled(CHAIN).press(Action.ORDER).session.options.by_final
 
 
 def test_a_layer_of_a_lens_colours_what_is_known() -> None:

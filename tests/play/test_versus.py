@@ -33,10 +33,12 @@ from tokex_gguf.play.session import Session
 from tokex_gguf.play.table import table
 from tokex_gguf.play.versus import ALONE, AgainstPrompt
 from tokex_gguf.sessions.codec import dump, load
+from tokex_gguf.ui.cells import cells_of
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.ui.second_line import second_line
 from tokex_gguf.ui.status import AssistantTurns, status
 from tokex_gguf.ui.table import table_lines
+from tokex_gguf.ui.versus import _first_tokens
 from tokex_gguf.values.alignment import aligned
 from tokex_gguf.values.comparison import Comparisons, PathComparison
 from tokex_gguf.values.formatting import number
@@ -1119,3 +1121,13 @@ def test_what_a_sampler_would_cut_is_judged_by_the_first_answer_also_while_somet
         prompt = replace(play.session.game.prompt, selected=token)
         session = replace(play.session, game=replace(play.session.game, prompts=(prompt,), active=0))
         assert chain.cuts_alone(session) == (token, place >= 10)
+
+
+@pytest.mark.parametrize("width", range(20, 70))
+def test_both_first_tokens_of_a_flip_are_shown(width: int) -> None:
+    text = "".join(part for _, part in _first_tokens("approximately", "␣a", width))
+    assert cells_of(text) <= width or width < 24
+    assert "A “appro" in text and ("B “␣a”" in text or width < 24)
+    other = "".join(part for _, part in _first_tokens("␣a", "approximately", width))
+    assert "A “␣a”" in other and "B “appro" in other
+    assert ("approximately" in text) is (cells_of(": A “approximately”, B “␣a”") <= width)

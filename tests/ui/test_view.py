@@ -1421,7 +1421,7 @@ def test_a_rank_of_six_digits_moves_no_column_of_a_comparison(mark: str) -> None
 
 @pytest.mark.parametrize("by_text", [False, True])
 def test_a_comparisons_table_has_whole_columns_at_any_width(by_text: bool) -> None:
-    """TokenPair the sampler chain, some are left out."""
+    """Beside the sampler chain, some are left out."""
     other = test_second_model.ELSEWHERE if by_text else fake.OTHER
     session = test_second_model.compared("hello you", other).session
     for width in range(28, 90):

@@ -335,13 +335,28 @@ def test_the_weakest_token_is_known_where_its_path_was_there_before() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["line", "sentence", "end", "1 token", "12 tokens", "12tokens", "\\n\\n", "text:end", "a b"]
+    "text",
+    [
+        "line",
+        "sentence",
+        "end",
+        "1 token",
+        "12 tokens",
+        "12tokens",
+        "2  Tokens",
+        "012 TOKEN ",
+        "\\n\\n",
+        "text:end",
+        "a b",
+    ],
 )
 def test_a_stop_is_read_as_it_is_written(text: str) -> None:
     assert stop_of(written(stop_of(text))) == stop_of(text)
 
 
-@pytest.mark.parametrize("text", ["", "text:", "0 tokens", "1001 tokens", "a" * 201, "\udc80"])
+@pytest.mark.parametrize(
+    "text", ["", "text:", "0 tokens", "1001 tokens", "10000000 tokens", "9" * 5000 + " tokens", "a" * 201, "\udc80"]
+)
 def test_what_is_no_stop_is_told_in_a_line(text: str) -> None:
     with pytest.raises(ValueError, match=r"^an answer has|^a text that ends"):
         stop_of(text)

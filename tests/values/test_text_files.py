@@ -44,6 +44,8 @@ def test_one_mark_is_taken_off() -> None:
         (b"\x7fELF\x02\x01\x01\x00", "not text: a zero byte at offset 7"),
         (b"GGUF\x03\0\0\0", "not text: a zero byte at offset 5"),
         (bytes(1000), "not text: a zero byte at offset 0"),
+        (b"a\0b\n", "not text: a zero byte at offset 1"),
+        ("hi".encode("utf-16-le"), "UTF-16 without a byte order mark"),
         (b"\x89PNG\r\n\x1a\n\0", "not text: a zero byte at offset 8"),
     ],
 )

@@ -119,7 +119,7 @@ def _part(text: str) -> float:
         percent = float(text.removesuffix("%")) if len(text) < 20 else 0.0
     except ValueError:
         percent = 0.0
-    if not 0 < percent <= 100:
+    if not 0 < percent / 100 <= 1:
         raise argparse.ArgumentTypeError(f"expected percent, above 0 and up to 100, got {text[:40]!r}")
     return percent / 100
 

@@ -417,7 +417,7 @@ def _answers(options: argparse.Namespace, settings: config.Config) -> tuple[Stop
     return stop_of(options.until or own.until), Budget(
         options.budget or own.tokens,
         float(_given_or(options.seconds, own.seconds)),
-        options.coverage or own.coverage / 100,
+        own.coverage / 100 if options.coverage is None else options.coverage,
     )
 
 

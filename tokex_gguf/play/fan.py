@@ -47,13 +47,20 @@ class Fan:
     """Why the engine refused a request."""
     due: bool = False
     """Whether a `SearchFurther` is on its way, which expands more known paths."""
-    by_text: bool = False
-    """Whether answers are sorted by their first token, and groups by the match."""
+    by_token: bool = False
+    """Whether answers are sorted by their first token."""
+    by_match: bool = False
+    """Whether groups are sorted by the pattern's match."""
     grouped: bool = False
     pattern: str = FIRST_NUMBER
     """The regular expression to group by."""
     at: bytes | str | Unmatched | None = None
     """The selected answer's text, or the selected group; None: the first line."""
+
+    @property
+    def by_text(self) -> bool:
+        """Whether what is listed is sorted by its text, and not by probability."""
+        return self.by_match if self.grouped else self.by_token
 
     @property
     def state(self) -> FanState:

@@ -24,6 +24,8 @@ class Saved:
     """A prompt's text was saved."""
 
     path: str
+    is_utf_8: bool = True
+    """Whether it can be read as a text: a prompt may have a part of a character."""
 
 
 @record

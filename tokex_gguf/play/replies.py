@@ -163,7 +163,8 @@ def handle_event(session: Session, message: ProgramEvent) -> Outcome:
         case Aligned():
             return _aligned(session, message), []
         case Saved():
-            return replace(session, notice=f"saved {message.path}"), []
+            warning = "" if message.is_utf_8 else ": not UTF-8, as the prompt has a part of a character"
+            return replace(session, notice=f"saved {message.path}{warning}"), []
         case CopiedOut():
             notice = f"flags copied, where the terminal lets programs do that; flags and JSON are in {message.path}"
             return replace(session, notice=notice), []

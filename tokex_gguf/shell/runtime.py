@@ -91,6 +91,7 @@ from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 from tokex_gguf.values.record import record, replace
 from tokex_gguf.values.score import Score
+from tokex_gguf.values.text_files import is_utf_8
 from tokex_gguf.values.tree import Node
 
 if TYPE_CHECKING:
@@ -687,7 +688,7 @@ class Runtime:
         except OSError as error:
             self._enqueue(SaveFailed(f"{self._folder}: {system_reason(error)}"))
         else:
-            self._enqueue(Saved(str(path)))
+            self._enqueue(Saved(str(path), is_utf_8(text)))
 
     def _save_chain(self, text: str) -> None:
         folder = self._folder.with_name(CHAINS_FOLDER)

@@ -121,6 +121,15 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(**{"allow_abbrev": False, "formatter_class": _HelpFormatter, **options})
         self.register("action", None, Once)
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Raises Exit where nothing can be written, as on a full disk: argparse would pass that over."""
+        try:
+            (file or sys.stderr).write(message)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Exit(f"the output cannot be written: {error.strerror}", FAILED) from None
+
     def error(self, message: str) -> NoReturn:
         """Raises Exit."""
         raise Exit(f"{message}; try --help", USAGE)

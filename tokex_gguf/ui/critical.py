@@ -148,9 +148,11 @@ def _line(session: Session, critical: CriticalTokens, trial: Trial, width: int, 
         text = pad(clip(visible(answer[:200]) or "nothing", room), room)
         outcome = [(f"class:taken {style}".strip() if flips else style, f"{word:<5} {text}")]
     head = f" {place.node.depth:>6} {stands} {first_prob:>7}  {second} {second_prob:>7}  "
-    continuation_text = (
-        on_one_line(run.text[run.given :][-MOST_BYTES:]) if continuation and len(run.text) > run.given else ""
-    )
+    continuation_text = ""
+    if continuation and len(run.text) > run.given:
+        continuation_text = on_one_line(run.text[run.given :][-MOST_BYTES:])
+    elif run.end is RolloutEnd.ENDED:
+        continuation_text = "the model ends"
     return fit(
         [(style, head), *outcome, (dim, f" {clip_start(continuation_text, continuation)}" if continuation else "")],
         width,

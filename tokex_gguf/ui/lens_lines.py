@@ -42,8 +42,9 @@ def lens_texts(session: Session) -> list[str]:
         return [short]
     legal = f"{percent(view.legal_mass)} legal" if view else ""
     standing = _standing(view) if view else ""
-    whole = [standing, f"{GRAMMAR}: {legal}" if legal else GRAMMAR]
-    wordings = [[*whole, short], whole, [standing, legal or GRAMMAR], [standing or legal or GRAMMAR]]
+    whole, brief = [standing, f"{GRAMMAR}: {legal}" if legal else GRAMMAR], [standing, legal or GRAMMAR]
+    few = "samplers" if short else ""
+    wordings = [[*whole, short], [*brief, short], [*whole, few], [*brief, few], brief, [standing or legal or GRAMMAR]]
     if view and view.standing is Standing.ENDED:  # the end costs the illegal mass, and is no token of the text yet
         ends = f"{standing}, +{short_text(view.cost_bits)} bits"
         wordings = [[ends, *whole[1:], short], [ends, *whole[1:]], [ends], [standing]]

@@ -153,10 +153,11 @@ def _figures_line(pair: Pair, width: int) -> Line:
         if rates is None:
             return [("class:dim", " other vocabularies: compared by the bytes of the text")]
         (a, b), words = rates.per_byte, rates.per_word
-        line: Line = [("class:dim", " bits a byte "), ("", f"A {a:.3f} B {b:.3f}")]
-        return (
-            line if words is None else [*line, ("class:dim", "  a word "), ("", f"A {words[0]:.2f} B {words[1]:.2f}")]
-        )
+        parts: list[tuple[int, Line]] = [(2, [("class:dim", "bits a byte "), ("", f"A {a:.3f} B {b:.3f}")])]
+        if words is not None:
+            parts.append((1, [("class:dim", "a word "), ("", f"A {words[0]:.2f} B {words[1]:.2f}")]))
+        gap = "  " if sum(width_of(part) + 2 for _, part in parts) < width else " "
+        return [("", " "), *choose(parts, width - 1, gap)]
     sums = pair.way.comparison.sums
     if sums is None:
         return []
@@ -164,7 +165,7 @@ def _figures_line(pair: Pair, width: int) -> Line:
     negligible = sums.mean_kl_bits <= FLOOR_BITS
     if sums.mean_kl_bits > 0 and negligible:  # it says nothing of the models
         return [("class:dim", f" KL mean {sums.mean_kl_bits:.3g} bits: kernels alone do that")]
-    parts: list[tuple[int, Line]] = [
+    parts = [
         (4, [("class:dim", "KL mean "), ("class:dim" if negligible else "", f"{sums.mean_kl_bits:.3g} bits")]),
         (3, [("class:dim", "same top "), ("", share_text(sums.same_top, ""))]),
         (2, [("class:dim", "Δp "), ("", share_text(sums.delta_p_rms, ""))]),

@@ -277,6 +277,8 @@ class _Look(NamedTuple):
 
 LEAST_TOKEN, LEAST_AHEAD = 10, 12
 """Cells of the token's column, and of the lookahead column, at the least."""
+BIAS_CELLS = 7
+"""Cells of a bias beside a token, with a blank."""
 LEAST_BAR = 6
 """Cells of a bar's column at the least: its heading is the scale."""
 LEAST_NAME = 5
@@ -318,7 +320,7 @@ class _Columns:
         self._rank, self._prob = 7, 7
         self._final = 7 if look.through else 0
         self._drawn = 6 if look.drawn else 0
-        # TokenPair the sampler chain not all columns have room. The rank stands for the raw probability.
+        # Beside the sampler chain not all columns have room. The rank stands for the raw probability.
         if self._rest < LEAST_NAME and look.through:
             self._prob = 0
         if self._rest < LEAST_NAME:
@@ -327,8 +329,9 @@ class _Columns:
         self._ahead = 0
         self._place = ahead
         self._next_token = next_token
-        if ahead is not None and rest >= LEAST_TOKEN + 1 + LEAST_AHEAD:
-            self._id, self._token = 0, max(LEAST_TOKEN, min(16, rest // 4))
+        biased = BIAS_CELLS if look.biases else 0  # beside the token's name
+        if ahead is not None and rest >= LEAST_TOKEN + biased + 1 + LEAST_AHEAD:
+            self._id, self._token = 0, biased + max(LEAST_TOKEN, min(16, rest // 4))
             self._bar = 8 if rest - self._token >= 8 + 2 * LEAST_AHEAD else 0
             self._ahead = rest - self._token - self._bar - (1 if self._bar else 0)
             return
@@ -489,14 +492,16 @@ def _row_line(widths: _ColumnWidths, row: _RowShown) -> Line:
         line.append(chance)
     if widths.drawn:
         line.append((style, str(row.times_drawn or "").rjust(widths.drawn) + " "))
+    over_ahead = max(0, over - widths.bar)
     bar_style = style if over or "class:dim" in style else f"class:bar {style}".strip()
-    line.append((bar_style, bar(row.bar, widths.bar - over)))
+    line.append((bar_style, bar(row.bar, max(0, widths.bar - over))))
     if widths.id:
         line.append((style, " " + str(row.token).rjust(widths.id)))
     if widths.ahead:
         dim = style if "class:dim" in style else f"class:dim {style}".strip()
-        ahead = clip(row.ahead, widths.ahead)
-        line += [(dim, (" " if widths.bar else "") + ahead), (style, " " * (widths.ahead - cells_of(ahead)))]
+        room = widths.ahead - over_ahead
+        ahead = clip(row.ahead, room)
+        line += [(dim, (" " if widths.bar else "") + ahead), (style, " " * (room - cells_of(ahead)))]
     return joined(line)
 
 
@@ -514,12 +519,15 @@ def _name(row: _RowShown, cells: int, struck: str) -> Line:
 
 
 def _chance(row: _RowShown, widths: _ColumnWidths) -> tuple[Fragment, int]:
-    """The final probability, or the name of the stage that cut the token; and the cells that takes of the bar."""
+    """The final probability, or the name of the stage that cut the token.
+
+    And the cells that takes of the columns to the right: of the bar, then of what comes next, which a cut token lacks.
+    """
     style = row.style
     if not row.cut:
         # Until the lens's numbers come, those of the last lens are shown, dimmed.
         final = style if row.settled or "class:dim" in style else f"class:dim {style}".strip()
         return (final, ("" if row.final is None else number(row.final)).rjust(widths.final) + " "), 0
-    name = clip(row.cut, widths.final + (0 if widths.counts else widths.bar))
+    name = clip(row.cut, widths.final + (0 if widths.counts else widths.bar + widths.ahead))
     final = style if "class:dim" in style else f"class:{'stage' if row.settled else 'dim'} {style}".strip()
     return (final, name.rjust(widths.final) + " "), max(0, cells_of(name) - widths.final)

@@ -6,7 +6,7 @@ from tokex_gguf.play.compared import of_row
 from tokex_gguf.play.rules.versus import called, shares_nothing, unshared
 from tokex_gguf.play.session import Session
 from tokex_gguf.ui import second
-from tokex_gguf.ui.cells import Line, clip, fit, pad
+from tokex_gguf.ui.cells import Line, cells_of, clip, fit, pad, width_of
 from tokex_gguf.values.difference import TokenPair
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.formatting import bits_text, number, rank_text
@@ -93,10 +93,10 @@ def below(session: Session, width: int) -> list[Line]:
     """The names of A and B, and how much their distributions differ after this path."""
     a, b = called(session)
     names: Line = [("class:dim", " A "), ("", clip(a, (width - 8) // 2)), ("class:dim", "  B "), ("", b)]
-    return [fit(names, width), fit(_divergence(session), width)]
+    return [fit(names, width), fit(_divergence(session, width), width)]
 
 
-def _divergence(session: Session) -> Line:
+def _divergence(session: Session, width: int) -> Line:
     comparison, prompt = session.game.comparison, session.game.prompt
     if comparison is None or not prompt.place.tip.depth:
         return []
@@ -116,15 +116,19 @@ def _divergence(session: Session) -> Line:
     line: Line = [("class:dim", " KL here "), ("", f"{difference.kl_bits:.4g} bits")]
     if difference.flip:
         a, b = (label(glimpse(session.game.piece(token).data)) for token in (difference.first_a, difference.first_b))
-        return [
-            *line,
-            ("class:stage", "  flip"),
-            ("class:dim", ": first is A "),
-            ("", f"“{a}”"),
-            ("class:dim", ", B "),
-            ("", f"“{b}”"),
-        ]
+        return [*line, ("class:stage", "  flip"), *_first_tokens(a, b, width - width_of(line) - 6)]
     return [*line, ("class:dim", "  the same token is first")]
+
+
+def _first_tokens(a: str, b: str, width: int) -> Line:
+    """The most likely tokens of A and B. Where room is short, both are cut."""
+    for before, between in ((": first is A “", "”, B “"), (": A “", "”, B “")):
+        room = width - cells_of(before + between) - 1
+        if room >= cells_of(a) + cells_of(b):
+            break
+    else:
+        a, b = clip(a, max(room // 2, room - cells_of(b))), clip(b, max(room - room // 2, room - cells_of(a)))
+    return [("class:dim", before[:-1]), ("", f"“{a}”"), ("class:dim", between[1:-1]), ("", f"“{b}”")]
 
 
 def status_parts(session: Session) -> list[tuple[int, Line]]:

@@ -77,7 +77,7 @@ def describe_stop(stop: StopRule) -> str:
             return "the model ends"
 
 
-_COUNTED = re.compile(r"(\d{1,6}) ?tokens?")
+_COUNTED = re.compile(r" *([0-9]+) *tokens? *", re.IGNORECASE)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 
 
@@ -93,7 +93,8 @@ def stop_of(text: str) -> StopRule:
     if text in plain:
         return plain[text]
     if match := _COUNTED.fullmatch(text):
-        count = int(match[1])
+        digits = match[1].lstrip("0")
+        count = int(digits) if 0 < len(digits) < 10 else 0
         if not 1 <= count <= MOST_TOKENS:
             raise ValueError(f"an answer has 1 to {MOST_TOKENS:,} tokens")
         return AfterTokens(count)

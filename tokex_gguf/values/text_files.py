@@ -55,7 +55,17 @@ def _looks_like_utf_16(data: bytes) -> bool:
     sample = data[: 1 << 12]
     halves = sample[::2], sample[1::2]
     zeros = [half.count(0) for half in halves]
-    return len(sample) % 2 == 0 and min(zeros) == 0 and max(zeros) > 0.4 * len(halves[0])
+    many = max(zeros) > 0.4 * len(halves[0]) if len(sample) > 16 else max(zeros) == len(halves[0])
+    return len(sample) % 2 == 0 and min(zeros) == 0 and many
+
+
+def is_utf_8(data: bytes) -> bool:
+    """Whether bytes are UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def has_crlf_only(text: str) -> bool:

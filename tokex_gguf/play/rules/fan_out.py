@@ -305,13 +305,14 @@ def sort(session: Session) -> Outcome:
         notice = "groups stand in the order of what was found: numbers by their size"
     else:
         notice = "those that begin with the same token stand together"
-    return replace(_with(session, replace(fan, by_text=not fan.by_text, at=None)), notice=notice), []
+    order = replace(fan, by_match=not fan.by_match) if fan.grouped else replace(fan, by_token=not fan.by_token)
+    return replace(_with(session, replace(order, at=None)), notice=notice), []
 
 
 def group(session: Session) -> Outcome:
     """Groups the answers by the pattern's match, or lists them one by one again."""
     fan = _shown(session)
-    return _with(session, replace(fan, grouped=not fan.grouped, by_text=False, at=None)), []
+    return _with(session, replace(fan, grouped=not fan.grouped, at=None)), []
 
 
 def next_stop(session: Session) -> Outcome:

@@ -29,13 +29,12 @@ def column(session: Session) -> Outcome:
 
 def ghost(session: Session) -> Outcome:
     """Shows or hides the ghost text."""
+    session = replace(session, options=replace(session.options, ghost=not session.options.ghost))
     tab_hint = "tab takes it up, word by word" if session.game.versus is ALONE else "while you compare, tab goes to B"
-    state = "hidden" if session.options.ghost else f"shown: {tab_hint}"
-    return replace(
-        session,
-        options=replace(session.options, ghost=not session.options.ghost),
-        notice=f"how the prompt most likely goes on is {state}",
-    ), []
+    reason = cannot_take(session)
+    hint = reason if reason in (CUT, NOT_AT_THE_END) else tab_hint
+    state = f"shown: {hint}" if session.options.ghost else "hidden"
+    return replace(session, notice=f"how the prompt most likely goes on is {state}"), []
 
 
 def cannot_take(session: Session) -> str:

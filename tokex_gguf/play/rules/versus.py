@@ -15,6 +15,7 @@ from tokex_gguf.play.versus import ALONE, AgainstModel, AgainstPrompt, Alone
 from tokex_gguf.values.comparison import PathComparison
 from tokex_gguf.values.formatting import bits_text, counted
 from tokex_gguf.values.layers import DELTA
+from tokex_gguf.values.lens import Raw
 from tokex_gguf.values.record import replace
 from tokex_gguf.values.sequence import common_prefix
 from tokex_gguf.values.text_comparison import TextComparison
@@ -26,6 +27,7 @@ SAME = "A and B are the same"
 ALIGNING = "A and B are being aligned"
 UNPREDICTED = "no text was predicted by both yet"
 """First tokens are never compared."""
+NO_ORDER = "without samplers and a constraint, the table is sorted by probability"
 TO_CHOOSE = "with which one? v on a line compares with that prompt"
 
 
@@ -278,7 +280,9 @@ def cannot_order(session: Session) -> str:
     """Why the table's order cannot be changed; empty where it can."""
     if isinstance(session.game.comparison, TextComparison):
         return "other vocabularies: both are sorted by probability"
-    return "" if session.game.comparison else bias.cannot_sample(session)
+    if session.game.comparison:
+        return ""
+    return bias.cannot_sample(session) or (NO_ORDER if isinstance(session.lens, Raw) else "")
 
 
 def _differs_at_end(session: Session) -> bool:
