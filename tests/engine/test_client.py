@@ -23,6 +23,7 @@ from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import EngineClient, exit_reason
 from tokex_gguf.engine.inbox import Inbox
 from tokex_gguf.engine.path_delta import Receiver, Sender
+from tokex_gguf.engine.pipes import AUTOPLAY_FLUSH
 from tokex_gguf.engine.protocol import (
     Against,
     Apply,
@@ -57,7 +58,7 @@ from tokex_gguf.engine.protocol import (
 from tokex_gguf.engine.worker import llama as llama_module
 from tokex_gguf.engine.worker import server as server_module
 from tokex_gguf.engine.worker.abort import Abort
-from tokex_gguf.engine.worker.server import AUTOPLAY_FLUSH, Server
+from tokex_gguf.engine.worker.server import Server
 from tokex_gguf.engine.worker.vocabulary_search import Index
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Distribution

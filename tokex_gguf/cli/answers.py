@@ -17,11 +17,11 @@ from tokex_gguf.values.tokens import label, visible
 NOT_FINAL = "answers are the model's own: samplers and constraints do not count in their probabilities"
 
 
-def find(game: Runtime) -> Fan:
+def find(runtime: Runtime) -> Fan:
     """Finds the answers that may follow the evaluated prompt of a game. Raises EvaluationFailed."""
-    game.dispatch(Action.ANSWERS)
+    runtime.dispatch(Action.ANSWERS)
     while True:
-        session = game.session
+        session = runtime.session
         if not session.game.results.fans:
             raise EvaluationFailed(session.notice, usage=False)
         fan = session.game.results.fans[-1]
@@ -31,12 +31,12 @@ def find(game: Runtime) -> Fan:
             raise EvaluationFailed(fan.fault, usage=False)
         if fan.state is not FanState.RUNNING:
             return fan
-        game.wait()
+        runtime.wait()
 
 
-def notices(game: Runtime) -> list[str]:
+def notices(runtime: Runtime) -> list[str]:
     """Remarks on the numbers."""
-    return [] if game.session.lens is RAW else [NOT_FINAL]
+    return [] if runtime.session.lens is RAW else [NOT_FINAL]
 
 
 def with_answers(report: Mapping[str, Any], fan: Fan, count: int) -> dict[str, Any]:

@@ -4,38 +4,35 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from tokex_gguf.cli.report import EvaluationFailed
+from tokex_gguf.cli.report import FIRST_REQUEST, EvaluationFailed
 from tokex_gguf.engine.protocol import GOES_ON, Capability, Continue, Continued, EngineDied, EngineFailed, Failed
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.values.distribution import TokenLogprob
 from tokex_gguf.values.lens import as_sampled
 from tokex_gguf.values.random_numbers import RANDOM_SEED
 
-_FIRST = 1_000_000_000
-"""The number of the first request: no game sends so many."""
 
-
-def samples(game: Runtime, count: int, most: int) -> Iterator[dict[str, Any]]:
+def samples(runtime: Runtime, count: int, most: int) -> Iterator[dict[str, Any]]:
     """`count` samples of the evaluated prompt's continuation; docs/reference/json.md describes the fields.
 
     The first has the game's seed, and each further one a seed that is one higher. `most`: tokens of a sample at the
     most, with the token that ends it; 0: no limit but the context. Raises EvaluationFailed.
     """
-    if reason := game.session.game.cannot(Capability.SAMPLERS):
+    if reason := runtime.session.game.cannot(Capability.SAMPLERS):
         raise EvaluationFailed(reason, usage=False)
-    while game.session.game.owed:  # an answer to an earlier request would end a sample
-        game.wait()
+    while runtime.session.game.owed:  # an answer to an earlier request would end a sample
+        runtime.wait()
     for index in range(count):
-        yield _sample(game, _FIRST + index, (game.session.game.sampling.seed + index) % RANDOM_SEED, most)
+        yield _sample(runtime, FIRST_REQUEST + index, (runtime.session.game.sampling.seed + index) % RANDOM_SEED, most)
 
 
-def _sample(game: Runtime, number: int, seed: int, most: int) -> dict[str, Any]:
-    session = game.session
+def _sample(runtime: Runtime, number: int, seed: int, most: int) -> dict[str, Any]:
+    session = runtime.session
     path: list[int] = session.game.prompt.tip.path()
     tokens: list[int] = []
     taken: list[TokenLogprob] = []
     # Without a chain, tokens are drawn from the model's whole distribution.
-    for reply in game.ask(Continue(number, path, 1, as_sampled(session.lens), seed, most)):
+    for reply in runtime.ask(Continue(number, path, 1, as_sampled(session.lens), seed, most)):
         match reply:
             case Continued(request=request) if request == number:
                 tokens += reply.tokens
@@ -51,7 +48,7 @@ def _sample(game: Runtime, number: int, seed: int, most: int) -> dict[str, Any]:
             case EngineFailed(reason):
                 raise EvaluationFailed(reason, usage=session.game.sampling.constraint is not None)
             case EngineDied():
-                raise EvaluationFailed(game.session.game.engine_lost(reply.reason), usage=False)
+                raise EvaluationFailed(runtime.session.game.engine_lost(reply.reason), usage=False)
             case _:
                 pass
     drawn = tokens[1:]  # the first is the prompt's last one

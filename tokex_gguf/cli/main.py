@@ -13,7 +13,7 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -47,7 +47,7 @@ from tokex_gguf.values.layers import REACHABLE
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel
 from tokex_gguf.values.names import valid_name
 from tokex_gguf.values.record import replace
-from tokex_gguf.values.sampler_text import read_flags
+from tokex_gguf.values.sampler_text import Reading, read_flags
 from tokex_gguf.values.stops import StopRule, stop_of
 
 if TYPE_CHECKING:
@@ -199,23 +199,40 @@ def _run(options: argparse.Namespace, log_path: Path, connect: Connect | None) -
         _check_for_versus(options, screen=screen)
     opened = _open_session(options)
     try:
-        return _run_session(options, settings, opened, log_path, connect, notices, homeless, screen=screen)
+        return _run_session(_Given(options, settings, opened, log_path, screen), connect, notices, homeless)
     finally:
         opened.slot.close()
 
 
-def _run_session(
-    options: argparse.Namespace,
-    settings: config.Config,
-    opened: "_OpenedSession",
-    log_path: Path,
-    connect: Connect | None,
-    notices: list[str],
-    homeless: str,
-    *,
-    screen: bool,
-) -> int:
+class _Given(NamedTuple):
+    """What a start is given."""
+
+    options: argparse.Namespace
+    settings: config.Config
+    opened: "_OpenedSession"
+    log_path: Path
+    screen: bool
+    """Whether it is played on the screen, and not printed."""
+
+    @property
+    def rpc(self) -> str:
+        """The RPC workers, separated by commas."""
+        configured = "" if self.options.gpu_layers else self.settings.engine.rpc
+        return ",".join(self.options.rpc) if self.options.rpc else configured
+
+
+class _Text(NamedTuple):
+    """The starting text."""
+
+    text: str
+    chat: str
+    """The messages that make it, as JSON; empty where it is no chat."""
+    notices: tuple[str, ...]
+
+
+def _run_session(given: _Given, connect: Connect | None, notices: list[str], homeless: str) -> int:
     """Plays or prints; returns the exit code."""
+    options, settings, opened, screen = given.options, given.settings, given.opened, given.screen
     if opened.session and options.chat:
         raise Exit("--chat is for a text that is given now: leave it out to go on with a session", USAGE)
     if opened.session and options.constraint_start is not None:
@@ -224,38 +241,76 @@ def _run_session(
     presets = {name: read_flags(flags) for name, flags in settings.samplers.items()}
     if screen:  # only the screen has presets
         about += tuple(f"[samplers] {name}: {line}" for name, reading in presets.items() for line in reading.clamped)
+    start = _starting_text(given)
+    about += start.notices
     notices += about
-    text = settings.prompt.example_prompt
-    if opened.session is None:
-        text, more = inputs.starting_text(options, settings.prompt.example_prompt, screen=screen)
-        about += more
-        notices += more
-    chat, more = _chat(text) if options.chat else ("", ())
-    about += more
-    notices += more
-    at_once = screen and options.model is None and len(text.encode()) <= BUNDLED_MODEL_BYTES
-    configured = "" if options.gpu_layers else settings.engine.rpc
-    rpc = ",".join(options.rpc) if options.rpc else configured
-    chosen = _choose_model(options, settings, opened.session, notices, rpc=rpc, at_once=at_once)
-    fit, kv = chosen.fit, chosen.kv
-    second = None if options.versus is None else _second(options, settings, chosen, notices, rpc=rpc)
-    notice_shown = "; ".join(filter(None, [opened.notice, homeless, fit.notice, *about])) or opened.offer
-    notices += [fit.notice] if fit.notice else []
+    at_once = screen and options.model is None and len(start.text.encode()) <= BUNDLED_MODEL_BYTES
+    chosen = _choose_model(options, settings, opened.session, notices, rpc=given.rpc, at_once=at_once)
+    second = None if options.versus is None else _second(options, settings, chosen, notices, rpc=given.rpc)
+    notice_shown = "; ".join(filter(None, [opened.notice, homeless, chosen.fit.notice, *about])) or opened.offer
+    notices += [chosen.fit.notice] if chosen.fit.notice else []
     notices += [meanwhile(chosen.wanted)] if chosen.wanted else []
+    started = _game_settings(given, start, chosen, presets)
+    session = _first_session(given, started, chosen, sampling)
+    if screen and second:
+        from tokex_gguf.shell.resuming import with_second
+
+        session = with_second(session, GgufFile(str(second.path), options.versus), second.fit)
+        notice_shown = "; ".join(filter(None, [notice_shown, session.notice]))
+    session = replace(
+        session, name=opened.named, notice=notice_shown, download=Wanted(chosen.wanted) if chosen.wanted else None
+    )
+    runtime = Runtime(
+        session,
+        connect=connect,
+        folder=Path("prompts"),
+        slot=opened.slot if screen else None,
+        moves=opened.moves,
+        encoder=opened.encoder,
+    )
+    log.info("tokex-gguf %s, Python %s, with %s", __version__, sys.version.split()[0], chosen.model.key)
+    for notice in notices:
+        say(notice)
+    code = FAILED
+    try:
+        # The engine loads its model while this process imports the screen's modules.
+        runtime.start()
+        all_notices = [homeless, *notices] if homeless else notices
+        if screen:
+            code = _play(runtime, settings.display.theme)
+        else:
+            code = _print(runtime, all_notices, options, second, connect or local())
+    finally:
+        saved = _leave(runtime, patience=SAVE_WAIT_AFTER_SIGNAL if code >= 128 else LAST_SAVE_WAIT)
+    return code or (0 if saved else FAILED)
+
+
+def _starting_text(given: _Given) -> _Text:
+    """The text to start with; the configured one where a session is gone on with. Raises Exit."""
+    text, notices = given.settings.prompt.example_prompt, tuple[str, ...]()
+    if given.opened.session is None:
+        text, notices = inputs.starting_text(given.options, text, screen=given.screen)
+    chat, about_chat = _chat(text) if given.options.chat else ("", ())
+    return _Text(text, chat, (*notices, *about_chat))
+
+
+def _game_settings(given: _Given, start: _Text, chosen: "_Chosen", presets: Mapping[str, Reading]) -> Settings:
+    """The settings of the first game. Raises Exit."""
+    options, settings, screen = given.options, given.settings, given.screen
     stop, budget = _answers(options, settings)
-    started = Settings(
-        text=text,
+    return Settings(
+        text=start.text,
         model=chosen.model,
         load=Load(
             "",
-            context=fit.context,
+            context=chosen.fit.context,
             threads=_given_or(options.threads, settings.engine.threads),
-            log=str(log_path),
-            most=fit.most,
-            kv=kv,
-            gpu_layers=0 if rpc else _given_or(options.gpu_layers, settings.engine.gpu_layers),
-            rpc=rpc,
-            repack=fit.repack,
+            log=str(given.log_path),
+            most=chosen.fit.most,
+            kv=chosen.kv,
+            gpu_layers=0 if given.rpc else _given_or(options.gpu_layers, settings.engine.gpu_layers),
+            rpc=given.rpc,
+            repack=chosen.fit.repack,
             fingerprints=str(config.state_folder() / "fingerprints.json"),
             # Printing computes all numbers again, and writes neither a cache nor a session.
             cache=str(config.cache_folder()) if screen and not options.no_cache else "",
@@ -265,12 +320,12 @@ def _run_session(
             settings.server.url,
             settings.server.model,
             options.server_candidates or settings.server.candidates,
-            str(log_path),
+            str(given.log_path),
             options.insecure or settings.server.insecure,
         ),
-        chat=chat,
+        chat=start.chat,
         # A chat has special tokens, whatever the configuration says of typed text.
-        parse_special=settings.prompt.parse_special or bool(chat),
+        parse_special=settings.prompt.parse_special or bool(start.chat),
         max_prompts=settings.prompt.max_prompts,
         tokens_to_show=settings.display.tokens_to_show,
         lookahead=settings.engine.lookahead if screen else 0,
@@ -286,53 +341,26 @@ def _run_session(
         presets=tuple((name, reading.chain) for name, reading in presets.items()),
         begins=WHOLE_PROMPT if options.constraint_start is None else options.constraint_start,
     )
-    palette = Palette(settings.display.palette) if started.colours else Palette.MONOCHROME
-    if opened.session:
+
+
+def _first_session(given: _Given, started: Settings, chosen: "_Chosen", sampling: Sampling) -> Session:
+    """The session to begin with: one that was read, or a new one."""
+    opened = given.opened.session
+    if opened:
         from tokex_gguf.shell.resuming import resumed
 
-        session = resumed(opened.session, started, kv)
+        session = resumed(opened, started, chosen.kv)
     else:
+        palette = Palette(given.settings.display.palette) if started.colours else Palette.MONOCHROME
         session = Session(Game(started), options=Options(palette=palette))
-    session = replace(
-        session, game=replace(session.game, sampling=_sampling_for(session.game, sampling, opened.session))
-    )
-    if sampling.constraint and not (opened.session and opened.session.game.sampling.constraint):
+    session = replace(session, game=replace(session.game, sampling=_sampling_for(session.game, sampling, opened)))
+    if sampling.constraint and not (opened and opened.game.sampling.constraint):
         # Legal tokens come first, however unlikely they are.
         session = replace(session, options=replace(session.options, by_final=True))
-    if not screen and options.draw is None:
+    if not given.screen and given.options.draw is None:
         # The report has the samplers' numbers for each token.
         session = replace(session, options=replace(session.options, layer=REACHABLE))
-    if screen and second:
-        from tokex_gguf.shell.resuming import with_second
-
-        session = with_second(session, GgufFile(str(second.path), options.versus), second.fit)
-        notice_shown = "; ".join(filter(None, [notice_shown, session.notice]))
-    session = replace(
-        session, name=opened.named, notice=notice_shown, download=Wanted(chosen.wanted) if chosen.wanted else None
-    )
-    game = Runtime(
-        session,
-        connect=connect,
-        folder=Path("prompts"),
-        slot=opened.slot if screen else None,
-        moves=opened.moves,
-        encoder=opened.encoder,
-    )
-    log.info("tokex-gguf %s, Python %s, with %s", __version__, sys.version.split()[0], chosen.model.key)
-    for notice in notices:
-        say(notice)
-    code = FAILED
-    try:
-        # The engine loads its model while this process imports the screen's modules.
-        game.start()
-        all_notices = [homeless, *notices] if homeless else notices
-        if screen:
-            code = _play(game, settings.display.theme)
-        else:
-            code = _print(game, all_notices, options, second, connect or local())
-    finally:
-        saved = _leave(game, patience=SAVE_WAIT_AFTER_SIGNAL if code >= 128 else LAST_SAVE_WAIT)
-    return code or (0 if saved else FAILED)
+    return session
 
 
 class _Chosen(NamedTuple):
@@ -484,7 +512,7 @@ def _with_server(settings: config.Config, options: argparse.Namespace, *, here: 
     return replace(settings, server=replace(settings.server, url=""))
 
 
-def _leave(game: Runtime, patience: float) -> bool:
+def _leave(runtime: Runtime, patience: float) -> bool:
     """Ends a game, and says where its session was saved; returns whether it was saved in its place."""
     hurry = threading.Event()
 
@@ -493,7 +521,7 @@ def _leave(game: Runtime, patience: float) -> bool:
             hurry.set()
 
     signals.listen(ended)
-    end = game.close(patience, hurry, lambda: say("saving what was played: the disk is slow"))
+    end = runtime.close(patience, hurry, lambda: say("saving what was played: the disk is slow"))
     signals.hold()
     if end is None:
         return True
@@ -647,24 +675,24 @@ def _chat(text: str) -> Conversation:
 
 
 def _print(
-    game: Runtime, notices: Sequence[str], options: argparse.Namespace, second: _Second | None, connect: Connect
+    runtime: Runtime, notices: Sequence[str], options: argparse.Namespace, second: _Second | None, connect: Connect
 ) -> int:
     from tokex_gguf.cli import draw, report
 
     _collect_garbage()
     try:
-        session = report.evaluate(game)
+        session = report.evaluate(runtime)
         session_notices = session.game.notices if options.draw is not None else report.notices_of(session)
         for notice in session_notices:
             say(notice)
         if options.draw is not None:
             most = DEFAULT_PREDICT if options.predict is None else max(0, options.predict)
-            for sample in draw.samples(game, options.draw, most):
+            for sample in draw.samples(runtime, options.draw, most):
                 _print_now(dumps(sample, ascii_only=_plain_ascii(), indent=None))
         elif second:
-            _print_versus(game, session, [*notices, *session_notices], second, connect, as_json=options.json)
+            _print_versus(runtime, session, [*notices, *session_notices], second, connect, as_json=options.json)
         elif options.answers:
-            _print_answers(game, session, [*notices, *session_notices], options)
+            _print_answers(runtime, session, [*notices, *session_notices], options)
         elif options.json:
             _print_now(dumps(report.as_json(session, [*notices, *session_notices]), ascii_only=_plain_ascii()))
         else:
@@ -674,14 +702,14 @@ def _print(
     return 0
 
 
-def _print_answers(game: Runtime, session: Session, notices: Sequence[str], options: argparse.Namespace) -> None:
+def _print_answers(runtime: Runtime, session: Session, notices: Sequence[str], options: argparse.Namespace) -> None:
     """Prints the prompt's numbers and the likeliest answers. Raises EvaluationFailed."""
     from tokex_gguf.cli import answers, report
 
-    further = answers.notices(game)
+    further = answers.notices(runtime)
     for notice in further:
         say(notice)
-    fan = answers.find(game)
+    fan = answers.find(runtime)
     if options.json:
         json_report = report.as_json(session, [*notices, *further])
         _print_now(dumps(answers.with_answers(json_report, fan, options.answers), ascii_only=_plain_ascii()))
@@ -690,7 +718,7 @@ def _print_answers(game: Runtime, session: Session, notices: Sequence[str], opti
 
 
 def _print_versus(
-    game: Runtime,
+    runtime: Runtime,
     session: Session,
     notices: Sequence[str],
     second: _Second,
@@ -708,7 +736,7 @@ def _print_versus(
         most=second.fit.most,
         repack=second.fit.repack,
     )
-    result = versus.compare(game, session, versus.Second(load, second.free), connect)
+    result = versus.compare(runtime, session, versus.Second(load, second.free), connect)
     for notice in result.notices:
         say(notice)
     if as_json:
@@ -734,12 +762,14 @@ def _print_now(text: str) -> None:
         raise Exit(f"the output cannot be written: {error.strerror}", FAILED) from None
 
 
-def _play(game: Runtime, theme: str) -> int:
+def _play(runtime: Runtime, theme: str) -> int:
     from tokex_gguf.ui.app import App
     from tokex_gguf.ui.terminal_input import keyboard
 
     # Keys come from the terminal, even if standard input was the prompt.
-    code = App(game, keyboard(), ask_background=_must_ask_theme(theme) and game.session.game.settings.colours).run()
-    if game.quit and game.quit.fault:
-        raise Exit(game.quit.fault, USAGE)
+    code = App(
+        runtime, keyboard(), ask_background=_must_ask_theme(theme) and runtime.session.game.settings.colours
+    ).run()
+    if runtime.quit and runtime.quit.fault:
+        raise Exit(runtime.quit.fault, USAGE)
     return code

@@ -18,6 +18,9 @@ from tokex_gguf.values.tokens import label, offsets, visible
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import NOT_CUT, Standing, Verdict, View
 
+FIRST_REQUEST = 1_000_000_000
+"""The number of the first request after those of the game, which never sends so many."""
+
 
 class EvaluationFailed(Exception):
     """The prompt could not be evaluated. `usage`: whether the input is at fault."""
@@ -27,21 +30,21 @@ class EvaluationFailed(Exception):
         self.usage = usage
 
 
-def evaluate(game: Runtime) -> Session:
+def evaluate(runtime: Runtime) -> Session:
     """Runs a started game until its first prompt is evaluated and seen through its lens.
 
     Raises EvaluationFailed.
     """
     reported: list[str] = []
-    while not _complete(game.session):
-        game.wait()
-        session = game.session
+    while not _complete(runtime.session):
+        runtime.wait()
+        session = runtime.session
         silent = session.game.health.waits.workers if session.game.health.waits else []
         if silent and silent != reported:
             say(f"no answer from {', '.join(silent)}: waiting")
         reported = silent
-        if game.quit:
-            raise EvaluationFailed(game.quit.fault, usage=True)
+        if runtime.quit:
+            raise EvaluationFailed(runtime.quit.fault, usage=True)
         if session.game.engine is EngineStatus.DEAD:
             raise EvaluationFailed(session.game.engine_lost(session.game.health.fault), usage=False)
         if session.game.prompts and session.game.pending is None and not session.game.ready:
@@ -49,7 +52,7 @@ def evaluate(game: Runtime) -> Session:
             raise EvaluationFailed(session.notice, usage=constrained or session.game.full is not None)
         if session.game.refused:
             raise EvaluationFailed(session.notice, usage=session.game.sampling.constraint is not None)
-    return game.session
+    return runtime.session
 
 
 def _complete(session: Session) -> bool:
@@ -66,7 +69,7 @@ def _complete(session: Session) -> bool:
     return answers.judge_more(lens, tip, 0) and answers.first_unjudged(lens, tip) is None
 
 
-def _number(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
     """None for infinity, which JSON lacks."""
     return value if value is not None and math.isfinite(value) else None
 
@@ -107,7 +110,7 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
                 "offset": offset,
                 **({"assistant": node in session.game.said} if session.game.said else {}),
                 "prob": taken.prob if taken else None,
-                "logprob": _number(taken.logprob) if taken else None,
+                "logprob": finite(taken.logprob) if taken else None,
                 **(_rank_fields(taken) if taken else {"rank": None}),
                 **entropy_fields(node.parent),
                 **_lens_fields(session, node),
@@ -131,7 +134,7 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
                     "id": c.token,
                     **text_fields(c.token),
                     "prob": c.prob,
-                    "logprob": _number(c.logprob),
+                    "logprob": finite(c.logprob),
                     **(
                         {"final": final_of(view, c.token), "cut_by": cut_by(lens, view.verdicts[c.token])}
                         if view
@@ -142,8 +145,8 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
             ],
             **(_mass_fields(lens, view) if view else {}),
         },
-        "logprob": _number(tip.logprob),
-        "perplexity": _number(tip.perplexity),
+        "logprob": finite(tip.logprob),
+        "perplexity": finite(tip.perplexity),
         "assistant": assistant(session),
         "notices": list(notices),
     }
@@ -229,8 +232,8 @@ def assistant(session: Session) -> dict[str, Any] | None:
     logprob = math.fsum(logprobs)
     return {
         "tokens": len(logprobs),
-        "logprob": _number(logprob),
-        "perplexity": _number(_exp(-logprob / len(logprobs))),
+        "logprob": finite(logprob),
+        "perplexity": finite(_exp(-logprob / len(logprobs))),
     }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias, TypeVar
 
 from tokex_gguf import config
-from tokex_gguf.cli.report import EvaluationFailed
+from tokex_gguf.cli.report import FIRST_REQUEST, EvaluationFailed
 from tokex_gguf.engine.backend import Connect, Delivery
 from tokex_gguf.engine.protocol import (
     Against,
@@ -112,20 +112,20 @@ class VersusResult:
     """Remarks on the numbers, for the user."""
 
 
-def compare(game: Runtime, session: Session, second: Second, connect: Connect) -> VersusResult:
+def compare(runtime: Runtime, session: Session, second: Second, connect: Connect) -> VersusResult:
     """Compares the evaluated prompt of a game with B. Raises EvaluationFailed.
 
     `connect` starts engines. The game's own engine may be closed afterwards.
     """
     model, load = session.game.model, session.game.settings.load
     assert model is not None
-    game_engine = _GameEngine(game)
+    game_engine = _GameEngine(runtime)
     session = _with_strict_answers(game_engine, session)
     first = replace(load, path=session.game.settings.model.key, kv=model.cells or load.kv)
     both = _both_fit(session, first, second)
     if not both:
         say(f"memory has no room for both models at once: {Path(second.load.path).name} runs after the other one")
-        game.close()
+        runtime.close()
     # Not in the system's folder for temporary files: on some machines that is memory, and the rows may need more.
     with closing(RowsFolder(config.state_folder() / "rows")) as rows, ExitStack() as engines:
         try:
@@ -304,15 +304,15 @@ class _GameEngine:
 
     called = ""
 
-    def __init__(self, game: Runtime) -> None:
-        self._game = game
-        self._number = 1_000_000_000  # no game sends so many requests
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._number = FIRST_REQUEST
 
     def ask(self, make_request: Callable[[int], Request]) -> Iterator[Reply]:
-        while self._game.session.game.owed:  # answers to earlier requests
-            self._game.wait()
+        while self._runtime.session.game.owed:  # answers to earlier requests
+            self._runtime.wait()
         self._number += 1
-        return _answers(self._game.ask(make_request(self._number)), self._number, self.called)
+        return _answers(self._runtime.ask(make_request(self._number)), self._number, self.called)
 
 
 class _OwnEngine:

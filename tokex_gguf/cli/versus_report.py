@@ -1,9 +1,9 @@
 """How two models differ, as JSON and as text to read. Pure."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
+from tokex_gguf.cli.report import finite
 from tokex_gguf.cli.versus import OtherVocabulary, SameVocabulary, VersusResult
 from tokex_gguf.values.difference import Difference
 from tokex_gguf.values.figures import FLOOR_BITS, Figures
@@ -31,17 +31,17 @@ def _token_fields(versus: VersusResult) -> list[dict[str, Any]]:
     if isinstance(comparison, SameVocabulary):
         before = [None, *comparison.differences[:-1]]
         return [
-            {"delta_bits": _number(one.taken.delta_bits) if one and one.taken else None, **_place_fields(one)}
+            {"delta_bits": finite(one.taken.delta_bits) if one and one.taken else None, **_place_fields(one)}
             for one in before
         ]
-    return [{"delta_bits": _number(comparison.deltas.get(token)), **_place_fields(None)} for token in range(depth)]
+    return [{"delta_bits": finite(comparison.deltas.get(token)), **_place_fields(None)} for token in range(depth)]
 
 
 def _place_fields(difference: Difference | None) -> dict[str, Any]:
     """The fields of a difference over the whole vocabulary."""
     if difference is None:
         return {"kl_bits": None, "flip": None}
-    return {"kl_bits": _number(difference.kl_bits), "flip": difference.flip}
+    return {"kl_bits": finite(difference.kl_bits), "flip": difference.flip}
 
 
 def _versus_fields(versus: VersusResult) -> dict[str, Any]:
@@ -61,34 +61,29 @@ def _versus_fields(versus: VersusResult) -> dict[str, Any]:
         },
         "same_vocabulary": same,
         "tokens": figures.tokens if figures else None,
-        "mean_kl_bits": _number(figures.mean_kl_bits) if figures else None,
-        "kl_error_bits": _number(figures.kl_error_bits) if figures else None,
-        "median_kl_bits": _number(figures.median_kl_bits) if figures else None,
-        "p99_kl_bits": _number(figures.high_kl_bits) if figures else None,
+        "mean_kl_bits": finite(figures.mean_kl_bits) if figures else None,
+        "kl_error_bits": finite(figures.kl_error_bits) if figures else None,
+        "median_kl_bits": finite(figures.median_kl_bits) if figures else None,
+        "p99_kl_bits": finite(figures.high_kl_bits) if figures else None,
         "same_top": figures.same_top if figures else None,
         "delta_p_rms": figures.delta_p_rms if figures else None,
-        "delta_bits": _number(figures.delta_bits) if figures else None,
-        "perplexity_ratio": _number(figures.perplexity_ratio) if figures else None,
-        "perplexity_a": _number(perplexities[0]),
-        "perplexity_b": _number(perplexities[1]),
+        "delta_bits": finite(figures.delta_bits) if figures else None,
+        "perplexity_ratio": finite(figures.perplexity_ratio) if figures else None,
+        "perplexity_a": finite(perplexities[0]),
+        "perplexity_b": finite(perplexities[1]),
         "bytes": rates.bytes if rates else 0,
-        "bits_per_byte_a": _number(per_byte[0]),
-        "bits_per_byte_b": _number(per_byte[1]),
+        "bits_per_byte_a": finite(per_byte[0]),
+        "bits_per_byte_b": finite(per_byte[1]),
         "words": rates.words if rates else 0,
-        "bits_per_word_a": _number(per_word[0]),
-        "bits_per_word_b": _number(per_word[1]),
-        "noise_bits": _number(comparison.noise_bits) if isinstance(comparison, SameVocabulary) else None,
+        "bits_per_word_a": finite(per_word[0]),
+        "bits_per_word_b": finite(per_word[1]),
+        "noise_bits": finite(comparison.noise_bits) if isinstance(comparison, SameVocabulary) else None,
         "floor_bits": FLOOR_BITS,
     }
 
 
 def _perplexities(figures: Figures | None) -> tuple[float | None, float | None]:
     return (figures.perplexity_a, figures.perplexity_b) if figures else (None, None)
-
-
-def _number(value: float | None) -> float | None:
-    """None for infinity, which JSON lacks."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def column(versus: VersusResult) -> list[str]:

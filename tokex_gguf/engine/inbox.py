@@ -12,6 +12,7 @@ from typing import BinaryIO, NoReturn, Protocol
 
 from tokex_gguf.engine import confinement
 from tokex_gguf.engine.path_delta import OutOfStep, Receiver
+from tokex_gguf.engine.pipes import send
 from tokex_gguf.engine.protocol import (
     EngineFailed,
     Ping,
@@ -19,7 +20,6 @@ from tokex_gguf.engine.protocol import (
     ProtocolError,
     Reply,
     Request,
-    encode,
     failure,
     number_of,
 )
@@ -104,8 +104,7 @@ class Inbox:
 
     def _answer(self, reply: Reply) -> None:
         """Sends a reply at once. Raises OSError where the other process is gone."""
-        self._sink.write(encode(reply))
-        self._sink.flush()
+        send(self._sink, reply)
 
     def _take(self, request: Request) -> None:
         """Queues a request; drops or interrupts those that it makes worthless."""

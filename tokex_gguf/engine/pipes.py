@@ -7,6 +7,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import BinaryIO
 
+from tokex_gguf.engine.protocol import Reply, encode
+
+AUTOPLAY_FLUSH = 0.15
+"""Seconds between two replies of autoplay: several tokens wake the other process once."""
+
 
 def replies() -> BinaryIO:
     """The stream for replies. Afterwards, all other output, also of native code, goes to the log."""
@@ -19,6 +24,12 @@ def replies() -> BinaryIO:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return sink
+
+
+def send(sink: BinaryIO, reply: Reply) -> None:
+    """Sends a reply at once. Raises OSError where the other process is gone."""
+    sink.write(encode(reply))
+    sink.flush()
 
 
 def log_to(path: str) -> None:

@@ -154,7 +154,7 @@ class _ForSlot:
 
 
 class Runtime:
-    """One game. `session` is its present state; only `dispatch` and `plan` change it."""
+    """Plays a session: carries effects out, and hands on what comes of them. Only `dispatch` and `plan` change it."""
 
     def __init__(
         self,

@@ -149,10 +149,10 @@ class App:
     """A game on a terminal."""
 
     def __init__(
-        self, game: Runtime, keys: Input | None = None, output: Output | None = None, *, ask_background: bool = False
+        self, runtime: Runtime, keys: Input | None = None, output: Output | None = None, *, ask_background: bool = False
     ) -> None:
         """`ask_background`: whether the terminal has to say if its background is light."""
-        self._game = game
+        self._runtime = runtime
         self._ask_background = ask_background
         self._renderer = ScreenRenderer()
         self._frame_timer: asyncio.TimerHandle | None = None
@@ -171,8 +171,8 @@ class App:
         self._signals: deque[int] = deque()
         self._terminal_effects: deque[Edit | Suspend | CopyOut] = deque()
         """Effects that need the terminal and are not done yet."""
-        game.terminal = self._terminal_effects.append
-        game.plans_later = True
+        runtime.terminal = self._terminal_effects.append
+        runtime.plans_later = True
         self._ended_by = 0
         self._suspended = False
         self._cut_short = False
@@ -182,12 +182,12 @@ class App:
                 Painting(
                     self._screen,
                     self._mouse,
-                    lambda: self._game.session.options.mouse,
+                    lambda: self._runtime.session.options.mouse,
                     self._terminal,
                     lambda: self._application.invalidate(),
                 )
             ),
-            mouse_support=Condition(lambda: self._game.session.options.mouse),
+            mouse_support=Condition(lambda: self._runtime.session.options.mouse),
             full_screen=True,
             color_depth=colour_depth,
             max_render_postpone_time=0,
@@ -210,7 +210,7 @@ class App:
         return self._application.renderer, self._application.color_depth
 
     def _style(self) -> BaseStyle:
-        session = self._game.session
+        session = self._runtime.session
         return PaletteStyle(session.options.palette.value, session.game.settings.light, self._application.color_depth)
 
     @property
@@ -248,7 +248,7 @@ class App:
     async def run_async(self) -> None:
         """`run` inside a running event loop, without signal handlers."""
         if isinstance(keys := self._application.input, Keyboard):
-            keys.coming = self._game.expect
+            keys.coming = self._runtime.expect
         # Control characters typed before the first frame count as keys.
         await self._application.run_async(pre_run=self._prepare, handle_sigint=False, set_exception_handler=False)
 
@@ -271,9 +271,9 @@ class App:
     def _screen(self, width: int, height: int) -> list[Line]:
         """Draws the present frame."""
         try:
-            if (rows := rows_of(width, height)) != self._game.session.rows:
-                self._game.dispatch(Resized(rows))
-            session, self._not_drawn = self._game.session, False
+            if (rows := rows_of(width, height)) != self._runtime.session.rows:
+                self._runtime.dispatch(Resized(rows))
+            session, self._not_drawn = self._runtime.session, False
             if COLOURS[self._application.color_depth] < FEWEST_COLOURS:
                 # The styles are monochrome, too.
                 session = replace(session, options=replace(session.options, palette=Palette.MONOCHROME))
@@ -293,7 +293,7 @@ class App:
             except RuntimeError:
                 pass  # the loop is closed: the game is over
 
-        self._game.notify = notify
+        self._runtime.notify = notify
         loop.call_soon(self._receive)
         loop.call_soon(self._handle_signals)
         if self._ask_background:
@@ -344,7 +344,7 @@ class App:
             return
         self._application.renderer.erase()
         with self._application.input.cooked_mode():
-            self._game.save_now(SUSPEND_WAIT)  # it may never continue
+            self._runtime.save_now(SUSPEND_WAIT)  # it may never continue
             self._suspended = True
             signals.stop(job=job)
             self._suspended = False
@@ -372,7 +372,7 @@ class App:
     def _thread_failed(self, fault: threading.ExceptHookArgs) -> None:
         """Handles an exception in another thread: its work is lost, and the game goes on."""
         log.error("internal error in a thread", exc_info=fault.exc_value)
-        self._game.remark(INTERNAL_ERROR)
+        self._runtime.remark(INTERNAL_ERROR)
 
     def _bindings(self) -> KeyBindings:
         bindings = KeyBindings()
@@ -393,12 +393,12 @@ class App:
             self._dispatch(Action.DOWN)
         elif event.event_type is MouseEventType.MOUSE_UP:
             place = event.position
-            if meant := self._renderer.hit(self._game.session, size.columns, size.rows, place.x, place.y):
+            if meant := self._renderer.hit(self._runtime.session, size.columns, size.rows, place.x, place.y):
                 self._dispatch(meant)
 
     def _handler(self, key: str) -> Callable[[KeyPressEvent], object]:
         def handle(event: KeyPressEvent) -> object:
-            screen = self._game.session.screen
+            screen = self._runtime.session.screen
             meant = action(screen, key)
             if meant is Action.GO:
                 self._dispatch(Go(int(key) - 1))
@@ -422,7 +422,7 @@ class App:
 
     def _type(self, event: KeyPressEvent, name: str) -> None:
         """Takes a key without a binding: text, while text is typed. `name`: the key's name."""
-        typing = isinstance(self._game.session.screen, TypingScreen)
+        typing = isinstance(self._runtime.session.screen, TypingScreen)
         if typing and event.data == "\t":
             self._dispatch(Typed("\t"))
         elif typing and is_text(event.data):
@@ -432,7 +432,7 @@ class App:
 
     def _typed_next(self, event: KeyPressEvent) -> str:
         """Takes the characters queued after the present one: text that arrives at once costs no more than a paste."""
-        screen, queue = self._game.session.screen, event.key_processor.input_queue
+        screen, queue = self._runtime.session.screen, event.key_processor.input_queue
         text = ""
         while queue and len(queue[0].data) == 1 and is_text(queue[0].data) and not action(screen, queue[0].key):
             text += queue.popleft().data
@@ -440,7 +440,7 @@ class App:
 
     def _other_key(self, event: KeyPressEvent) -> object:
         """Takes a key that prompt_toolkit has no name for: its data is our name."""
-        meant = action(self._game.session.screen, event.data)
+        meant = action(self._runtime.session.screen, event.data)
         self._dispatch(meant or Unbound(shown(event.data)))
         return NotImplemented
 
@@ -450,17 +450,17 @@ class App:
         return NotImplemented
 
     def _receive(self) -> None:
-        before = self._game.session
+        before = self._runtime.session
         try:
-            self._game.receive()
+            self._runtime.receive()
         except Exception:
             self._report_fault()
         self._draw(before, from_outside=True)
 
     def _dispatch(self, message: Message, *, from_outside: bool = False) -> None:
-        before = self._game.session
+        before = self._runtime.session
         try:
-            self._game.dispatch(message)
+            self._runtime.dispatch(message)
         except Exception:
             self._report_fault()
         self._draw(before, from_outside=from_outside)
@@ -469,7 +469,7 @@ class App:
         """Reports an internal error to the log and the player; the game goes on."""
         log.exception("internal error")
         try:
-            self._game.dispatch(InternalError())
+            self._runtime.dispatch(InternalError())
         except Exception:
             log.exception("internal error")  # only the notice is lost
 
@@ -478,7 +478,7 @@ class App:
 
         `from_outside`: whether no key made the change, but a message or a timer. It waits for that answer, too.
         """
-        session = self._game.session
+        session = self._runtime.session
         # `before` shares its tree with the session, so that what it waited for was stored at the last frame.
         under_way, previous = _under_way(session), self._under_way
         self._under_way = under_way
@@ -489,7 +489,7 @@ class App:
         awaits_answer = session.game.waiting or (session.second is not None and session.second.waiting)
         if awaits_answer and self._heartbeat_timer is None:
             self._heartbeat_timer = asyncio.get_running_loop().call_later(BEAT, self._heartbeat)
-        if self._game.quit:
+        if self._runtime.quit:
             self._leave()
         elif self._terminal_effects:
             match self._terminal_effects.popleft():
@@ -519,17 +519,17 @@ class App:
             self._draw_after(BACKGROUND_FRAME_INTERVAL)
         else:
             self._application.invalidate()
-        if self._game.plan_due:
+        if self._runtime.plan_due:
             asyncio.get_running_loop().call_soon(self._plan)  # after the frame, if there is one
 
     def _plan(self) -> None:
         """Gives the engine work after a frame, if no other message did meanwhile."""
-        if not self._game.plan_due or self._game.quit:
+        if not self._runtime.plan_due or self._runtime.quit:
             return
-        lookahead = self._game.session.game.known.lookahead
+        lookahead = self._runtime.session.game.known.lookahead
         answers = lookahead.answers
         try:
-            self._game.plan()
+            self._runtime.plan()
         except Exception:
             self._report_fault()
             self._application.invalidate()

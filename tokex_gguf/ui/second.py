@@ -13,7 +13,7 @@ from tokex_gguf.values.figures import FLOOR_BITS
 from tokex_gguf.values.formatting import number, rank_text, share_text
 from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.text_comparison import TextComparison
-from tokex_gguf.values.tokens import glimpse, label
+from tokex_gguf.values.tokens import glimpse, label, token_name
 from tokex_gguf.values.tree import Node
 
 RANK_CELLS, NUMBER_CELLS = 6, 7
@@ -265,4 +265,4 @@ def row(session: Session, node: Node, candidate: Candidate, width: int, style: s
 
 
 def _name(data: bytes, cells: int) -> str:
-    return pad(clip(label(glimpse(data)) or "‹empty›", cells), cells)
+    return pad(clip(token_name(data), cells), cells)

@@ -13,19 +13,16 @@ from tokex_gguf.play.session import Session
 from tokex_gguf.play.table import next_after, selected_row, table
 from tokex_gguf.ui import second, versus
 from tokex_gguf.ui.cells import MARKS, Fragment, Line, bar, cells_of, clip, fit, joined, pad
-from tokex_gguf.ui.lens_lines import draw_lines, lines_of_draws, lines_of_view, view_lines
+from tokex_gguf.ui.lens_lines import TALL, draw_lines, lines_of_draws, lines_of_view, view_lines
 from tokex_gguf.ui.window import window
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.formatting import bias_text, number, rank_text, share_text
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.lookahead import LONGEST_BRANCH, Place, following
 from tokex_gguf.values.reachability import follows
-from tokex_gguf.values.tokens import glimpse, label, spell
+from tokex_gguf.values.tokens import glimpse, spell, token_name
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import NOT_CUT
-
-TALL = 16
-"""Lines of a table from which it has a line below its rows."""
 
 
 def table_room(height: int, below: int = 0) -> int:
@@ -507,7 +504,7 @@ def _row_line(widths: _ColumnWidths, row: _RowShown) -> Line:
 
 def _name(row: _RowShown, cells: int, struck: str) -> Line:
     """The token, and its logit bias."""
-    name = label(glimpse(row.data)) or "‹empty›"
+    name = token_name(row.data)
     amount = clip(bias_text(row.bias), cells - 1)
     room = cells - (cells_of(amount) + 1 if amount else 0)
     if struck:  # the blanks after the name are not struck through

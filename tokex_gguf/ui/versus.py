@@ -7,16 +7,17 @@ from tokex_gguf.play.rules.versus import called, shares_nothing, unshared
 from tokex_gguf.play.session import Session
 from tokex_gguf.ui import second
 from tokex_gguf.ui.cells import Line, cells_of, clip, fit, pad, width_of
+from tokex_gguf.ui.second import NUMBER_CELLS, RANK_CELLS
 from tokex_gguf.values.difference import TokenPair
 from tokex_gguf.values.distribution import Candidate
 from tokex_gguf.values.formatting import bits_text, number, rank_text
 from tokex_gguf.values.layers import DELTA
-from tokex_gguf.values.tokens import glimpse, label
+from tokex_gguf.values.tokens import glimpse, label, token_name
 from tokex_gguf.values.tree import Node
 
 LINES_BELOW = 2
 """Lines below the rows."""
-RANK_CELLS, NUMBER_CELLS, BITS_CELLS, MOVED_CELLS = 6, 7, 7, 5
+BITS_CELLS, MOVED_CELLS = 7, 5
 """Cells of the columns, without the token's."""
 
 
@@ -67,7 +68,7 @@ def row(
     """One token after a path, with a mark before it. Numbers without a strict answer yet are left out."""
     piece = session.game.piece(candidate.token)
     columns = _BothColumns.of(width)
-    name = label(glimpse(piece.data)) or "‹empty›"
+    name = token_name(piece.data)
     a = of_row(node, candidate.token, difference)
     line: Line = [
         (style, second.row_start(mark, "" if a is None else rank_text(a)) if columns.rank else mark or " "),

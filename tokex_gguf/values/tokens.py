@@ -104,6 +104,11 @@ def glimpse(data: bytes) -> bytes:
     return data[:end] + "…".encode()
 
 
+def token_name(data: bytes) -> str:
+    """A token's piece as a table shows it."""
+    return label(glimpse(data)) or "‹empty›"
+
+
 def quoted(data: bytes) -> str:
     """A token's piece in a line of words, as far as it has room there.
 

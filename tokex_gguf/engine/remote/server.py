@@ -9,7 +9,7 @@ from typing import BinaryIO, TypeVar
 
 from tokex_gguf.engine.capacity import ContextFull, TooLong, check_text, check_tokens
 from tokex_gguf.engine.inbox import Inbox
-from tokex_gguf.engine.pipes import log_place, log_to
+from tokex_gguf.engine.pipes import AUTOPLAY_FLUSH, log_place, log_to, send
 from tokex_gguf.engine.protocol import (
     GOES_ON,
     Against,
@@ -48,7 +48,6 @@ from tokex_gguf.engine.protocol import (
     Tokenize,
     Tokenized,
     Walk,
-    encode,
 )
 from tokex_gguf.engine.remote.dialects.dialect import (
     CallRefused,
@@ -69,8 +68,6 @@ from tokex_gguf.values.tokens import Piece
 
 T = TypeVar("T")
 
-AUTOPLAY_FLUSH = 0.15
-"""Seconds between two replies of autoplay: several tokens wake the other process once."""
 
 LIKELY_ONLY = "a server tells the likeliest tokens alone: samplers and constraints need the whole vocabulary"
 NOT_COMPARED = "a server's numbers depend on what it did before: differences of them say little"
@@ -132,8 +129,7 @@ class Server:
         self._sent_pieces: set[int] = set()
 
     def _send(self, reply: Reply) -> None:
-        self._sink.write(encode(reply))
-        self._sink.flush()
+        send(self._sink, reply)
 
     def serve(self) -> None:
         """Answers until the inbox closes or the server is gone. The first request must be ConnectServer."""

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tokex_gguf.engine.worker.logit_math import Logits, NotFinite, taken, top_ids
+from tokex_gguf.engine.worker.logit_math import RUN, Logits, NotFinite, taken, top_ids
 from tokex_gguf.engine.worker.logits_cache import LogitsRow
 from tokex_gguf.values.difference import Difference, TokenPair
 from tokex_gguf.values.distribution import TokenLogprob
 
-_RUN = 512
 _FEW_TOKENS = 24
 """For more tokens, sorting all logits is faster than counting the higher ones for each."""
 
@@ -21,7 +20,7 @@ class RowDifferences:
 
     def __init__(self, vocab_size: int) -> None:
         # As in `logit_math.Statistics`: single precision sums short runs only; the padding of the last run is 0.
-        runs = (-(-vocab_size // _RUN), _RUN)
+        runs = (-(-vocab_size // RUN), RUN)
         self._ratio_runs, self._prob_runs = np.zeros(runs, np.float32), np.zeros(runs, np.float32)
         self._ratios = self._ratio_runs.reshape(-1)[:vocab_size]
         self._probs = self._prob_runs.reshape(-1)[:vocab_size]

@@ -15,9 +15,9 @@ from tokex_gguf.values.distribution import Distribution, TokenLogprob
 Logits = NDArray[np.float32]
 
 _BLOCK = 64
-_RUN = 512
+RUN = 512
 _LOWEST = np.finfo(np.float32).min
-_LOG2_E = 1 / math.log(2)
+LOG2_E = 1 / math.log(2)
 
 
 class NotFinite(ValueError):
@@ -31,7 +31,7 @@ class Statistics:
         self.vocab_size = vocab_size
         # Single precision sums short runs only: over a whole vocabulary it would lose five digits. The padding of
         # the last run has weight 0.
-        runs = (-(-vocab_size // _RUN), _RUN)
+        runs = (-(-vocab_size // RUN), RUN)
         self._shifted_runs, self._weight_runs = np.zeros(runs, np.float32), np.zeros(runs, np.float32)
         self._shifted, self._weights = self._shifted_runs.reshape(-1), self._weight_runs.reshape(-1)
 
@@ -56,10 +56,10 @@ class Statistics:
         if not math.isfinite(peak):
             raise NotFinite(f"largest logit is {peak}")
         count = len(logits)
-        runs = -(-count // _RUN)
+        runs = -(-count // RUN)
         np.subtract(logits, np.float32(peak), out=self._shifted[:count])
         np.exp(self._shifted[:count], out=self._weights[:count])
-        self._shifted[count : runs * _RUN] = self._weights[count : runs * _RUN] = 0
+        self._shifted[count : runs * RUN] = self._weights[count : runs * RUN] = 0
         total = float(self._weight_runs[:runs].sum(axis=1).sum(dtype=np.float64))
         # Entropy = log(sum w) - sum(w * shifted) / sum w, in nats, with w = exp(shifted).
         moment = self._moment(runs)
@@ -67,7 +67,7 @@ class Statistics:
             # A logit of minus infinity has weight 0 and must add 0, not 0 * inf.
             np.maximum(self._shifted, _LOWEST, out=self._shifted)
             moment = self._moment(runs)
-        return max(0.0, (math.log(total) - moment / total) * _LOG2_E), peak + math.log(total)
+        return max(0.0, (math.log(total) - moment / total) * LOG2_E), peak + math.log(total)
 
     def _moment(self, runs: int) -> float:
         products = np.einsum("ij,ij->i", self._weight_runs[:runs], self._shifted_runs[:runs])

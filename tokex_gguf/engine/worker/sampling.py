@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokex_gguf.engine.worker.llama import ModelError, Vocabulary, llama_cpp
-from tokex_gguf.engine.worker.logit_math import Logits, Statistics, top_ids
+from tokex_gguf.engine.worker.logit_math import LOG2_E, Logits, Statistics, top_ids
 from tokex_gguf.values.record import record
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
 from tokex_gguf.values.view import NOT_CUT, Stage
@@ -24,7 +24,6 @@ from tokex_gguf.values.view import NOT_CUT, Stage
 TokenIds: TypeAlias = NDArray[np.int32]
 
 _TOKEN_DATA = np.dtype([("id", "<i4"), ("logit", "<f4"), ("p", "<f4")])
-_LOG2_E = 1 / math.log(2)
 _LARGE = 4096
 """Candidates from which a stage's numbers and the chances use single precision, which is much faster."""
 _SMALL = 1e-30
@@ -110,7 +109,7 @@ def _entropy(logits: Logits) -> float:
     shifted = values - values.max()
     weights = np.exp(shifted)
     total = float(weights.sum())
-    return max(0.0, (math.log(total) - float(weights @ shifted) / total) * _LOG2_E)
+    return max(0.0, (math.log(total) - float(weights @ shifted) / total) * LOG2_E)
 
 
 class _BuiltSampler:

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 from tokex_gguf.engine.capacity import ContextFull, TooLong, check_text, check_tokens
 from tokex_gguf.engine.inbox import Inbox
 from tokex_gguf.engine.kv_folder import KvFolder
-from tokex_gguf.engine.pipes import log_place, log_to
+from tokex_gguf.engine.pipes import AUTOPLAY_FLUSH, log_place, log_to, send
 from tokex_gguf.engine.protocol import (
     GOES_ON,
     NOTHING_LEFT,
@@ -65,7 +65,6 @@ from tokex_gguf.engine.protocol import (
     Tokenized,
     Walk,
     WithPath,
-    encode,
 )
 from tokex_gguf.engine.spelling import difference, no_text, without_bos
 from tokex_gguf.engine.worker.abort import Abort
@@ -110,8 +109,6 @@ WIDE_BRANCHES = 8
 ROWS, LARGE_VOCABULARY = 16, 64_000
 """The most branches in one batch, and the vocabulary size from which one thread decodes half as many: the output matrix
 of all rows is one step of the computation, and a key has to wait for it."""
-AUTOPLAY_FLUSH = 0.15
-"""Seconds between two replies of autoplay: several tokens wake the other process once."""
 
 
 class _Step(NamedTuple):
@@ -308,8 +305,7 @@ class Server:
         self._write(reply)
 
     def _write(self, reply: Reply) -> None:
-        self._sink.write(encode(reply))
-        self._sink.flush()
+        send(self._sink, reply)
 
     def serve(self) -> None:
         """Answers until the inbox closes. The first request must be Load."""

@@ -8,7 +8,7 @@ from tokex_gguf.play.game import EngineStatus
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForBan
 from tokex_gguf.play.requests import request
-from tokex_gguf.play.rules.prompt import chosen, with_prompt
+from tokex_gguf.play.rules.prompt import NO_TABLE, chosen, with_prompt
 from tokex_gguf.play.screens import MOST_CHARACTERS, PLAY, Ban
 from tokex_gguf.play.session import Session
 from tokex_gguf.play.table import selected_row, table
@@ -41,7 +41,7 @@ def step(direction: int) -> Callable[[Session], Outcome]:
         place = session.game.prompt.place
         rows = table(session, place)
         if not rows:
-            return replace(session, notice="this table is not there yet"), []
+            return replace(session, notice=NO_TABLE), []
         token = rows[selected_row(session, place)].token
         chain = session.game.sampling.chain
         amount = chain.biases.get(token, 0.0)

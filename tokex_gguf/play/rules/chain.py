@@ -4,11 +4,13 @@ from collections.abc import Callable
 from itertools import count, islice
 from typing import NamedTuple
 
-from tokex_gguf.play.game import EngineStatus, Game, Sampling
+from tokex_gguf.play.game import Game, Sampling
 from tokex_gguf.play.messages import CopyOut, Outcome
 from tokex_gguf.play.rules.bias import of_vocabulary
 from tokex_gguf.play.rules.histories import history, put_aside, used_up, with_history
-from tokex_gguf.play.screens import PLAY, Samplers, SamplersToAdd, SamplerText, SamplerValue, Screen
+from tokex_gguf.play.rules.prompt import TYPED_BEFORE
+from tokex_gguf.play.rules.selection import or_play
+from tokex_gguf.play.screens import PLAY, Samplers, SamplersToAdd, SamplerText, SamplerValue
 from tokex_gguf.play.session import Session
 from tokex_gguf.play.table import selected_row, table
 from tokex_gguf.values.lens import GRAMMAR, LOGIT_BIAS, Raw, lens_of
@@ -153,11 +155,6 @@ def _row(session: Session) -> int:
     return screen.row if screen else 0
 
 
-def _or_play(session: Session, screen: Screen) -> Screen:
-    """The screen, or the table where the engine is gone, which closes every list."""
-    return PLAY if session.game.engine is EngineStatus.DEAD else screen
-
-
 # --- values
 
 
@@ -274,13 +271,13 @@ def set_number(session: Session) -> Outcome:
     session, effects = _set(session, sampler.with_value(line.parameter, value))
     if value != float(text):  # llama.cpp takes it so
         session = replace(session, notice=f"{_range(parameter)}: {text} is taken as {parameter.text(value)}")
-    return replace(session, screen=_or_play(session, session.screen)), effects
+    return replace(session, screen=or_play(session, session.screen)), effects
 
 
 def leave_number(session: Session) -> Outcome:
     """Returns to the chain; the value stays as it was."""
     back = Samplers(row=_row(session), shown_lens=session.lens)
-    return replace(session, screen=_or_play(session, back)), []
+    return replace(session, screen=or_play(session, back)), []
 
 
 def value_hint(session: Session) -> str:
@@ -442,7 +439,7 @@ def read_in(session: Session) -> Outcome:
     """Begins to type flags or JSON, with the unfinished text from the last time."""
     session = _with_line_kept(session)
     before = history(session, SamplerText)
-    notice = "the text typed before is back: ctrl+u clears it" if before.unfinished else ""
+    notice = TYPED_BEFORE if before.unfinished else ""
     session = with_history(session, SamplerText, replace(before, unfinished=""))
     return replace(session, screen=SamplerText(line=EMPTY.typed(before.unfinished)), notice=notice), []
 
@@ -471,11 +468,11 @@ def _read(session: Session, text: str) -> Outcome:
     chain, missing = of_vocabulary(chain, session.game.model.vocab_size) if session.game.model else (chain, "")
     notice = "; ".join(filter(None, ["read", *reading.remarks, missing, "p leads back to the chain before"]))
     session, effects = _with_chain(session, chain, notice)
-    return replace(session, screen=_or_play(session, session.screen)), effects
+    return replace(session, screen=or_play(session, session.screen)), effects
 
 
 def leave_text(session: Session) -> Outcome:
     """Returns to the chain; the text comes back the next time."""
     notice = "the text is kept: i brings it back" if session.line.text else ""
     session, effects = open_chain(put_aside(session))
-    return replace(session, screen=_or_play(session, session.screen), notice=notice), effects
+    return replace(session, screen=or_play(session, session.screen), notice=notice), effects

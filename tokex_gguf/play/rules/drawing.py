@@ -5,7 +5,7 @@ from tokex_gguf.play.game import Drawn, EngineStatus
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForRoll
 from tokex_gguf.play.requests import request
-from tokex_gguf.play.rules.prompt import nothing_left, take
+from tokex_gguf.play.rules.prompt import CONTEXT_FULL, NO_TABLE, nothing_left, take
 from tokex_gguf.play.screens import PLAY, DrawCount, Play, Seed
 from tokex_gguf.play.session import Session
 from tokex_gguf.values.lens import Raw, Sampled
@@ -31,7 +31,7 @@ def cannot_draw(session: Session) -> str:
     if reason := session.game.unavailable:
         return reason
     if session.game.full is not None:
-        return "the context is full: ← makes room"
+        return CONTEXT_FULL
     return ""
 
 
@@ -74,7 +74,7 @@ def _draw(session: Session, count: int) -> Outcome:
     if reason := cannot_draw(session):
         return replace(session, notice=reason), []
     if session.game.newest(ForRoll) or session.game.prompt.place.tip.distribution is None:
-        return replace(session, notice="this table is not there yet"), []
+        return replace(session, notice=NO_TABLE), []
     return _ask(session, count)
 
 

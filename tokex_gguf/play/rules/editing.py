@@ -4,7 +4,7 @@ from tokex_gguf.play.game import EngineStatus, Game, Prompt, split_otherwise, te
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForRetokenized
 from tokex_gguf.play.requests import tokenize
-from tokex_gguf.play.rules.prompt import insert, no_room, would_cut
+from tokex_gguf.play.rules.prompt import NO_TABLE, insert, no_room, would_cut
 from tokex_gguf.play.screens import Play
 from tokex_gguf.play.session import Session
 from tokex_gguf.play.table import selected_row, table
@@ -14,6 +14,7 @@ from tokex_gguf.values.splice import Splice, by_ids, by_text, starting_before, u
 from tokex_gguf.values.tokens import quoted
 from tokex_gguf.values.tree import Node
 
+SAME_TOKEN = "this one stands here: select another to replace it"
 NOT_COMPARED = "the tokenizer has not compared this prompt with its text yet"
 
 
@@ -88,9 +89,9 @@ def cannot_replace(session: Session) -> str:
     place = session.game.prompt.place
     rows = table(session, place)
     if not rows:
-        return "this table is not there yet"
+        return NO_TABLE
     taken = rows[selected_row(session, place)].token == place.popped
-    return "this one stands here: select another to replace it" if taken else ""
+    return SAME_TOKEN if taken else ""
 
 
 def replace_token(session: Session) -> Outcome:

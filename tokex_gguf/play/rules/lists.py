@@ -8,10 +8,10 @@ from tokex_gguf.play.messages import ListStarters, Outcome
 from tokex_gguf.play.purposes import ForNewPrompt
 from tokex_gguf.play.rules import prompt
 from tokex_gguf.play.rules.histories import history, put_aside, used_up, with_history
-from tokex_gguf.play.rules.prompt import go_to, no_room
-from tokex_gguf.play.rules.selection import moved
+from tokex_gguf.play.rules.prompt import TYPED_BEFORE, go_to, no_room
+from tokex_gguf.play.rules.selection import moved, or_play
 from tokex_gguf.play.rules.text_entry import open_text, stopped
-from tokex_gguf.play.screens import PLAY, ListScreen, NewPrompt, PromptName, Prompts, Screen
+from tokex_gguf.play.screens import PLAY, ListScreen, NewPrompt, PromptName, Prompts
 from tokex_gguf.play.session import Question, Session
 from tokex_gguf.values.record import replace
 from tokex_gguf.values.text_field import EMPTY
@@ -147,12 +147,7 @@ def keep_name(session: Session) -> Outcome:
 def leave_name(session: Session) -> Outcome:
     """Returns to the list of prompts."""
     row = min(_naming(session).row, len(session.game.prompts) - 1)
-    return replace(session, screen=_or_play(session, Prompts(row=row))), []
-
-
-def _or_play(session: Session, screen: Prompts) -> Screen:
-    """The list, or the table where the engine is gone, which closes every list."""
-    return PLAY if session.game.engine is EngineStatus.DEAD else screen
+    return replace(session, screen=or_play(session, Prompts(row=row))), []
 
 
 # --- a new prompt
@@ -166,7 +161,7 @@ def new_prompt(session: Session) -> Outcome:
     opening = session.game.newest(ForNewPrompt)
     if opening and opening[1].text == before.unfinished:  # being opened, and kept until it is a prompt
         return replace(session, screen=NewPrompt()), []
-    notice = "the text typed before is back: ctrl+u clears it" if before.unfinished else ""
+    notice = TYPED_BEFORE if before.unfinished else ""
     session = with_history(session, NewPrompt, replace(before, unfinished=""))
     return replace(session, screen=NewPrompt(line=EMPTY.typed(before.unfinished)), notice=notice), []
 
@@ -190,5 +185,5 @@ def leave_new(session: Session) -> Outcome:
     """Returns to the list of prompts; the text comes back the next time."""
     notice = "the text is kept: n brings it back" if session.line.text else ""
     session = put_aside(session)
-    screen = _or_play(session, Prompts(row=session.game.active))
+    screen = or_play(session, Prompts(row=session.game.active))
     return replace(session, screen=screen, notice=notice), []

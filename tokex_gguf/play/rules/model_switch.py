@@ -37,6 +37,8 @@ from tokex_gguf.values.model_entry import ModelEntry
 from tokex_gguf.values.model_ref import GgufFile, ModelRef, ServerModel, model_of
 from tokex_gguf.values.record import replace
 
+NOT_OPENED = "nothing is compared: the other model is not opened"
+
 
 def models(session: Session) -> Outcome:
     """Shows the models as they were listed last, and lists them again.
@@ -237,7 +239,7 @@ def escape(session: Session) -> Outcome:
     if session.preparing:
         return replace(session, preparing="", notice="the model stays: the other one is not opened"), []
     if isinstance(session.paired, Opening):
-        return replace(session, paired=UNPAIRED, notice="nothing is compared: the other model is not opened"), []
+        return replace(session, paired=UNPAIRED, notice=NOT_OPENED), []
     if session.origin:
         return back(session, "loading was broken off")
     return back_to_tip(session) if session.game.prompts else (replace(session, notice=UNREAD), [])

@@ -20,7 +20,10 @@ PAGE = 10
 ALL_ROWS = 1_000_000
 """More rows than any table has."""
 UNREAD = "the starting prompt is not read yet"
+NO_TABLE = "this table is not there yet"
 """Why something cannot be done yet."""
+CONTEXT_FULL = "the context is full: ← makes room"
+TYPED_BEFORE = "the text typed before is back: ctrl+u clears it"
 
 
 def with_prompt(session: Session, prompt: Prompt) -> Session:
@@ -71,7 +74,7 @@ def chosen(prompt: Prompt, token: int) -> Prompt:
 def _without_table(session: Session) -> Outcome:
     """Says why nothing can be chosen."""
     first = session.game.prompt.place.tip.depth == 0
-    notice = "nothing comes before the first token: nothing to choose" if first else "this table is not there yet"
+    notice = "nothing comes before the first token: nothing to choose" if first else NO_TABLE
     if session.game.full is not None and not first:
         notice = f"there is no table: {session.game.full} tokens fit into the context; ← makes room"
     return replace(session, notice=notice), []
@@ -195,7 +198,7 @@ def autoplay(session: Session) -> Outcome:
     if reason := session.game.unavailable:
         return replace(session, notice=reason), []
     if session.game.full is not None:
-        return replace(session, notice="the context is full: ← makes room"), []
+        return replace(session, notice=CONTEXT_FULL), []
     if session.game.prompt.cursor is not None:
         return replace(session, notice="space plays on from the prompt's end: Esc goes there"), []
     session = replace(

@@ -16,7 +16,7 @@ from tokex_gguf.play.requests import (
     without,
 )
 from tokex_gguf.play.rules import versus
-from tokex_gguf.play.rules.model_switch import carry, end_pair, first_other
+from tokex_gguf.play.rules.model_switch import NOT_OPENED, carry, end_pair, first_other
 from tokex_gguf.play.rules.prompt import no_room, show, with_along, with_prompt
 from tokex_gguf.play.rules.undo import remember
 from tokex_gguf.play.rules.view_options import asking_nothing
@@ -61,7 +61,7 @@ def versus_model(session: Session) -> Outcome:
     if isinstance(session.paired, Pair):
         return left(session)
     if isinstance(session.paired, Opening):
-        return replace(session, paired=UNPAIRED, notice="nothing is compared: the other model is not opened"), []
+        return replace(session, paired=UNPAIRED, notice=NOT_OPENED), []
     return replace(session, screen=SecondModels(row=first_other(session, session.models))), [ListModels()]
 
 

@@ -1,4 +1,8 @@
-"""Moving the selection in a list."""
+"""Moving the selection in a list, and leaving what was opened over it."""
+
+from tokex_gguf.play.game import EngineStatus
+from tokex_gguf.play.screens import PLAY, Screen
+from tokex_gguf.play.session import Session
 
 NO_LINE = "no line has this text"
 
@@ -14,3 +18,8 @@ def moved(before: int, target: int, count: int, *, what: str = "line", empty: st
     if row == before and target != row:
         return f"this is the {'first' if target < row else 'last'} {what}"
     return row
+
+
+def or_play(session: Session, screen: Screen) -> Screen:
+    """A list to go back to; the table where the engine is gone, which closes every list."""
+    return PLAY if session.game.engine is EngineStatus.DEAD else screen

@@ -18,9 +18,9 @@ from tokex_gguf.play.purposes import (
 )
 from tokex_gguf.play.requests import ask, request, tokenize, without
 from tokex_gguf.play.rules import find, list_search, sessions
-from tokex_gguf.play.rules.editing import from_editor, no_cursor, replaced_by
+from tokex_gguf.play.rules.editing import SAME_TOKEN, from_editor, no_cursor, replaced_by
 from tokex_gguf.play.rules.histories import BRINGS_BACK, history, keep_pasted, put_aside, used_up, with_history
-from tokex_gguf.play.rules.prompt import UNREAD, insert, no_room, show, with_prompt
+from tokex_gguf.play.rules.prompt import TYPED_BEFORE, UNREAD, insert, no_room, show, with_prompt
 from tokex_gguf.play.screens import (
     Commands,
     Constraining,
@@ -188,7 +188,7 @@ def again(session: Session, typing: TypingScreen) -> Session:
         # A new search rarely extends the old one.
         line, notice = replace(line, selected=True), "typing replaces it; ctrl+u clears it"
     elif line.text:
-        notice = "the text typed before is back: ctrl+u clears it"
+        notice = TYPED_BEFORE
     return replace(session, screen=replace(typing, line=line), notice=notice)
 
 
@@ -325,7 +325,7 @@ def cannot_replace_found(session: Session) -> str:
     if searching.tip is not session.game.prompt.place.tip:
         return "another token is looked at now: Esc, then / again"
     taken = searching.rows[searching.row].token == session.game.prompt.place.popped
-    return "this one stands here: select another to replace it" if taken else ""
+    return SAME_TOKEN if taken else ""
 
 
 def replace_by_found(session: Session) -> Outcome:
