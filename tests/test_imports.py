@@ -358,6 +358,7 @@ def alone(program: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.thorough
 def test_pure_tests_need_no_llama_cpp_and_no_numpy() -> None:
     """They are imported, with all that they need, where there is none; and some of them run."""
     paths = [path for folder in PURE_TESTS for path in sorted((ROOT.parent / folder).glob("test_*.py"))]

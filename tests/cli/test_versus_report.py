@@ -396,6 +396,7 @@ class _Watched:
             self._all.living.remove(self)
 
 
+@pytest.mark.thorough
 def test_where_memory_is_short_they_run_one_after_the_other(
     pair: tuple[Path, Path],
     tiny: dict[str, Path],
@@ -557,6 +558,7 @@ def test_ended_in_the_middle_nothing_is_left(
     nothing_left(tmp_path)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("number", few([signal.SIGTERM, signal.SIGINT], of=2))
 def test_a_signal_leaves_nothing_behind(number: int, light_model: Path, tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "fault"), few(CASES, of=6))
+@pytest.mark.parametrize(("kind", "fault"), few(CASES, of=18))
 def test_every_fault_at_every_time_is_one_line_and_the_next_question_is_answered(kind: str, fault: str) -> None:
     with serving(kind) as server:
         opened = client(server, SECRET)

@@ -526,6 +526,7 @@ def test_a_template_has_limits(template: str, why: str, monkeypatch: pytest.Monk
 
 
 @linux
+@pytest.mark.thorough
 def test_a_template_that_never_ends_ends_with_the_engine(raw: Raw, tmp_path: Path) -> None:
     endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
     raw.load(tiny_models.qwen2(tmp_path, change=lambda writer: writer.add_chat_template(endless)))

@@ -358,6 +358,7 @@ def hammers(folder: Path, count: int, rounds: int, size: int) -> list["subproces
     ]
 
 
+@pytest.mark.thorough
 def test_two_processes_at_once_damage_nothing(tmp_path: Path, figure: Figure) -> None:
     found = 0
     for process in hammers(tmp_path / "kv", 2, 150, 20_000):

@@ -103,6 +103,7 @@ def play(steps: int, warm: int, model: Path, folder: Path, figure: Figure) -> No
     assert after[1] <= before[1] and after[2] <= before[2]
 
 
+@pytest.mark.thorough
 def test_leaks(tiny: dict[str, Path], tmp_path: Path, figure: Figure) -> None:
     play(500, 200, tiny["qwen2"], tmp_path, figure)
 

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import Loader
 from tests.fake import Play
 from tests.fresh import Fresh, difference, open_model
+from tests.sampling import few
 from tokex_gguf.config import EngineOptions
 from tokex_gguf.engine.capacity import ContextFull
 from tokex_gguf.engine.protocol import (
@@ -46,7 +47,7 @@ STORY = "Once upon a time, in a small village by the sea, there lived an old fis
 REPEATED = "The quick brown fox jumps over the lazy dog, and then it sleeps. " * 6
 
 
-@pytest.mark.parametrize("text", [STORY, REPEATED])
+@pytest.mark.parametrize("text", few([STORY, REPEATED], of=2))
 def test_what_is_grown_is_decoded_once(text: str, load: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where sequences are short, branches that are gone on from have to be decoded again."""
     model = load()

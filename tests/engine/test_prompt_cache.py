@@ -543,7 +543,7 @@ def test_of_long_paths_answers_are_not_held_twice(
     assert Start(tiny["qwen2"], tmp_path).play([*path, 3])[1] <= 2
 
 
-@pytest.mark.parametrize("budget", [20_000, 60_000, 150_000, 400_000, BUDGET])
+@pytest.mark.parametrize("budget", few([20_000, 60_000, 150_000, 400_000, BUDGET], of=3))
 def test_what_has_no_room_is_not_written_again_and_again(
     budget: int, tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

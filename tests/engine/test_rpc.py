@@ -273,6 +273,7 @@ def test_one_that_dies(which: int, busy: bool, model_path: Path, workers: list[R
         again.loaded().evaluated([5, 6], 0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("which", few([0, 1], of=2))
 def test_one_that_hangs_is_told_by_its_name_and_may_go_on(
     which: int, model_path: Path, workers: list[RpcWorker]

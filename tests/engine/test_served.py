@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sampling import few
 from tests.stand_in_server import ANSWERS, KINDS, OTHERS, PIECES, SIZE, StandIn, logprobs, ranked, serving, tokenize
 from tokex_gguf.engine.backend import Delivery
 from tokex_gguf.engine.client import EngineClient, remote
@@ -541,6 +542,7 @@ def test_a_check_within_a_walk_that_a_key_ends_is_answered(talk: Talk, server: S
     assert reply == Checked(2, None)
 
 
+@pytest.mark.thorough
 def test_a_table_of_a_long_prompt_has_all_candidates_also_when_it_comes_along() -> None:
     with serving("vLLM", cap=100) as server:
         server.context = 8_000
@@ -596,7 +598,7 @@ def read(server: StandIn) -> list[int]:
     return told
 
 
-@pytest.mark.parametrize("size", [300, 450, 494, 600, 900])
+@pytest.mark.parametrize("size", few([300, 450, 494, 600, 900], of=3))
 def test_whatever_comes_behind_a_part_of_a_walk_reads_nothing_again(
     cached: tuple[Evaluator, StandIn], size: int
 ) -> None:

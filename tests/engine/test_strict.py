@@ -305,7 +305,7 @@ def test_two_tips_are_decoded_in_one_batch(
     agree(evaluator.strict._second.model, evaluator.strict._second.sequences)
 
 
-@pytest.mark.parametrize("kept", [100, 99, 60, 0])
+@pytest.mark.parametrize("kept", few([100, 99, 60, 0], of=2))
 def test_what_is_looked_ahead_to_has_the_bits_that_it_has_in_the_whole(kept: int, file: Path) -> None:
     model, truth = open_model(file), Truth(file)
     evaluator, path = emptied(model), tokens(model, 100)
@@ -332,6 +332,7 @@ def test_what_is_looked_ahead_to_has_the_bits_that_it_has_in_the_whole(kept: int
         assert strictly(evaluator, [*whole, token], len(whole)) == (truth.of([*whole, token])[-1:], 0)
 
 
+@pytest.mark.thorough
 def test_what_was_decoded_for_a_paths_end_is_not_decoded_again_for_what_comes_before(file: Path) -> None:
     model, truth = open_model(file), Truth(file)
     window = model.orderly < 2000  # of its cells only the last are kept

@@ -68,6 +68,7 @@ def outcomes() -> Outcomes:
         }
 
 
+@pytest.mark.thorough
 def test_texts_are_those_of_transformers(outcomes: Outcomes, figure: Figure) -> None:
     assert set(SOURCES) == set(EXPECTED) and len(SOURCES) == 70
     different = []
@@ -93,6 +94,7 @@ def test_the_assistants_turns_are_found(outcomes: Outcomes) -> None:
     assert plain.count("Yes.") > 60
 
 
+@pytest.mark.thorough
 def test_turns_with_tool_calls_are_told_whole_or_not_at_all(outcomes: Outcomes) -> None:
     told = 0
     for (name, case), text in outcomes.items():

@@ -137,7 +137,7 @@ def test_modes_that_others_have_set_stay(terminal: Terminal) -> None:
     assert termios.tcgetattr(terminal.child.child_fd) == modes
 
 
-@pytest.mark.parametrize("how", some(["ctrl-q", "SIGTERM", "SIGSEGV", "SIGHUP"], of=2))
+@pytest.mark.parametrize("how", some(["ctrl-q", "SIGTERM", "SIGSEGV", "SIGHUP"], of=4))
 def test_an_end_that_the_program_sees_is_its_own(how: str, terminal: Terminal) -> None:
     guard = guarded(terminal)
     if how == "ctrl-q":

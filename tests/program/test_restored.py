@@ -409,7 +409,7 @@ SHORT = [
 ]
 
 
-@pytest.mark.parametrize(("way", "state"), few(SHORT, of=2))
+@pytest.mark.parametrize(("way", "state"), few(SHORT, of=4))
 def test_the_terminal_is_restored(way: str, state: str, tmp_path: Path, tiny: dict[str, Path], figure: Figure) -> None:
     ends_well(way, state, tmp_path, tiny["qwen2"])
     figure(1, "endings")

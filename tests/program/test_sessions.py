@@ -242,6 +242,7 @@ def turns(terminal: Terminal, listed: str, key: str, shows: str) -> None:
     terminal.shows(shows)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("two_models")
 @pytest.mark.parametrize("name", few(["", "mine"], of=2))
 def test_the_games_of_two_models_are_both_kept(folder: Path, name: str) -> None:

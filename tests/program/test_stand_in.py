@@ -136,6 +136,7 @@ def test_a_second_program_waits_for_the_first_ones_download(hub: Hub) -> None:
         assert quits(terminal) < 2
 
 
+@pytest.mark.thorough
 def test_a_hub_that_cannot_be_reached_is_one_line_and_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     for _ in range(2):

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 import tokex_gguf
 from tests.fake import started
 from tests.figures import Figure
+from tests.sampling import few
 from tests.sessions.test_archive import KEYS, LOADED
 from tokex_gguf.engine.protocol import Loaded
 from tokex_gguf.play.game import Game, Prompt, Settings
@@ -232,8 +233,8 @@ def grows(seed: int, saves: int, *, starts: float) -> None:
 
 
 @pytest.mark.usefixtures("parts")
-@pytest.mark.parametrize("starts", [0.0, 0.4])
-@pytest.mark.parametrize("seed", range(SEED, SEED + 3))
+@pytest.mark.parametrize("starts", few([0.4, 0.0], of=2))
+@pytest.mark.parametrize("seed", few(range(SEED, SEED + 3), of=3))
 def test_what_has_grown_is_encoded_as_if_for_the_first_time(seed: int, starts: float, figure: Figure) -> None:
     grows(seed, 40, starts=starts)
     figure(40, GROWN, seed=seed)

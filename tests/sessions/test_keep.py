@@ -22,6 +22,7 @@ import pytest
 
 from tests.fake import started
 from tests.figures import Figure
+from tests.sampling import few
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.game import Settings
 from tokex_gguf.sessions import autosave as autosave_module
@@ -1031,7 +1032,7 @@ def test_what_cannot_be_saved_goes_wherever_there_is_a_folder(
     end.path.unlink()
 
 
-@pytest.mark.parametrize("call", ["open", "listdir", "scandir", "stat", "unlink", "replace"])
+@pytest.mark.parametrize("call", few(["open", "listdir", "scandir", "stat", "unlink", "replace"], of=3))
 def test_a_disk_that_hangs_in_any_call_keeps_nobody_waiting(
     call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -294,7 +294,7 @@ SHARES = {"SmolLM2": 0.002, "byte-level": 0.5, "SentencePiece": 0.1, "corpus": 0
 """How much of each vocabulary is shown in a short run."""
 
 
-@pytest.mark.parametrize("name", few(VOCABULARIES, of=3))
+@pytest.mark.parametrize("name", few(VOCABULARIES, of=6))
 def test_tokens_of_a_vocabulary(name: str, tmp_path: Path, model_path: Path, figure: Figure) -> None:
     tokens, screens = look_at_all(made(name, tmp_path, model_path), tmp_path, SHARES[name])
     figure(tokens, "tokens on a terminal", seed=SEED, screens_at_a_time=screens)

@@ -690,6 +690,7 @@ def test_the_help_shows_every_key() -> None:
         of=9,
     ),
 )
+@pytest.mark.thorough
 def test_every_key_moves_the_help_and_its_selection_is_on_the_screen(
     kind: type[Screen], width: int, height: int
 ) -> None:
