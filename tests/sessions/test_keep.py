@@ -1001,6 +1001,34 @@ def test_what_is_being_written_is_no_leftover_whatever_the_clock_says(
     assert [path.name for path in tmp_path.iterdir()] == [f"{system_files.TEMPORARY}running"]
 
 
+@pytest.mark.parametrize("room", [0, 10_000, 10**9])
+def test_where_the_numbers_have_no_room_the_paths_are_kept(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limited(save: Callable[..., Any]) -> Callable[..., Any]:
+        def limited_save(*arguments: Any, **named: Any) -> Any:
+            data = next(one for one in arguments if isinstance(one, bytes | list))
+            if (len(data) if isinstance(data, bytes) else sum(map(len, data))) > room:
+                raise OSError(errno.EFBIG, "File too large")
+            return save(*arguments, **named)
+
+        return limited_save
+
+    monkeypatch.setattr(Slot, "save", limited(Slot.save))
+    monkeypatch.setattr(store, "rescue", limited(store.rescue))
+    play = started("hello " * 20).press(Action.APPEND, Action.COPY, Action.POP)
+    saver = Autosave(Slot(tmp_path), lambda _: None, lambda _: None)
+    saver.follow(play.session, 1)
+    end = saver.close(0.1, threading.Event(), lambda: None)
+    if not room:
+        assert isinstance(end, Lost)
+        return
+    assert isinstance(end, Kept)
+    again = codec.load((tmp_path / f"{end.name}.json").read_bytes(), play.session.game.settings).game
+    assert [one.tip.path() for one in again.prompts] == [one.tip.path() for one in play.session.game.prompts]
+    assert (again.prompt.tip.distribution is None) is (room < 10**9)
+
+
 def test_what_cannot_be_encoded_at_the_end_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> NoReturn:
         raise KeyError(7)

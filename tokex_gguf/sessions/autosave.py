@@ -163,26 +163,32 @@ class Autosave:
         return end
 
     def _rescue(self) -> SaveOutcome:
-        """Saves the newest state wherever possible. Each try has a time limit, as a disk may hang."""
+        """Saves the newest state wherever possible. Each try has a time limit, as a disk may hang.
+
+        Where it is too large for any place, its paths are saved without their numbers.
+        """
         reason = self._reason or NO_ANSWER
         if self._last is None:
             return Lost(reason)
-        # A new encoder: the hanging thread may be using the other one.
-        try:
-            data = Encoder().encode(self._last[0], _stamp(self._slot.numbered, self._last[1]))
-        except Exception as error:
-            log.error("this session cannot be encoded: %s", place_of(error))
-            return Lost(reason)
-        if not self._keeper.ended:
+        hangs = not self._keeper.ended
+        if hangs:
             self._slot.abandon()
+        session, moves = self._last
+        for numbers in (True, False):
+            # A new encoder: the hanging thread may be using the other one.
+            try:
+                data = Encoder(numbers=numbers).encode(session, _stamp(self._slot.numbered, moves))
+            except Exception as error:
+                log.error("this session cannot be encoded: %s", place_of(error))
+                return Lost(reason)
             # Without `flush`: the file is safe unless the machine itself goes down.
-            if within(SILENT_WAIT, partial(self._slot.save, data, flush=False)):
+            if (hangs or not numbers) and within(SILENT_WAIT, partial(self._slot.save, data, flush=False)):
                 return kept(self._slot)
-        name = self._slot.name
-        for find in RESCUE_FOLDERS:
-            paths: list[Path] = []
-            if within(SILENT_WAIT, partial(_rescue_into, data, name, find, paths)):
-                return Rescued(paths[0], self._slot.folder / f"{name or paths[0].stem}.json", reason)
+            name = self._slot.name
+            for find in RESCUE_FOLDERS:
+                paths: list[Path] = []
+                if within(SILENT_WAIT, partial(_rescue_into, data, name, find, paths)):
+                    return Rescued(paths[0], self._slot.folder / f"{name or paths[0].stem}.json", reason)
         return Lost(reason)
 
     def _dump(self, session: Session, moves: int) -> Data:

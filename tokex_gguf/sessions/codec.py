@@ -115,7 +115,9 @@ class _EncodedGame(NamedTuple):
 class Encoder:
     """Encodes the states of one session; only changes since the last one are encoded again. Not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, numbers: bool = True) -> None:
+        """`numbers`: whether distributions are saved; else they are computed again."""
+        self._numbers = numbers
         self.games: dict[Node, _GameEncoder] = {}
         """Encoders of games by the roots of their trees."""
 
@@ -172,7 +174,7 @@ class Encoder:
 
     def _game(self, game: Game, give_way: Callable[[], object]) -> _EncodedGame:
         if game.known.root not in self.games:
-            self.games[game.known.root] = _GameEncoder(game.known.root)
+            self.games[game.known.root] = _GameEncoder(game.known.root, numbers=self._numbers)
         return self.games[game.known.root].encode(game, give_way)
 
 
@@ -225,9 +227,11 @@ def _model_place(model: ModelRef) -> dict[str, object]:
 class _GameEncoder:
     """Encodes the states of one game."""
 
-    def __init__(self, root: Node, tree: ReadTree | None = None, pieces: ReadPieces | None = None) -> None:
+    def __init__(
+        self, root: Node, tree: ReadTree | None = None, pieces: ReadPieces | None = None, *, numbers: bool = True
+    ) -> None:
         """`tree`, `pieces`: the game as read from a file."""
-        self._tree = TreeEncoder(root, tree)
+        self._tree = TreeEncoder(root, tree, numbers=numbers)
         self._pieces = PieceEncoder(pieces)
         self._tree.mentioned.update(pieces.token if pieces else ())
 

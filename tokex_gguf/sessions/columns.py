@@ -90,8 +90,8 @@ class _Part:
         """The candidates of saved nodes: token ids, and log-probabilities."""
         self.ids = self.logprobs = _EMPTY
 
-    def read(self) -> None:
-        """Reads the nodes again.
+    def read(self, *, numbers: bool) -> None:
+        """Reads the nodes again; without `numbers`, only the paths.
 
         From the last to the first, against the order in which most nodes of a path get their values, so that values
         that come meanwhile leave no gap before them.
@@ -99,6 +99,8 @@ class _Part:
         facts: list[list[Any]] = [list(map(get, self.nodes)) for get in _READ]
         for values in facts:
             values.reverse()
+        if not numbers:
+            facts[:2] = [[None] * len(self.nodes)] * 2
         if facts == self.facts:
             return
         self.facts, self.marks = facts, None
@@ -171,9 +173,13 @@ class EncodedTree(NamedTuple):
 class TreeEncoder:
     """Encodes the states of one tree, which may grow meanwhile."""
 
-    def __init__(self, root: Node, read: "ReadTree | None" = None) -> None:
-        """`read`: the tree as read from a file, whose unchanged parts are not encoded again."""
+    def __init__(self, root: Node, read: "ReadTree | None" = None, *, numbers: bool = True) -> None:
+        """`read`: the tree as read from a file, whose unchanged parts are not encoded again.
+
+        `numbers`: whether distributions are saved; without, a document has a tenth of the size, or less.
+        """
         self._read = read
+        self._with_numbers = numbers
         self._nodes: list[Node] = []
         """All nodes so far: parents first, siblings in the order of their creation."""
         self._parents: list[int] = []
@@ -201,7 +207,7 @@ class TreeEncoder:
         self._add_new_nodes(give_way)
         for part in reversed(self._parts):
             give_way()
-            part.read()
+            part.read(numbers=self._with_numbers)
         self._marks = marks = bytearray().join([part.own for part in self._parts])
         marks[0] |= _SAVED
         for node in referred:
