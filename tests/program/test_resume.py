@@ -56,6 +56,8 @@ def played() -> Terminal:
     """A game with two prompts, a layer, a pop, and a look back."""
     terminal = Terminal("--model", "light.gguf", "--input", str(NATALIA))
     terminal.shows(r"tokens: 103 .* ready")
+    terminal.press("L")  # the column `ahead` fills while one looks, and is not all saved
+    terminal.shows("where each row leads to is hidden")
     terminal.press("e")
     terminal.shows("probability 0")
     terminal.press("d")
