@@ -12,6 +12,7 @@ from tests.figures import Figure
 from tests.sampling import few
 from tests.tiny_models import MODELS
 from tokex_gguf.engine.worker import strict_cache
+from tokex_gguf.engine.worker.llama import Interrupted
 
 SEED = 1
 
@@ -152,6 +153,19 @@ def test_an_evaluation_that_is_interrupted_takes_nothing_from_what_was_written(
     first.rest()
     (file,) = tmp_path.glob("*/*.strict")
     assert strictly(Start(tiny["qwen2"], tmp_path), path, 0)[2] == 0, file
+
+
+def test_a_key_ends_the_reading_of_what_was_compared(
+    tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Start(tiny["qwen2"], tmp_path)
+    path = tokens(first.model, 60)
+    strictly(first, path, 0)
+    first.rest()
+    second = Start(tiny["qwen2"], tmp_path)
+    monkeypatch.setattr(type(second.model), "interrupted", True)
+    with pytest.raises(Interrupted):
+        list(second.cache.strict_answers(path, 0, TOP))
 
 
 def test_few_positions_are_not_worth_a_file(tiny: dict[str, Path], tmp_path: Path) -> None:

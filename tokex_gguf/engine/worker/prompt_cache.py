@@ -102,7 +102,7 @@ class PromptCache:
         self._folder = folder
         self._budget = budget
         self._vocabulary = vocabulary
-        self._strict = StrictCache(folder, evaluator.strict, vocabulary, budget)
+        self._strict = StrictCache(folder, evaluator, vocabulary, budget)
         self._played: list[_PlayedPath] = []
         """The one played last first."""
         self._writing: threading.Thread | None = None
@@ -175,7 +175,7 @@ class PromptCache:
             self._evaluator.cache_row(path, LogitsRow(np.frombuffer(raw.logits, np.float32), raw.log_sum, raw.strict))
 
     def strict_answers(self, path: list[int], start: int, top: int) -> Iterator[KnownAnswers]:
-        """The strict answers on the disk at the positions from `start` on, up to the first gap."""
+        """The strict answers on the disk at the positions from `start` on, up to the first gap. Raises Interrupted."""
         answers = self._strict.answers(path, start, top)
         yield from _grouped([(answer.distribution, answer.taken, True) for answer in answers], start)
 

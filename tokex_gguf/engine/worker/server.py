@@ -347,7 +347,7 @@ class Server:
                 self._send(EngineFailed(str(error)))
                 return  # a restart that loads the file again may do better
         if self._cache and self._unchanged():
-            self._send(Pong())  # shows that the engine does not hang
+            self._write(Pong())  # shows that the engine does not hang
             self._cache.finish(FINISH_SECONDS)
 
     def _attempt(self, request: Numbered, model: Llama, evaluator: Evaluator, index: Index) -> None:

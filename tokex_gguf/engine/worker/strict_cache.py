@@ -12,8 +12,9 @@ import numpy as np
 from tokex_gguf.engine.kv_file import KeptAnswer, KvPart, RawRow, UnusablePart
 from tokex_gguf.engine.kv_folder import KvFolder, Link, PartKind, closing
 from tokex_gguf.engine.worker.chunks import Chunk
+from tokex_gguf.engine.worker.evaluator import Evaluator
+from tokex_gguf.engine.worker.llama import Interrupted
 from tokex_gguf.engine.worker.logits_cache import LogitsRow
-from tokex_gguf.engine.worker.strict import StrictAnswers
 
 SHORTEST = 16
 """Positions that are worth a file: decoding fewer is as quick."""
@@ -48,10 +49,11 @@ class _Evaluation:
 class StrictCache:
     """The strict answers of one model on the disk. Only the engine's loop calls its methods."""
 
-    def __init__(self, folder: KvFolder, strict: StrictAnswers, vocabulary: int, budget: int) -> None:
+    def __init__(self, folder: KvFolder, evaluator: Evaluator, vocabulary: int, budget: int) -> None:
         """`vocabulary`: the number of tokens; `budget`: bytes for all of the cache."""
         self._folder = folder
-        self._strict = strict
+        self._model = evaluator.cells.model
+        self._strict = evaluator.strict
         self._vocabulary = vocabulary
         self._budget = budget
         self._evaluations: list[_Evaluation] = []
@@ -60,13 +62,17 @@ class StrictCache:
     def answers(self, path: list[int], start: int, top: int) -> list[KeptAnswer]:
         """The strict answers on the disk at the positions from `start` on, up to the first gap.
 
-        Where they reach the path's end, its logits are cached if they are kept.
+        Where they reach the path's end, its logits are cached if they are kept. Raises Interrupted.
         """
         if len(path) - start < SHORTEST:
             return []
         found: list[KeptAnswer | None] = [None] * (len(path) - start)
         with closing(self._folder.strict_parts(path)) as own, closing(self._folder.chain(path)) as played:
             for link in (*own, *played):
+                if link.reader.start + link.shared <= start:
+                    continue
+                if self._model.interrupted:
+                    raise Interrupted
                 for place, answer in self._strict_ones(link, path, start, top):
                     found[place - start] = found[place - start] or answer
             self._folder.touch([link.name for link in own])

@@ -20,6 +20,7 @@ from tokex_gguf.engine.remote.dialects.dialect import (
     Steps,
     UnsupportedServer,
 )
+from tokex_gguf.values.text_files import is_utf_8
 from tokex_gguf.values.tokens import Piece
 
 ALL = 10_000_000
@@ -179,7 +180,7 @@ class LlamaServer:
         self, paths: Sequence[Sequence[int]], asked: int | None, top: int, slot: int
     ) -> Steps[list[ServerAnswer]]:
         data = self._data.get(asked) if asked is not None else None
-        if asked is None or data is None or _is_text(data):
+        if asked is None or data is None or is_utf_8(data):
             answers = yield from self._call(paths, asked, top, slot)
             if None not in answers:
                 return [answer for answer in answers if answer is not None]
@@ -361,14 +362,6 @@ def request(prompt: object, forced: int, top: int, slot: int) -> dict[str, objec
     }
 
 
-def _is_text(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _may_be_special(data: bytes) -> bool:
     """Whether a token's text looks like the name of a special token: <s>, <|im_end|>, [INST]."""
-    return len(data) > 2 and data[:1] in b"<[" and data[-1:] in b">]" and _is_text(data)
+    return len(data) > 2 and data[:1] in b"<[" and data[-1:] in b">]" and is_utf_8(data)
