@@ -198,6 +198,24 @@ def test_manifests_that_say_nothing_are_passed_over(home: Path, manifest: bytes)
     assert [place.name for place in on_disk() if place.source == "Ollama"] == ["good:latest"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name on Windows")
+def test_pipes_and_devices_in_the_folders_of_others_are_passed_over(home: Path) -> None:
+    ollama(home, "library", "good", "latest")
+    for name, make in (("pipe", os.mkfifo), ("zeros", lambda path: path.symlink_to("/dev/zero"))):
+        manifest = home / ".ollama" / "models" / "manifests" / "registry.ollama.ai" / "library" / name / "latest"
+        manifest.parent.mkdir(parents=True)
+        make(manifest)
+    hub_file(home, "maker/model", "m.Q8_0.gguf")
+    main = home / ".cache" / "huggingface" / "hub" / "models--maker--model" / "refs" / "main"
+    main.unlink()
+    os.mkfifo(main)
+    assert [place.name for place in on_disk() if place.source == "Ollama"] == ["good:latest"]
+    found = find("maker/model@main")
+    assert found is not None and "using maker/model@bbbbbbbbbbbb:m.Q8_0.gguf" in found.notice, (
+        "which main is, is not known"
+    )
+
+
 def test_one_file_in_two_places_is_listed_once(home: Path) -> None:
     path = hub_file(home, "maker/model", "m.Q8_0.gguf")
     (home / "work" / "models").mkdir()

