@@ -25,7 +25,7 @@ PLAY = {
     "table": {"ui", "cli.report"},
     "screens": {"sessions.codec", "ui"},
     "actions": {"ui.app", "cli.answers"},
-    "messages": {"shell.runtime", "shell.editor", "ui.app", "ui.screen"},
+    "messages": {"shell.runtime", "shell.background", "shell.saving", "shell.editor", "ui.app", "ui.screen"},
     "update": {"shell.runtime"},
     "commands.registry": {"ui.app", "ui.screen", "ui.help", "ui.lists"},
     "command": {"ui.help"},

@@ -16,18 +16,14 @@ from tokex_gguf.engine.backend import Delivery, Engine
 from tokex_gguf.engine.client import local
 from tokex_gguf.engine.protocol import EngineDied, Load, Pong, Request, Tokenize
 from tokex_gguf.models.memory import Fit
-from tokex_gguf.models.resolve import DownloadFailed, Resolved
 from tokex_gguf.play.actions import Action
 from tokex_gguf.play.game import Editing, EditState, EngineStatus, Game, Sampling, Settings
 from tokex_gguf.play.messages import (
     Begin,
     CopiedOut,
     CopyOut,
-    Downloaded,
-    Downloading,
     Edited,
     EngineReplied,
-    NotDownloaded,
     Save,
     SaveFailed,
     SessionSaved,
@@ -42,7 +38,8 @@ from tokex_gguf.sessions.autosave import Kept, Lost, TextKept
 from tokex_gguf.sessions.store import Slot
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.resuming import opened, resumed, with_second
-from tokex_gguf.shell.runtime import MESSAGES_PER_TURN, MOST_QUEUED_REPLIES, Runtime, _ForSlot
+from tokex_gguf.shell.runtime import MESSAGES_PER_TURN, MOST_QUEUED_REPLIES, Runtime
+from tokex_gguf.shell.saving import OfSlot, saved_besides_moves
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.samplers import DEFAULT, Chain, Kind, Sampler
 
@@ -187,26 +184,26 @@ def test_what_is_told_of_a_session_that_was_left_is_not_for_the_one_after_it(tmp
     first, second = Slot(tmp_path), Slot(tmp_path)
     session = Session(Game(Settings(text="hello", model=FILE)))
     game = Runtime(session, folder=tmp_path, slot=first)
-    game._autosave_of(first)._tell("the disk is full")
-    game._enqueue(_ForSlot(first, SessionSaved("mine")))
-    game._slot = second
+    game._saver.autosave_in(first)._tell("the disk is full")
+    game._enqueue(OfSlot(first, SessionSaved("mine")))
+    game._saver.slot = second
     while game.receive():
         pass
     assert (game.session.unsaved, game.session.name) == ("", "")
-    game._enqueue(_ForSlot(second, SessionSaved("mine")))
+    game._enqueue(OfSlot(second, SessionSaved("mine")))
     assert game.receive() and game.session.name == "mine"
     game.close(1.0)
 
 
 def test_a_chain_that_was_set_is_worth_saving(tmp_path: Path) -> None:
     game = Runtime(started().session, folder=tmp_path, slot=Slot(tmp_path))
-    game._count_move(game.session)
-    assert not game._changed
+    game._saver.count_move(game.session, game.session)
+    assert not game._saver.changed
     sampling = replace(game.session.game.sampling, chain=DEFAULT)
     before = game.session
     game.session = replace(before, game=replace(before.game, sampling=sampling))
-    game._count_move(before)
-    assert game._changed and game._moves == 0, "though it is no move"
+    game._saver.count_move(before, game.session)
+    assert game._saver.changed and game._saver.moves == 0, "though it is no move"
     game.close(1.0)
 
 
@@ -250,53 +247,32 @@ def test_the_first_engine_of_a_session_gone_on_with_another_model_is_the_first(t
         Runtime(session, folder=tmp_path, connect=refuse).start()
 
 
-def test_a_download_is_told_a_hundred_times_at_the_most(game: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    def obtain(name: str, _tell: object, came: Callable[[int, int], None]) -> Resolved:
-        for count in range(0, 10_001, 3):
-            came(count, 10_000)
-        return Resolved(Path(name))
-
-    monkeypatch.setattr("tokex_gguf.models.resolve.obtain", obtain)
-    game._download("big.gguf")
-    told = [game._inbox.get() for _ in range(game._inbox.qsize())]
-    assert told == [*map(Downloading, range(1, 100)), Downloaded("big.gguf")]
-
-
-def test_a_download_that_fails_is_told_with_its_reason(game: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    def obtain(*_: object) -> Resolved:
-        raise DownloadFailed("the hub cannot be reached")
-
-    monkeypatch.setattr("tokex_gguf.models.resolve.obtain", obtain)
-    game._download("big.gguf")
-    assert game._inbox.get() == NotDownloaded("the hub cannot be reached") and game._inbox.empty()
-
-
 def test_text_that_is_typed_inside_or_comes_back_from_the_editor_is_worth_saving() -> None:
     session = started("hello").session
-    before = Runtime._kept_besides_moves(session)
+    before = saved_besides_moves(session)
     play = started("hello").press(Action.CURSOR_BACK, Action.INSERT, Typed("many words"))
-    assert Runtime._kept_besides_moves(play.session) != before
+    assert saved_besides_moves(play.session) != before
     play = started("hello").press(Action.CONSTRAINT, Typed("[0-9"))
-    assert Runtime._kept_besides_moves(play.session) != before
+    assert saved_besides_moves(play.session) != before
     play = started("hello").press(Action.SEARCH, Typed("many"), Action.CLOSE)
-    assert Runtime._kept_besides_moves(play.session) == before, "what is searched for is looked at"
+    assert saved_besides_moves(play.session) == before, "what is searched for is looked at"
     editing = Editing(session.game.prompt.tip, "another text", EditState.OPEN)
     game = replace(session.game, editing=editing)
-    assert Runtime._kept_besides_moves(replace(session, game=game)) == before, "the editor has it"
+    assert saved_besides_moves(replace(session, game=game)) == before, "the editor has it"
     states = [one for one in EditState if one is not EditState.OPEN]
     for state in states:
         game = replace(session.game, editing=replace(editing, state=state))
-        assert Runtime._kept_besides_moves(replace(session, game=game)) != before
+        assert saved_besides_moves(replace(session, game=game)) != before
 
 
 def test_what_is_compared_is_worth_saving() -> None:
     two = started("hello").press(Action.COPY, Action.APPEND)
-    before = Runtime._kept_besides_moves(two.session)
-    assert Runtime._kept_besides_moves(two.press(Action.VERSUS).session) != before
-    assert Runtime._kept_besides_moves(two.press(Action.LAYER, Action.CURSOR_BACK, Action.VERSUS).session) == before
+    before = saved_besides_moves(two.session)
+    assert saved_besides_moves(two.press(Action.VERSUS).session) != before
+    assert saved_besides_moves(two.press(Action.LAYER, Action.CURSOR_BACK, Action.VERSUS).session) == before
     session = two.session
     second = Game(replace(session.game.settings, model=GgufFile("b.gguf")))
-    assert Runtime._kept_besides_moves(second_model.add_second(session, second)) != before
+    assert saved_besides_moves(second_model.add_second(session, second)) != before
 
 
 class Arriving:
@@ -328,11 +304,11 @@ def test_moves_count_while_texts_are_still_to_come_along_to_another_model(tmp_pa
     while game.receive():
         pass
     assert game.session.game.engine is EngineStatus.DEAD and len(game.session.game.carried) == 1
-    assert not game._changed and not game._moves, "texts that come along are no moves"
+    assert not game._saver.changed and not game._saver.moves, "texts that come along are no moves"
     game.dispatch(Edited("an hour of work"))
-    assert game._changed and game._moves == 0
+    assert game._saver.changed and game._saver.moves == 0
     game.dispatch(Action.POP)
-    assert game._moves == 1
+    assert game._saver.moves == 1
     end = game.close(5.0)
     assert isinstance(end, Kept)
     kept = opened(tmp_path / "sessions", end.name).session

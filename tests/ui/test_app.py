@@ -43,6 +43,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.game import Game, Sampling, Settings
 from tokex_gguf.play.messages import SearchFurther, Typed
 from tokex_gguf.play.session import Session
+from tokex_gguf.shell import background
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.editor import Editor
 from tokex_gguf.shell.runtime import Runtime
@@ -369,7 +370,7 @@ def test_a_fault_of_the_program_is_a_line_and_the_game_goes_on(played: Played, m
 def test_a_fault_in_a_thread_ends_what_it_did_with_a_line(
     keys: list[str], what: str, played: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(game_module, what, lambda *_: 1 / 0)
+    monkeypatch.setattr(background, what, lambda *_: 1 / 0)
 
     async def scenario(player: Player) -> None:
         await player.press(*keys)
@@ -385,9 +386,9 @@ def test_a_fault_in_a_thread_ends_what_it_did_with_a_line(
 
 def test_a_fault_while_a_model_is_looked_at_ends_that(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        game_module, "catalogue", lambda _: (CatalogueEntry(ModelOnDisk("a", "", Path("/a.gguf")), 5, HEADER),)
+        background, "catalogue", lambda _: (CatalogueEntry(ModelOnDisk("a", "", Path("/a.gguf")), 5, HEADER),)
     )
-    monkeypatch.setattr(game_module, "prepare", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(background, "prepare", lambda *_, **__: 1 / 0)
 
     async def scenario(player: Player) -> None:
         await player.press("o")
@@ -402,7 +403,7 @@ def test_a_fault_while_a_model_is_looked_at_ends_that(played: Played, monkeypatc
 
 
 def test_where_no_model_is_found_nobody_goes_on_looking(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(game_module, "catalogue", lambda _: ())
+    monkeypatch.setattr(background, "catalogue", lambda _: ())
 
     async def scenario(player: Player) -> None:
         await player.press("o")

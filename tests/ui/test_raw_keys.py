@@ -35,7 +35,7 @@ from tokex_gguf.play.game import Game, Settings
 from tokex_gguf.play.messages import Go, Message, Typed, Unbound
 from tokex_gguf.play.screens import Screen, TypingScreen
 from tokex_gguf.play.session import Session
-from tokex_gguf.shell import runtime as game_module
+from tokex_gguf.shell import background
 from tokex_gguf.shell.runtime import Runtime
 from tokex_gguf.ui.app import App
 from tokex_gguf.values.model_ref import GgufFile
@@ -189,12 +189,12 @@ PARTS = 4
 
 
 def games(numbers: range, length: int, folder: Path, patch: pytest.MonkeyPatch, figure: Figure) -> None:
-    patch.setattr(game_module, "starters", lambda *_: ())
+    patch.setattr(background, "starters", lambda *_: ())
     # How many rows there are then depends on the sizes that a place was seen in: the plain rules do not know these.
     patch.setattr("tokex_gguf.ui.app.rows_of", lambda *_: 0)
     # An empty list would close itself, sooner or later.
     patch.setattr(
-        game_module, "catalogue", lambda _: (CatalogueEntry(ModelOnDisk("a", "", Path("/a.gguf")), 5, HEADER),)
+        background, "catalogue", lambda _: (CatalogueEntry(ModelOnDisk("a", "", Path("/a.gguf")), 5, HEADER),)
     )
     pressed = 0
     for number in numbers:
