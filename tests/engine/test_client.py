@@ -46,6 +46,7 @@ from tokex_gguf.engine.protocol import (
     Lookahead,
     LookaheadDone,
     MeasureNoise,
+    Recall,
     Request,
     Roll,
     Search,
@@ -735,7 +736,8 @@ ASIDE: list[Request] = [
     EVALUATION,
     COMPARISON,
     Export(3, [1, 2], 0, 2, "rows"),
-    Against(4, [1, 2], 0, 2, "rows", 5),
+    Against(4, [1, 2], 0, 2, "rows", "", 5),
+    Recall(4, [1, 2], 0, 2, "b", 5),
     MeasureNoise(5),
 ]
 KEYS: list[Request] = [

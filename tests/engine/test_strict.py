@@ -42,6 +42,8 @@ from tokex_gguf.engine.protocol import (
     Loading,
     MeasureNoise,
     Noise,
+    Recall,
+    Recalled,
     Tokenize,
     Tokenized,
 )
@@ -770,10 +772,10 @@ def pair(quantisations: tuple[Path, Path]) -> dict[str, Path]:
 class Engine:
     """An engine in a process of its own."""
 
-    def __init__(self, file: Path, threads: int = 0, fingerprints: str = "") -> None:
+    def __init__(self, file: Path, threads: int = 0, fingerprints: str = "", cache: str = "") -> None:
         self._told: queue.Queue[Delivery] = queue.Queue()
         self.client = EngineClient(self._told.put)
-        self.client.send(Load(str(file), 0, threads, fingerprints=fingerprints))
+        self.client.send(Load(str(file), 0, threads, fingerprints=fingerprints, cache=cache, cache_bytes=1 << 28))
         while isinstance(loaded := self.next(), Loading):
             pass
         assert isinstance(loaded, Loaded)
@@ -787,8 +789,8 @@ class Engine:
 def engine() -> Iterator[Callable[..., Engine]]:
     running: list[Engine] = []
 
-    def start(file: Path, threads: int = 0, fingerprints: str = "") -> Engine:
-        running.append(Engine(file, threads, fingerprints))
+    def start(file: Path, threads: int = 0, fingerprints: str = "", cache: str = "") -> Engine:
+        running.append(Engine(file, threads, fingerprints, cache))
         return running[-1]
 
     yield start
@@ -833,11 +835,40 @@ def differences(a: Engine, b: Engine, path: list[int], folder: Path, part: int =
         b.client.send(Export(1, path, start, end, str(file)))
         exported = b.next()
         assert isinstance(exported, Exported) and (exported.start, exported.end) == (start, end)
-        a.client.send(Against(2, path, start, end, str(file), 3))
+        a.client.send(Against(2, path, start, end, str(file), b.loaded.identity, 3))
         compared = a.next()
         assert isinstance(compared, Compared) and compared.start == start
         found += compared.differences
     return found
+
+
+def recalled(engine: Engine, path: list[int], other: Engine, top: int) -> dict[int, Difference]:
+    """What an engine finds on the disk, by positions."""
+    engine.client.send(Recall(3, path, 0, len(path), other.loaded.identity, top))
+    found: dict[int, Difference] = {}
+    while isinstance(reply := engine.next(), Compared):
+        assert reply.decoded == 0
+        found |= dict(enumerate(reply.differences, reply.start))
+    assert isinstance(reply, Recalled)
+    return found
+
+
+def test_what_two_models_differ_by_is_there_at_the_next_start(
+    pair: dict[str, Path], engine: Callable[..., Engine], tmp_path: Path
+) -> None:
+    a, b = (engine(pair[name], cache=str(tmp_path / "cache")) for name in "AB")
+    chance = random.Random(SEED)
+    path = [chance.randrange(1000, 9000) for _ in range(70)]
+    told = dict(enumerate(differences(a, b, path, tmp_path)))
+    assert recalled(a, path, b, 3) == told, "before it is written, too"
+    a.client.close()
+    again = engine(pair["A"], cache=str(tmp_path / "cache"))
+    assert recalled(again, path, b, 3) == told
+    assert recalled(again, [*path[:40], path[3]], b, 3).keys() == set(range(39)), "another token follows"
+    assert recalled(again, path, b, 4) == {}, "with too few candidates"
+    assert recalled(again, path, again, 3) == {}
+    other_way = engine(pair["B"], cache=str(tmp_path / "cache"))
+    assert recalled(other_way, path, again, 3) == {place: one.reverse for place, one in told.items()}
 
 
 def agrees(count: int, pair: dict[str, Path], engine: Callable[..., Engine], folder: Path) -> None:
@@ -964,7 +995,7 @@ def test_what_cannot_be_compared(
     one.client.send(Export(1, path, start, end, str(file)))
     failed = one.next()
     assert isinstance(failed, Failed) and failed.request == 1 and why in failed.reason
-    one.client.send(Against(2, path, start, end, str(file), 5))
+    one.client.send(Against(2, path, start, end, str(file), "", 5))
     assert isinstance(one.next(), Failed)
     one.client.send(Compare(3, [1], [], 5))
     assert one.next() == Failed(3, "nothing to evaluate")
@@ -990,7 +1021,7 @@ def test_a_comparison_of_many_positions_comes_in_parts(
     path = [token % 60 for token in range(200)]
     one.client.send(Export(1, path, 0, 200, str(file)))
     assert isinstance(one.next(), Exported)
-    one.client.send(Against(2, path, 0, 200, str(file), 60))
+    one.client.send(Against(2, path, 0, 200, str(file), "", 60))
     end, parts = 0, 0
     while end < 200:
         told = one.next()
@@ -1010,7 +1041,7 @@ def test_of_what_is_decoded_before_the_first_position_nothing_is_told(
     writer.client.send(Export(1, path, 198, 200, str(file)))
     assert isinstance(writer.next(), Exported)
     reader = engine(tiny["qwen2"])  # nothing of the path is cached there
-    reader.client.send(Against(2, path, 198, 200, str(file), 5))
+    reader.client.send(Against(2, path, 198, 200, str(file), "", 5))
     told = reader.next()
     assert isinstance(told, Compared) and (told.start, len(told.differences), told.decoded) == (198, 2, 200)
     assert all(each.kl_bits == 0 for each in told.differences)

@@ -31,6 +31,7 @@ from tokex_gguf.engine.protocol import (
     LookaheadKept,
     Noise,
     Pong,
+    Recalled,
     Reply,
     Rolled,
     Search,
@@ -66,6 +67,7 @@ from tokex_gguf.play.purposes import (
     ForNoise,
     ForParting,
     ForPhrase,
+    ForRecall,
     ForRetokenized,
     ForRoll,
     ForScore,
@@ -336,7 +338,7 @@ ASKING: dict[Callable[[], Play], type[Purpose]] = {
 """States in which something is asked for, and what for."""
 
 
-OF_TWO = {ForExport, ForAgainst, ForStrictLookahead, ForCompanion, ForParting}
+OF_TWO = {ForExport, ForAgainst, ForRecall, ForStrictLookahead, ForCompanion, ForParting}
 """What two engines are asked: test_second_model.py tries these."""
 
 
@@ -452,6 +454,7 @@ ANSWERED_BY: dict[type[Purpose], type[Reply]] = {
     ForForced: Forced,
     ForDifference: Compared,
     ForAgainst: Compared,
+    ForRecall: Recalled,
     ForExport: Exported,
     ForNoise: Noise,
 }
@@ -474,6 +477,7 @@ def answers(number: int) -> list[Reply]:
         Forced(number, [1], False, PIECES),
         fake.compared(Compare(number, [1, 2], [1, 3], 5)),
         Exported(number, 0, 1, 0, 0.1),
+        Recalled(number),
         Noise(number, 0.0),
     ]
 
@@ -501,12 +505,14 @@ def test_nor_is_one_to_what_two_engines_are_asked() -> None:
     play = started("hello")
     tip = play.session.game.prompt.tip
     part = Positions(tip, 0, 2)
-    purposes = (ForExport(part), ForAgainst(part, True), ForStrictLookahead(), ForCompanion(tip), ForParting())
+    both = ForExport(part), ForAgainst(part, True), ForRecall(part, True)
+    purposes = (*both, ForStrictLookahead(), ForCompanion(tip), ForParting())
     assert {type(purpose) for purpose in purposes} == OF_TWO
     for purpose in purposes:
         play.session = replace(play.session, game=replace(play.session.game, open_requests={1: purpose}))
         for reply in answers(1):
-            if not isinstance(reply, ANSWERED_BY[type(purpose)]):
+            differences = isinstance(reply, Compared) and isinstance(purpose, ForRecall)  # they come before its end
+            if not differences and not isinstance(reply, ANSWERED_BY[type(purpose)]):
                 with pytest.raises(WrongReply):
                     play.take(reply)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests import fake
 from tests.fake import MODEL, OTHER, PIECES, Fast, Play, distribution, logprobs, second, text_to_path
 from tests.play.test_versus import rows_of_both, strictly_told, told_of_a
 from tests.sampling import few
@@ -33,6 +34,8 @@ from tokex_gguf.engine.protocol import (
     LookaheadStrictly,
     Ping,
     Pong,
+    Recall,
+    Recalled,
     Reply,
     Request,
     Stop,
@@ -120,6 +123,10 @@ class Two:
         """Those that have not been asked for anything else since."""
         self.rows = 0
         self.effects: list[Effect] = []
+        self.on_disk: dict[tuple[int, ...], int] = {}
+        """The prefixes whose differences an earlier start has left, with the candidates of each."""
+        self.recalled = 0
+        """How often the disk was asked."""
 
     @property
     def asked(self) -> dict[int, list[Request]]:
@@ -171,6 +178,15 @@ class Two:
             case Tokenize() if request.text.startswith(" "):  # as the tokens' pieces spell a text
                 path = [ord(piece) - 0x30 for piece in request.text.split(" ")[1:]]
                 yield Tokenized(request.request, path, PIECES)
+                return
+            case Recall():
+                assert request.other == self.other.identity, "of the model that it is compared with"
+                self.recalled += 1
+                for place in range(request.start, request.end):
+                    if self.on_disk.get(tuple(request.path[: place + 1]), -1) >= request.top:
+                        against = Against(request.request, request.path, place, place + 1, "", "", request.top)
+                        yield fake.compared(against)
+                yield Recalled(request.request)
                 return
             case Against():
                 writer, path, start, end = self.written[-1]
@@ -320,6 +336,49 @@ def test_every_place_is_compared_with_what_both_say_of_it() -> None:
             logprobs(path[:-1])[node.token],
             second(path[:-1])[node.token],
         )
+
+
+def caching(text: str) -> Two:
+    """A game whose engine has a prompt cache."""
+    two = Two(text)
+    settings = two.session.game.settings
+    settings = replace(settings, load=replace(settings.load, cache="kv"))
+    two.session = replace(two.session, game=replace(two.session.game, settings=settings))
+    return two
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_on_the_disk_is_not_computed_again(seed: int) -> None:
+    chance = random.Random(seed)
+    two = caching("x" * 100)
+    tip = two.session.game.prompt.tip
+    nodes = tip.nodes()
+    two.on_disk = {tuple(node.path()): 100 for node in nodes}
+    chosen(two).run(chance)
+    assert two.complete() and two.written == [] and two.recalled
+    fresh = compared("x" * 100)
+    for node, same in zip(nodes, fresh.session.game.prompt.tip.nodes(), strict=True):
+        assert node.path() == same.path()
+        assert two.known.after(node) is not None and two.known.token_pair(node) == fresh.known.token_pair(same)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_the_disk_lacks_is_computed(seed: int) -> None:
+    chance = random.Random(seed)
+    two = caching("x" * 100)
+    nodes = two.session.game.prompt.tip.nodes()
+    two.on_disk = {tuple(node.path()): chance.choice([2, 100]) for node in nodes if chance.random() < 0.6}
+    missing = {node.depth - 1 for node in nodes if tuple(node.path()) not in two.on_disk}
+    chosen(two).run(chance)
+    assert two.complete()
+    computed = {place for _, _, start, end in two.written for place in range(start, end)}
+    assert missing <= computed
+    two.press(Action.APPEND)
+    assert two.complete() and two.written[-1][2:] == (100, 101)
+
+
+def test_without_a_cache_the_disk_is_not_asked() -> None:
+    assert compared("x" * 40).recalled == 0
 
 
 def test_the_table_comes_first_and_a_long_prompt_in_parts() -> None:

@@ -96,6 +96,24 @@ def test_two_models_are_compared_and_either_is_played_on_with(two: Terminal, lig
     third.child.close(force=True)
 
 
+def test_what_was_compared_is_on_the_screen_after_resume_without_a_decode(two: Terminal) -> None:
+    two.shows(r"A−B .* over 9 .*ready")
+    two.press("right")
+    two.shows(r"A−B .* over 10 .*ready")
+    figures = two.text().splitlines()[:4]
+    two.press("ctrl-q")
+    assert two.ends() == 0
+    again = Terminal("--no-config", "--resume")
+    again.shows(r"A−B .* over 10 .*ready")
+    assert again.text().splitlines()[:4] == figures
+    files = [path for path in rows() if path.is_file() and path.suffix != ".lock"]
+    assert files and all(path.stat().st_size == 0 for path in files), "B was asked for no row"
+    again.press("right")
+    again.shows(r"A−B .* over 11 .*ready")
+    again.press("ctrl-q")
+    assert again.ends() == 0
+
+
 @pytest.mark.thorough
 def test_one_of_two_engines_is_killed_and_comes_back(two: Terminal) -> None:
     two.shows(r"A−B .* over \d+ .*ready")

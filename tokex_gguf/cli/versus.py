@@ -247,7 +247,7 @@ def _export(b: "_OwnEngine", path: list[int], start: int, end: int, folder: Path
 def _against(a: "_AskableEngine", path: list[int], start: int, end: int, file: Path) -> list[Difference]:
     """The differences of A from B's rows in a file, which is removed."""
     differences: list[Difference] = []
-    for reply in a.ask(lambda number: Against(number, path, start, end, str(file), 1)):
+    for reply in a.ask(lambda number: Against(number, path, start, end, str(file), "", 1)):
         if not isinstance(reply, Compared) or reply.start != start + len(differences) or not reply.differences:
             raise EvaluationFailed(f"{a.called}{_NONSENSE}", usage=False)
         differences += reply.differences

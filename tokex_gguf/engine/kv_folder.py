@@ -38,7 +38,7 @@ CLOCK_SKEW = 60.0
 """Seconds that a file's date may be in the future: a network disk may have another clock."""
 MOST_FILES = 4096
 """The most files, of any size."""
-_NAME = re.compile(r"([0-9]{1,9})-([0-9]{1,9})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})\.(kv|strict)")
+_NAME = re.compile(r"([0-9]{1,9})-([0-9]{1,9})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})\.(kv|strict|pair)")
 _FOLDER = re.compile(r"[0-9a-f]{32}")
 
 
@@ -49,6 +49,8 @@ class PartKind(Enum):
     """What was shown first, and cells."""
     STRICT = "strict"
     """Strict answers."""
+    DIFFERENCES = "pair"
+    """How two models differ, in the place of the cells."""
 
 
 class PartName(NamedTuple):
@@ -114,7 +116,7 @@ class KvFolder:
         `whole`: whether each part begins at position 0: some models' cells can only be copied and put back whole.
         """
         self.root = folder
-        self._identity = identity
+        self.identity = identity
         self._whole = whole
         self.place = folder / hashlib.sha256(identity.encode()).hexdigest()[:32]
         """The subfolder of its files."""
@@ -144,10 +146,10 @@ class KvFolder:
                 break
         return links
 
-    def strict_parts(self, path: list[int]) -> list[Link]:
-        """The parts with strict answers at positions of a path. The caller closes their readers."""
+    def parts(self, path: list[int], kind: PartKind) -> list[Link]:
+        """The parts of a kind that have tokens of a path, wherever they begin. The caller closes their readers."""
         by_start: dict[int, list[PartName]] = {}
-        for name in self._names(PartKind.STRICT):
+        for name in self._names(kind):
             if name.start < len(path):
                 by_start.setdefault(name.start, []).append(name)
         links: list[Link] = []
@@ -183,7 +185,7 @@ class KvFolder:
     def read(self, name: PartName) -> PartReader | None:
         """Opens a part; None where its file is gone or unusable."""
         try:
-            return PartReader(self.place / str(name), self._identity)
+            return PartReader(self.place / str(name), self.identity)
         except FileNotFoundError:
             return None  # another process has removed it
         except (OSError, UnusablePart) as error:
@@ -279,7 +281,7 @@ class KvFolder:
                 if not kv_file.is_own(os.fstat(file.fileno())):
                     # Some file servers give files another owner: `PartReader` would refuse them.
                     raise PermissionError(errno.EPERM, "files in this folder are not this user's alone")
-                kv_file.write(file, self._identity, parent, part, cells)
+                kv_file.write(file, self.identity, parent, part, cells)
             try:
                 temporary.replace(self.place / str(name))
             except PermissionError:  # on Windows, while another program reads the part of this name

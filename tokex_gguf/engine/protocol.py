@@ -13,6 +13,7 @@ Search(request=1, path=[7, 9], query='a', top=30)
 
 import json
 import math
+import sys
 from array import array
 from binascii import a2b_base64, b2a_base64
 from dataclasses import field, fields
@@ -291,6 +292,25 @@ class Against:
     end: int
     file: str
     """Path of the file that another engine's Export wrote for the same positions."""
+    other: str
+    """`Loaded.identity` of the other engine's model, by which the differences are kept on the disk; empty: not kept."""
+    top: int
+
+
+@record
+class Recall:
+    """Give the differences at some positions of a path that earlier comparisons have left on the disk.
+
+    Answered by Compared for each run of positions with a difference, and then by Recalled. Nothing is computed.
+    """
+
+    request: int
+    path: list[int]
+    start: int
+    end: int
+    """The position after the last."""
+    other: str
+    """As in Against."""
     top: int
 
 
@@ -355,7 +375,7 @@ class Ping:
     """Ask whether the engine's process is alive. Answered by Pong at once, also during other requests."""
 
 
-Strict: TypeAlias = EvaluateStrictly | Compare | Export | Against | LookaheadStrictly
+Strict: TypeAlias = EvaluateStrictly | Compare | Export | Against | Recall | LookaheadStrictly
 """Requests for strict numbers."""
 Numbered: TypeAlias = (
     Tokenize
@@ -411,7 +431,7 @@ class Capability(StrEnum):
     BRANCHES = "branches"
     """Lookahead of many long branches takes a part of the time of decoding all their tokens."""
     COMPARISON = "comparison"
-    """It answers EvaluateStrictly, Compare, Export, Against, LookaheadStrictly and MeasureNoise."""
+    """It answers EvaluateStrictly, Compare, Export, Against, Recall, LookaheadStrictly and MeasureNoise."""
 
 
 @record
@@ -450,6 +470,12 @@ class Loaded:
     """Tokens that the model's file bans wherever samplers are applied."""
     vocabulary: str = ""
     """Fingerprint of the vocabulary: models with the same one have the same tokens; "" where it is not known."""
+
+    @property
+    def identity(self) -> str:
+        """All that cells, answers and differences depend on, and in the last line the model's name."""
+        how = f"cells {self.cells}, {self.arithmetic}, {sys.byteorder}-endian"
+        return f"{self.fingerprint}\n{how}\n{self.name} ({self.architecture} {self.quantization})"
 
     def same(self, other: "Loaded") -> bool:
         """Whether numbers of an earlier game with `other` may be shown together with this model's."""
@@ -627,6 +653,13 @@ class Compared:
 
 
 @record
+class Recalled:
+    """All differences that are on the disk were given."""
+
+    request: int
+
+
+@record
 class Exported:
     """The file is written."""
 
@@ -717,6 +750,7 @@ Reply: TypeAlias = (
     | Spelt
     | Checked
     | Compared
+    | Recalled
     | Exported
     | LookaheadKept
     | Noise

@@ -3,12 +3,29 @@
 from collections.abc import Callable
 from itertools import pairwise
 
-from tokex_gguf.engine.protocol import Against, Capability, Compared, Export, Exported, LookaheadStrictly
+from tokex_gguf.engine.protocol import (
+    Against,
+    Capability,
+    Compared,
+    Export,
+    Exported,
+    LookaheadStrictly,
+    Recall,
+    Recalled,
+)
 from tokex_gguf.play.compared import lacking as untold
 from tokex_gguf.play.compared import unlisted
 from tokex_gguf.play.game import EngineStatus, Game, text_of
 from tokex_gguf.play.messages import Outcome
-from tokex_gguf.play.purposes import ForAgainst, ForCompanion, ForExport, ForStrict, ForStrictLookahead, Positions
+from tokex_gguf.play.purposes import (
+    ForAgainst,
+    ForCompanion,
+    ForExport,
+    ForRecall,
+    ForStrict,
+    ForStrictLookahead,
+    Positions,
+)
 from tokex_gguf.play.requests import (
     TOKENS_PER_LINE,
     answered,
@@ -118,7 +135,8 @@ def compare_models(session: Session) -> Outcome:
 def _under_way(session: Session, pair: Pair, second: Game) -> bool:
     """Whether the file is missing or in use, or the models are looking for their parting."""
     against, exporting = session.game.newest(ForAgainst), second.newest(ForExport)
-    busy = (exporting and exporting[1].awaited) or (against and against[1].going)
+    recall = session.game.newest(ForRecall)
+    busy = (exporting and exporting[1].awaited) or (against and against[1].going) or (recall and recall[1].going)
     return not pair.file or bool(busy) or pair.is_parting
 
 
@@ -128,8 +146,38 @@ def _compare(session: Session, pair: Pair, part: Positions, *, detailed: bool) -
         return session, []
     if pair.held and pair.held.same(part):
         return _against(session, part, pair.file, detailed=detailed)
+    if not pair.looked_up(part) and session.game.settings.load.cache:
+        return _recall(session, part, detailed=detailed)
     session = replace(session, paired=pair.holding(None))
     return in_front(session, lambda inside: _export(inside, part, pair.file))
+
+
+def _recall(session: Session, part: Positions, *, detailed: bool) -> Outcome:
+    """Requests the differences of a part that are on the disk."""
+    path, top, other = part.tip.path(), _top(session, detailed=detailed), _identity_of_b(session)
+    return request(
+        session,
+        ForRecall(part, detailed),
+        lambda number: Recall(number, path, part.start, part.end, other, top),
+    )
+
+
+def recalled(session: Session, purpose: ForRecall, message: Recalled) -> Session:
+    """Notes that the differences of a part that the disk has are known."""
+    pair = session.paired
+    if isinstance(pair, Pair) and isinstance(pair.way, ByDistributions):
+        session = replace(session, paired=replace(pair, way=replace(pair.way, recalled=purpose.part)))
+    return answered(session, message.request)
+
+
+def _top(session: Session, *, detailed: bool) -> int:
+    """How many candidates of each model to compare."""
+    return session.game.settings.tokens_to_show if detailed else FEW_CANDIDATES
+
+
+def _identity_of_b(session: Session) -> str:
+    second = session.second
+    return second.model.identity if second and second.model else ""
 
 
 def _refused(session: Session, part: Positions) -> bool:
@@ -266,11 +314,11 @@ def _export(session: Session, part: Positions, file: str) -> Outcome:
 
 def _against(session: Session, part: Positions, file: str, *, detailed: bool) -> Outcome:
     """Requests how A's distributions differ from the rows in the file."""
-    path, top = part.tip.path(), session.game.settings.tokens_to_show if detailed else FEW_CANDIDATES
+    path, top, other = part.tip.path(), _top(session, detailed=detailed), _identity_of_b(session)
     return request(
         session,
         ForAgainst(part, detailed),
-        lambda number: Against(number, path, part.start, part.end, file, top),
+        lambda number: Against(number, path, part.start, part.end, file, other, top),
     )
 
 
@@ -285,7 +333,7 @@ def exported(session: Session, purpose: ForExport, message: Exported) -> Session
     return answered(session, message.request)
 
 
-def compared(session: Session, purpose: ForAgainst, message: Compared) -> Session | None:
+def compared(session: Session, purpose: ForAgainst | ForRecall, message: Compared) -> Session | None:
     """Stores differences of a part. None: a wrong reply."""
     part, end = purpose.part, message.start + len(message.differences)
     if not part.start <= message.start < end <= part.end:
@@ -302,7 +350,7 @@ def compared(session: Session, purpose: ForAgainst, message: Compared) -> Sessio
             if following is not node and (difference.taken is None or difference.taken.token != following.token):
                 return None  # else it would be requested forever
             comparison.keep(node, difference, detailed=purpose.detailed)
-    return answered(session, message.request) if end == part.end else session
+    return answered(session, message.request) if isinstance(purpose, ForAgainst) and end == part.end else session
 
 
 def _compare_text(session: Session, way: ByText, second: Game) -> Outcome:

@@ -20,6 +20,7 @@ from tokex_gguf.engine.protocol import (
     Lookahead,
     LookaheadStrictly,
     MeasureNoise,
+    Recall,
     Request,
     Roll,
     Search,
@@ -401,6 +402,20 @@ class ForAgainst:
 
 
 @record
+class ForRecall:
+    """The differences of a part that are on the disk, unless a later request ends this."""
+
+    asks: ClassVar[type[Request]] = Recall
+    part: Positions
+    detailed: bool
+    """As with `ForAgainst`."""
+    going: bool = True
+    """As with `ForLookahead`."""
+    awaited: ClassVar[bool] = False
+    sole: ClassVar[bool] = True
+
+
+@record
 class ForStrictLookahead:
     """Strict lookahead by one of two models, which keeps the results, unless a later request ends this."""
 
@@ -437,7 +452,7 @@ OfTwo: TypeAlias = ForExport | ForParting
 """Requests to one of two models that are compared, which the player waits for."""
 Computed: TypeAlias = ForEvaluation | ForAutoplay
 """Requests for the active prompt, typed text or a phrase: only the newest can be awaited."""
-Comparing: TypeAlias = ForStrict | ForDifference | ForNoise | ForAgainst | ForStrictLookahead
+Comparing: TypeAlias = ForStrict | ForDifference | ForNoise | ForAgainst | ForRecall | ForStrictLookahead
 """Requests for a comparison while nothing else is open: any later request ends them."""
 AheadOf: TypeAlias = ForLookahead | ForFanOut | ForCritical
 """Requests for distributions after continuations of a path."""

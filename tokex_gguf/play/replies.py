@@ -22,6 +22,7 @@ from tokex_gguf.engine.protocol import (
     LookaheadKept,
     Noise,
     Pong,
+    Recalled,
     Reply,
     Rolled,
     Spelt,
@@ -70,7 +71,7 @@ from tokex_gguf.play.messages import (
     TextRead,
     Unsaved,
 )
-from tokex_gguf.play.pairing import compared, exported, in_front
+from tokex_gguf.play.pairing import compared, exported, in_front, recalled
 from tokex_gguf.play.purposes import (
     Computed,
     Decoded,
@@ -95,6 +96,7 @@ from tokex_gguf.play.purposes import (
     ForNoise,
     ForParting,
     ForPhrase,
+    ForRecall,
     ForRetokenized,
     ForRoll,
     ForScore,
@@ -257,6 +259,8 @@ def _handle_engine(session: Session, message: Reply | EngineDied) -> Outcome:
             return _compared(session, message)
         case Noise():
             return _noise(session, message)
+        case Recalled():
+            return _recalled(session, message), []
         case Exported():
             return _exported(session, message)
         case LookaheadKept():
@@ -312,6 +316,16 @@ def _exported(session: Session, message: Exported) -> Outcome:
             return session, []
         case ForExport() as purpose:
             return _valid_reply(exported(session, purpose, message)), []
+        case _:
+            raise WrongReply
+
+
+def _recalled(session: Session, message: Recalled) -> Session:
+    match session.game.open_requests.get(message.request):
+        case None:
+            return session
+        case ForRecall() as purpose:
+            return recalled(session, purpose, message)
         case _:
             raise WrongReply
 
@@ -467,7 +481,7 @@ def _with_tokens(session: Session, message: Tokenized) -> Outcome:
             return model_switch.arrived(session, path)
         case ForCompanion(target):
             return second_model.accompanied(session, target, path), []
-        case ForExport() | ForAgainst() | ForParting():
+        case ForExport() | ForAgainst() | ForRecall() | ForParting():
             raise WrongReply
         case ForSearch() | ForEvaluation() | ForAutoplay() | ForLookahead() | ForWalk() | ForCheck():
             raise WrongReply
@@ -593,7 +607,7 @@ def _compared(session: Session, message: Compared) -> Outcome:
             return session, []
         case ForDifference(a, b):
             pass
-        case ForAgainst() as purpose:
+        case ForAgainst() | ForRecall() as purpose:
             return _valid_reply(compared(session, purpose, message)), []
         case _:
             raise WrongReply
@@ -830,7 +844,7 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return _refused(noticed, type(purpose), part.tip, RAW), []
         case ForCompanion(target):
             return _refused(noticed, ForCompanion, target, RAW), []
-        case ForStrictLookahead():
+        case ForStrictLookahead() | ForRecall():
             return answered(session, message.request), []  # not awaited: no notice
         case ForParting():
             return second_model.not_parted(noticed), []

@@ -41,6 +41,7 @@ from tokex_gguf.play.purposes import (
     ForNoise,
     ForParting,
     ForPhrase,
+    ForRecall,
     ForStart,
     ForStrict,
     ForStrictLookahead,
@@ -170,7 +171,7 @@ def _ended(purpose: Purpose) -> Purpose | None:
             return replace(purpose, awaited=False)
         case ForLookahead() | ForWalk() | ForStrict() | ForDifference() | ForNoise() | ForAgainst():
             return replace(purpose, going=False)
-        case ForStrictLookahead():
+        case ForStrictLookahead() | ForRecall():
             return replace(purpose, going=False)
         case _:
             return None
@@ -216,9 +217,9 @@ def end_comparing(session: Session) -> Outcome:
     """
     purposes = session.game.open_requests.values()
     going = any(isinstance(purpose, ForExport | ForParting) and purpose.awaited for purpose in purposes)
-    going |= any(isinstance(purpose, ForAgainst) and purpose.going for purpose in purposes)
+    going |= any(isinstance(purpose, ForAgainst | ForRecall) and purpose.going for purpose in purposes)
     session, effects = stop(session) if going else (session, [])
-    return without(session, ForAgainst, ForExport, ForParting), effects
+    return without(session, ForAgainst, ForRecall, ForExport, ForParting), effects
 
 
 def ask(session: Session) -> Outcome:

@@ -141,6 +141,8 @@ class ByDistributions:
     comparison: ModelComparison
     ahead_of: Node | None = None
     """The path of A for which both models were sent strict lookahead."""
+    recalled: Positions | None = None
+    """The positions whose differences were last looked for on the disk."""
     held: Positions | None = None
     """The positions whose rows of B are in the file."""
 
@@ -182,6 +184,11 @@ class Pair:
     def is_parting(self) -> bool:
         """Whether both models are continuing greedily to see where they part."""
         return self.parting is not None and not self.parting.reported
+
+    def looked_up(self, part: Positions) -> bool:
+        """Whether the differences of a part were looked for on the disk."""
+        before = self.way.recalled if isinstance(self.way, ByDistributions) else None
+        return before is not None and before.same(part)
 
     def holding(self, part: Positions | None) -> "Pair":
         """The pair where the file holds B's rows of this part."""

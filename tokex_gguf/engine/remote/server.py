@@ -39,6 +39,7 @@ from tokex_gguf.engine.protocol import (
     MeasureNoise,
     Numbered,
     Ping,
+    Recall,
     Reply,
     Roll,
     Search,
@@ -231,7 +232,9 @@ class Server:
                 self._check(request, evaluator, model)
             case Apply() | Roll() | Constrain() | Force():
                 raise _Fault(LIKELY_ONLY)
-            case EvaluateStrictly() | Compare() | Export() | Against() | LookaheadStrictly() | MeasureNoise():
+            case EvaluateStrictly() | Compare() | Export() | Against() | Recall():
+                raise _Fault(NOT_COMPARED)
+            case LookaheadStrictly() | MeasureNoise():
                 raise _Fault(NOT_COMPARED)
 
     def _pieces(self, evaluator: Evaluator, tokens: set[int]) -> dict[int, Piece]:

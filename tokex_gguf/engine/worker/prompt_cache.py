@@ -23,6 +23,7 @@ from tokex_gguf.engine.worker.chunks import Chunk
 from tokex_gguf.engine.worker.evaluator import Evaluator
 from tokex_gguf.engine.worker.llama import Interrupted
 from tokex_gguf.engine.worker.logits_cache import LogitsRow
+from tokex_gguf.engine.worker.pair_cache import PairCache
 from tokex_gguf.engine.worker.strict_cache import StrictCache
 from tokex_gguf.values.distribution import Distribution, TokenLogprob
 from tokex_gguf.values.sequence import common_prefix
@@ -103,6 +104,8 @@ class PromptCache:
         self._budget = budget
         self._vocabulary = vocabulary
         self._strict = StrictCache(folder, evaluator, vocabulary, budget)
+        self.pairs = PairCache(folder.root, folder.identity, budget)
+        """How the model differs from others."""
         self._played: list[_PlayedPath] = []
         """The one played last first."""
         self._writing: threading.Thread | None = None
@@ -279,7 +282,7 @@ class PromptCache:
                 continue
             self._write_part(played, held)
             return PART_GAP
-        if job := self._strict.next_write(late=late):
+        if job := self._strict.next_write(late=late) or self.pairs.next_write(late=late):
             self._run_in_thread(job)
             return PART_GAP
         if not self._tidied:

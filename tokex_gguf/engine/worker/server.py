@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 import threading
 import time
 from bisect import bisect_left
@@ -53,6 +52,8 @@ from tokex_gguf.engine.protocol import (
     Numbered,
     Ping,
     Pong,
+    Recall,
+    Recalled,
     Reply,
     Request,
     Roll,
@@ -164,12 +165,6 @@ def known_models(load: Load) -> KnownModels:
     return KnownModels(Path(load.fingerprints).with_name("models.json") if load.fingerprints else None)
 
 
-def identity(identified: _Identified, model: Llama) -> str:
-    """All that a model's cells and answers depend on, and its name: every file of the prompt cache has it."""
-    how = f"cells {identified.cells}, {_computed(identified, model)}, {sys.byteorder}-endian"
-    return f"{identified.fingerprint}\n{how}\n{model.name} ({model.architecture} {model.quantization})"
-
-
 def _computed(identified: _Identified, model: Llama) -> str:
     """The arithmetic that computes a model's numbers: any difference in it gives other numbers."""
     return f"{identified.arithmetic}, {model.rope_factors}" if model.rope_factors else identified.arithmetic
@@ -196,7 +191,7 @@ def _assistant_positions(
     return positions
 
 
-def _requested_path(request: Export | Against) -> list[int]:
+def _requested_path(request: Export | Against | Recall) -> list[int]:
     """The path up to the last requested position. Raises ModelError."""
     if not 0 <= request.start < request.end <= len(request.path):
         raise ModelError("no positions of this path")
@@ -322,11 +317,11 @@ class Server:
 
     def _play(self, load: Load) -> None:
         try:
-            model = self._load(load)
+            model, loaded = self._load(load)
         except ModelError as error:
             self._send(EngineFailed(str(error)))
             return
-        folder = self._kv_folder(load, model)
+        folder = self._kv_folder(load, model, loaded)
         evaluator = Evaluator(model, folder)
         if folder:
             self._cache = PromptCache(evaluator, folder, load.cache_bytes, model.vocabulary.size)
@@ -400,6 +395,8 @@ class Server:
                 self._compare(request, model, evaluator)
             case Export():
                 self._export(request, model, evaluator, index)
+            case Recall():
+                self._recall(request, model)
             case Against():
                 self._against(request, model, evaluator, index)
             case LookaheadStrictly():
@@ -409,11 +406,11 @@ class Server:
             case MeasureNoise():
                 self._measure(request, evaluator)
 
-    def _kv_folder(self, load: Load, model: Llama) -> KvFolder | None:
+    def _kv_folder(self, load: Load, model: Llama, loaded: Loaded) -> KvFolder | None:
         """The folder of the prompt cache. None with RPC workers: how they compute is not known."""
         if not load.cache or not load.cache_bytes or load.rpc:
             return None
-        return KvFolder(Path(load.cache), identity(self._identified, model), whole=not model.in_parts)
+        return KvFolder(Path(load.cache), loaded.identity, whole=not model.in_parts)
 
     def _next(self, index: Index) -> Request | None:
         """The next request. While none waits, the search index is built, and played paths are written."""
@@ -462,7 +459,7 @@ class Server:
         """Seconds since the last answer that was not in the background."""
         return time.monotonic() - self._busy_until
 
-    def _load(self, load: Load) -> Llama:
+    def _load(self, load: Load) -> tuple[Llama, Loaded]:
         if load.check:
             _check_headers(Path(load.path))
         most_cells = load.most
@@ -490,27 +487,26 @@ class Server:
         capabilities = set(Capability)
         if load.rpc or not model.can_cut:
             capabilities.remove(Capability.BRANCHES)
-        self._send(
-            Loaded(
-                model.name,
-                model.architecture,
-                model.quantization,
-                model.vocabulary.size,
-                model.cells,
-                model.context_limit,
-                model.vocabulary.bos,
-                model.vocabulary.space_prefix(),
-                identified.fingerprint,
-                identified.former,
-                identified.cells,
-                _computed(identified, model),
-                capabilities=frozenset(capabilities),
-                vocabulary=identified.vocabulary,
-                sampling=model.sampling(),
-                suppressed=tuple(model.suppressed()),
-            )
+        loaded = Loaded(
+            model.name,
+            model.architecture,
+            model.quantization,
+            model.vocabulary.size,
+            model.cells,
+            model.context_limit,
+            model.vocabulary.bos,
+            model.vocabulary.space_prefix(),
+            identified.fingerprint,
+            identified.former,
+            identified.cells,
+            _computed(identified, model),
+            capabilities=frozenset(capabilities),
+            vocabulary=identified.vocabulary,
+            sampling=model.sampling(),
+            suppressed=tuple(model.suppressed()),
         )
-        return model
+        self._send(loaded)
+        return model, loaded
 
     def _report(self, fraction: float) -> None:
         if fraction - self._progress >= 0.05:
@@ -697,10 +693,24 @@ class Server:
                     for place, row in enumerate(part.rows, part.first)
                 ]
                 if differences:  # a part before the first position has none
+                    if self._cache and request.other:
+                        self._cache.pairs.note(request.other, request.path, part.first, differences, request.top)
                     # One reply for each part: a reply with all differences may exceed the limit of a line.
                     self._compared(request.request, part.first, differences, decoded, began, model)
                     began, decoded = time.perf_counter(), 0
                 self._answer_waiting(model, evaluator, index, in_background=True)
+
+    def _recall(self, request: Recall, model: Llama) -> None:
+        _requested_path(request)  # checks the positions
+        began = time.perf_counter()
+        if self._cache:
+            for start, differences in self._cache.pairs.differences(
+                request.other, request.path, request.start, request.end, request.top
+            ):
+                self._compared(request.request, start, differences, 0, began, model)
+                if self._abort.asked:
+                    raise Interrupted
+        self._send(Recalled(request.request))
 
     def _measure(self, request: MeasureNoise, evaluator: Evaluator) -> None:
         by = f"{self._identified.arithmetic}, cells {self._identified.cells}"

@@ -67,7 +67,7 @@ class StrictCache:
         if len(path) - start < SHORTEST:
             return []
         found: list[KeptAnswer | None] = [None] * (len(path) - start)
-        with closing(self._folder.strict_parts(path)) as own, closing(self._folder.chain(path)) as played:
+        with closing(self._folder.parts(path, PartKind.STRICT)) as own, closing(self._folder.chain(path)) as played:
             for link in (*own, *played):
                 if link.reader.start + link.shared <= start:
                     continue
