@@ -1,6 +1,8 @@
 """A search for answers by fan-out: its budget, and how its answers are listed."""
 
 import math
+from collections.abc import Iterable
+from dataclasses import field
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,6 +19,35 @@ class Unmatched(Enum):
     """The key of a group of answers that a pattern does not match."""
 
     NOTHING = "nothing found"
+
+
+MAX_TRIES = 1_000_000
+"""The most tries of a pattern with one message: 20 ms at the worst, or a single answer."""
+MAX_ANSWERS_READ = 200
+"""The most answers that one message reads."""
+
+
+class Matches:
+    """A pattern's matches in answers. Each answer is read once, and never while drawing."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        """A valid regular expression."""
+        self.found: dict[bytes, tuple[str | Unmatched, Number | str | Unmatched]] = {}
+        """By the answer's text: the match as it is written, and what it means."""
+
+    def read_on(self, answers: Iterable[Answer]) -> bool:
+        """Looks for the pattern in a few more answers; returns whether all are done."""
+        pattern, tries_left, count = pattern_of(self.pattern), MAX_TRIES, 0
+        for answer in answers:
+            if answer.text in self.found:
+                continue
+            if tries_left <= 0 or count == MAX_ANSWERS_READ:
+                return False
+            key = found(pattern, answer.text.decode("utf-8", "replace"))
+            self.found[answer.text] = (Unmatched.NOTHING, Unmatched.NOTHING) if key is None else (key, meaning(key))
+            tries_left, count = tries_left - int(tries(pattern, len(answer.text))), count + 1
+        return True
 
 
 TOKEN_BUDGETS = (100, 300, 1_000, 3_000, 10_000)
@@ -52,10 +83,15 @@ class Fan:
     by_match: bool = False
     """Whether groups are sorted by the pattern's match."""
     grouped: bool = False
-    pattern: str = FIRST_NUMBER
-    """The regular expression to group by."""
+    matches: Matches = field(default_factory=lambda: Matches(FIRST_NUMBER))
+    """Of the regular expression to group by."""
     at: bytes | str | Unmatched | None = None
     """The selected answer's text, or the selected group; None: the first line."""
+
+    @property
+    def pattern(self) -> str:
+        """The regular expression to group by."""
+        return self.matches.pattern
 
     @property
     def by_text(self) -> bool:
@@ -103,34 +139,16 @@ class FanLines(NamedTuple):
 
 def rows(fan: Fan) -> FanLines:
     """The lines of a fan-out's list, cached until more paths are expanded."""
-    pattern = fan.pattern if fan.grouped else ""
-    read_count = len(_known(fan.out, pattern)) if pattern else 0
-    fan_lines = _rows(fan.out, fan.out.looked, fan.by_text, pattern, read_count)
+    matches = fan.matches if fan.grouped else None
+    fan_lines = _rows(fan.out, fan.out.looked, fan.by_text, matches, len(matches.found) if matches else 0)
     if isinstance(fan.at, bytes) and not fan.grouped and fan.at not in fan_lines.places:
         return _with(fan.out, fan.out.looked, fan.by_text, fan.at)  # likelier answers came
     return fan_lines
 
 
-MAX_TRIES = 1_000_000
-"""The most tries of a pattern with one message: 20 ms at the worst, or a single answer."""
-MAX_ANSWERS_READ = 200
-"""The most answers that one message reads."""
-
-
 def read_on(fan: Fan) -> bool:
     """Matches the pattern in a few more answers, where they are grouped; returns whether all are done."""
-    if not fan.grouped:
-        return True
-    pattern, matches, tries_left, count = pattern_of(fan.pattern), _known(fan.out, fan.pattern), MAX_TRIES, 0
-    for answer in fan.out.likeliest():
-        if answer.text in matches:
-            continue
-        if tries_left <= 0 or count == MAX_ANSWERS_READ:
-            return False
-        key = found(pattern, answer.text.decode("utf-8", "replace"))
-        matches[answer.text] = (Unmatched.NOTHING, Unmatched.NOTHING) if key is None else (key, meaning(key))
-        tries_left, count = tries_left - int(tries(pattern, len(answer.text))), count + 1
-    return True
+    return not fan.grouped or fan.matches.read_on(fan.out.likeliest())
 
 
 def selected(fan: Fan) -> int:
@@ -139,10 +157,10 @@ def selected(fan: Fan) -> int:
 
 
 @lru_cache(4)
-def _rows(out: FanOut, _looked: int, by_text: bool, pattern: str, _read: int) -> FanLines:
+def _rows(out: FanOut, _looked: int, by_text: bool, matches: Matches | None, _read: int) -> FanLines:
     likely = out.likeliest()
-    if pattern:
-        lines = _groups(out, likely, pattern)
+    if matches:
+        lines = _groups(likely, matches)
         if by_text:
             lines = tuple(sorted(lines, key=in_order))
     elif by_text:
@@ -160,7 +178,7 @@ def _meant(key: bytes | str | Unmatched) -> bytes | Number | str | Unmatched:
 @lru_cache(4)
 def _with(out: FanOut, looked: int, by_text: bool, text: bytes) -> FanLines:
     """The lines, and after them the selected answer, which is not among the likeliest any more."""
-    fan_lines, answer = _rows(out, looked, by_text, "", 0), out.answer(text)
+    fan_lines, answer = _rows(out, looked, by_text, None, 0), out.answer(text)
     if answer is None:
         return fan_lines
     return FanLines((*fan_lines.lines, _row(answer)), {**fan_lines.places, text: len(fan_lines.lines)})
@@ -190,19 +208,12 @@ def in_order(line: FanLine) -> tuple[int, float, str]:
             return 2, 0.0, ""
 
 
-@lru_cache(4)
-def _known(_out: FanOut, _pattern: str) -> dict[bytes, tuple[str | Unmatched, Number | str | Unmatched]]:
-    """The pattern's matches in answers, and their meanings: each answer is read once, and never while drawing."""
-    return {}
-
-
-def _groups(out: FanOut, ranked: list[Answer], text: str) -> tuple[FanLine, ...]:
+def _groups(ranked: list[Answer], matches: Matches) -> tuple[FanLine, ...]:
     """The groups by the pattern's matches in the answers read so far, the likeliest first."""
-    matches = _known(out, text)
     groups: dict[Number | str | Unmatched, tuple[str | Unmatched, list[Answer]]] = {}
     for answer in ranked:
-        if answer.text in matches:
-            as_written, meant = matches[answer.text]
+        if answer.text in matches.found:
+            as_written, meant = matches.found[answer.text]
             groups.setdefault(meant, (as_written, []))[1].append(answer)
     lines = [
         FanLine(key, math.fsum(answer.prob for answer in answers), answers[0], len(answers))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tokex_gguf.engine.protocol import Capability, Lookahead
-from tokex_gguf.play.fan import KEPT_FAN_OUTS, TOKEN_BUDGETS, Fan, FanLine, FanState, read_on, rows, selected
+from tokex_gguf.play.fan import KEPT_FAN_OUTS, TOKEN_BUDGETS, Fan, FanLine, FanState, Matches, read_on, rows, selected
 from tokex_gguf.play.game import EngineStatus, Prompt
 from tokex_gguf.play.messages import Effect, Outcome, SearchFurther
 from tokex_gguf.play.purposes import ForFanOut
@@ -374,7 +374,7 @@ def enter_pattern(session: Session) -> Outcome:
         pattern_of(text)
     except ValueError as error:
         return replace(session, notice=str(error)), []
-    return _with(_back(session), replace(fan, pattern=text, grouped=True, at=None)), []
+    return _with(_back(session), replace(fan, matches=Matches(text), grouped=True, at=None)), []
 
 
 def _back(session: Session) -> Session:
