@@ -177,7 +177,8 @@ def _key(request: Request) -> str:
     if isinstance(request, Load):
         return "Load"
     name, values = json.loads(encode(request))
-    values.pop("waited", None)  # whoever waits, the answer is the same
+    for field in ("waited", "other"):  # the answer is the same, whoever waits, and wherever it is kept
+        values.pop(field, None)
     own: dict[str, object] = {"request": 0, "file": ""}  # a number, and a file that is made anew each time
     return json.dumps([name, values | {field: own[field] for field in own.keys() & values.keys()}])
 
