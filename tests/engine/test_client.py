@@ -50,10 +50,12 @@ from tokex_gguf.engine.protocol import (
     Request,
     Roll,
     Search,
+    Spell,
     Stop,
     Tokenize,
     Tokenized,
     Walk,
+    decode,
     encode,
 )
 from tokex_gguf.engine.worker import llama as llama_module
@@ -80,8 +82,8 @@ class Conversation:
     def next(self) -> Delivery:
         return self.told.get(timeout=60)
 
-    def load(self, path: Path, context: int = 0, cache: str = "") -> Loaded:
-        self.client.send(Load(str(path), context, 0, cache=cache, cache_bytes=1 << 24))
+    def load(self, path: Path, context: int = 0, cache: str = "", *, repack: bool = True) -> Loaded:
+        self.client.send(Load(str(path), context, 0, cache=cache, cache_bytes=1 << 24, repack=repack))
         while isinstance(reply := self.next(), Loading):
             assert 0 <= reply.fraction <= 1
         assert isinstance(reply, Loaded)
@@ -906,6 +908,48 @@ def test_a_file_that_is_overwritten_while_it_is_played_ends_the_engine_and_spoil
     again.client.close()
     assert isinstance(reply, Evaluated) and isinstance(told, Evaluated)
     assert reply.distributions[-1].logprobs == pytest.approx(told.distributions[-1].logprobs, abs=1e-3)
+
+
+def test_a_file_that_is_overwritten_with_what_gives_no_numbers_is_told_as_overwritten(
+    tiny: dict[str, Path], tmp_path: Path, conversation: Conversation
+) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(tiny["llama"].read_bytes())
+    conversation.load(file, repack=False)  # repacked weights are copies
+    assert isinstance(evaluated(conversation, 1, [5, 6, 7]), Evaluated)
+    size = file.stat().st_size
+    with file.open("r+b") as open_file:
+        open_file.seek(size // 3)
+        open_file.write(b"\xff" * (size - size // 3))
+    ended = evaluated(conversation, 2, [9, 8, 7, 6])
+    assert isinstance(ended, EngineFailed) and ended.reason == "the model's file was overwritten while it was played"
+
+
+FAULTY_ENGINE = """
+import sys
+from tokex_gguf.engine.inbox import Inbox
+class Flag:
+    asked = False
+def answer():
+    inbox.next()
+    raise ValueError("the text of a prompt")
+inbox = Inbox(sys.stdin.buffer, sys.stdout.buffer, Flag())
+inbox.serve(answer)
+"""
+
+
+def test_an_exception_that_leaves_the_loop_ends_the_process_with_a_line() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", FAULTY_ENGINE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdin.write(encode(Spell(1, "a")) + b"\n")  # standard input stays open, and is read
+        process.stdin.flush()
+        reply = decode(process.stdout.readline())
+        assert isinstance(reply, EngineFailed) and reply.reason.startswith("an internal error (ValueError)")
+        assert process.wait(60) == 0
+        log = process.stderr.read()
+    assert b"ValueError" in log and b"in answer" in log and b"prompt" not in log
 
 
 @pytest.mark.parametrize("what", ["touched", "replaced", "removed"])

@@ -1,5 +1,7 @@
 """The client of a server: each way in which one can fail is one line, in time, and the next question is answered."""
 
+import errno
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -272,6 +274,30 @@ def test_no_answer_is_larger_than_the_door(server: StandIn, monkeypatch: pytest.
     monkeypatch.setattr(http, "MOST_BYTES", 2 << 20)
     with pytest.raises(NoAnswer, match="more than was asked for: over 2,097,152 bytes"):
         client(server).run(once(most=1 << 40))
+
+
+def test_an_address_of_a_kind_that_the_system_lacks_is_passed_over(
+    server: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As IPv6 is switched off in many containers, where names still have such addresses."""
+
+    class WithoutIpv6:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(socket, name)
+
+        def socket(self, family: int, *how: int) -> socket.socket:
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            return socket.socket(family, *how)
+
+    found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", parse(server.address).port, 0, 0))]
+    found += socket.getaddrinfo("127.0.0.1", parse(server.address).port, type=socket.SOCK_STREAM)  # type: ignore[arg-type]
+    monkeypatch.setattr(HttpClient, "_resolve", lambda *_: found)
+    monkeypatch.setattr(http, "socket", WithoutIpv6())
+    client(server).run(once())
+    monkeypatch.setattr(HttpClient, "_resolve", lambda *_: found[:1])
+    with pytest.raises(NoAnswer, match="does not answer"):
+        client(server).run(once())
 
 
 def test_nobody_is_there() -> None:

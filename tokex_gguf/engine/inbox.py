@@ -8,11 +8,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import BinaryIO, NoReturn, Protocol
 
 from tokex_gguf.engine import confinement
 from tokex_gguf.engine.path_delta import OutOfStep, Receiver
-from tokex_gguf.engine.pipes import send
+from tokex_gguf.engine.pipes import log_place, send
 from tokex_gguf.engine.protocol import (
     EngineFailed,
     Ping,
@@ -67,7 +68,10 @@ class Inbox:
                 self._changed.notify()
 
     def serve(self, answer: Callable[[], None]) -> NoReturn:
-        """Runs `answer` while another thread reads; then ends this process, also where the other process is gone."""
+        """Runs `answer` while another thread reads; then ends this process, whatever came of it.
+
+        An exception is logged, and the other process is told.
+        """
 
         def read() -> None:
             self.read()
@@ -78,9 +82,15 @@ class Inbox:
             answer()
         except BrokenPipeError:
             pass
-        sys.stderr.flush()
-        # The reading thread may hold standard input's lock, which would stop an orderly exit.
-        os._exit(0)
+        except Exception as error:
+            log_place(answer, error)
+            with suppress(OSError):
+                self._answer(EngineFailed(f"an internal error ({type(error).__name__}): the log file has the details"))
+        finally:
+            with suppress(OSError):
+                sys.stderr.flush()
+            # The reading thread may hold standard input's lock, which would stop an orderly exit.
+            os._exit(0)
 
     def _read(self) -> None:
         receiver = Receiver()

@@ -257,7 +257,11 @@ class HttpClient:
         """A connection to the server, with TLS where its address says so. Raises NoAnswer."""
         problem: OSError = TimeoutError()
         for family, kind, protocol, _, where in self._resolve(deadline):
-            connection = socket.socket(family, kind, protocol)
+            try:
+                connection = socket.socket(family, kind, protocol)
+            except OSError as error:  # a system without IPv6 resolves names to its addresses all the same
+                problem = error
+                continue
             try:
                 with self._lock:
                     self._open.add(connection)

@@ -337,9 +337,10 @@ class Server:
                 self._write(EngineFailed(OVERWRITTEN))
                 return
             except Damaged as error:
-                if self._cache and isinstance(request, WithPath):
+                unchanged = self._unchanged()
+                if unchanged and self._cache and isinstance(request, WithPath):
                     self._cache.forget(request.path)
-                self._send(EngineFailed(str(error)))
+                self._write(EngineFailed(str(error) if unchanged else OVERWRITTEN))
                 return  # a restart that loads the file again may do better
         if self._cache and self._unchanged():
             self._write(Pong())  # shows that the engine does not hang

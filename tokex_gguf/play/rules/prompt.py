@@ -44,13 +44,9 @@ def with_along(game: Game, carried: int | None) -> Game:
 
 
 def show(session: Session) -> Outcome:
-    """Turns to the active prompt: drops waiting key presses, and requests what it lacks."""
-    session = replace(
-        session,
-        game=replace(
-            session.game, pressed=replace(session.game.pressed, appends=0, rolling=0, appending=False), full=None
-        ),
-    )
+    """Turns to the active prompt: drops waiting key presses, ends autoplay, and requests what it lacks."""
+    pressed = replace(session.game.pressed, appends=0, rolling=0, appending=False, autoplay=False)
+    session = replace(session, game=replace(session.game, pressed=pressed, full=None))
     if session.game.complete(session.game.prompt.tip):
         session = replace(session, game=replace(session.game, cost=Cost()))
     return ask(session)
