@@ -943,7 +943,7 @@ def test_an_exception_that_leaves_the_loop_ends_the_process_with_a_line() -> Non
         [sys.executable, "-c", FAULTY_ENGINE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdin and process.stdout and process.stderr
-        process.stdin.write(encode(Spell(1, "a")) + b"\n")  # standard input stays open, and is read
+        process.stdin.write(encode(Spell(1, "a")))  # standard input stays open, and is read
         process.stdin.flush()
         reply = decode(process.stdout.readline())
         assert isinstance(reply, EngineFailed) and reply.reason.startswith("an internal error (ValueError)")

@@ -396,6 +396,8 @@ class World:
         session = self.session
         file = session.game.settings.model.key
         player = isinstance(message, Action | Typed | Go | PointedAtRow | PointedAtToken)
+        if session.game.pressed.autoplay and session.game.engine is EngineStatus.READY:
+            assert session.game.pending is not None, "it plays on, and nothing is asked for"
         if file == before.game.settings.model.key:
             if before.game.prompts:
                 self._own(before, session, message, player=player)

@@ -124,6 +124,19 @@ def test_a_turn_ends_after_a_time(game: Runtime) -> None:
     assert game.receive() and game._inbox.qsize() == 9, "one at least, or nothing would ever be taken"
 
 
+def test_messages_behind_one_that_failed_are_taken_in_next(game: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    game.notify = lambda: calls.append(1)
+    game.remark("fails")
+    game.remark("comes after")
+    with monkeypatch.context() as patch:
+        patch.setattr(game_module, "handle", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            game.receive()
+    assert len(calls) == 2, "told again that there is something"
+    assert game.receive() and game.session.notice == "comes after"
+
+
 def test_an_engine_that_floods_has_to_wait_and_ending_it_does_not(game: Runtime) -> None:
     said = []
 

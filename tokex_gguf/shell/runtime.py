@@ -219,13 +219,15 @@ class Runtime:
         self._notified = False
         received = False
         end = self._clock() + TURN_SECONDS
-        for _ in range(MESSAGES_PER_TURN):
-            if self._inbox.empty() or (received and self._clock() > end):
-                break
-            self._handle(self._inbox.get())
-            received = True
-        if not self._inbox.empty():
-            self._notify_once()
+        try:
+            for _ in range(MESSAGES_PER_TURN):
+                if self._inbox.empty() or (received and self._clock() > end):
+                    break
+                self._handle(self._inbox.get())
+                received = True
+        finally:  # also where a message has failed: those behind it wait
+            if not self._inbox.empty():
+                self._notify_once()
         return received
 
     def wait(self) -> None:

@@ -125,9 +125,11 @@ def enter(session: Session) -> Outcome:
 
 
 def _lift(session: Session) -> Outcome:
-    notice = "there is no constraint any more" if session.game.sampling.constraint else ""
-    sampling = replace(session.game.sampling, constraint=None)
     session = used_up(session)
+    if session.game.sampling.constraint is None:
+        return session, []
+    notice = "there is no constraint any more"
+    sampling = replace(session.game.sampling, constraint=None)
     session = replace(
         session, game=replace(session.game, sampling=sampling), options=replace(session.options, by_final=False)
     )

@@ -5,8 +5,8 @@ from tokex_gguf.play.game import Drawn, EngineStatus
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import ForRoll
 from tokex_gguf.play.requests import request
-from tokex_gguf.play.rules.prompt import CONTEXT_FULL, NO_TABLE, nothing_left, take
-from tokex_gguf.play.screens import PLAY, DrawCount, Play, Seed
+from tokex_gguf.play.rules.prompt import CONTEXT_FULL, NO_TABLE, no_room, nothing_left, take
+from tokex_gguf.play.screens import PLAY, DrawCount, Play, Seed, TypingScreen
 from tokex_gguf.play.session import Session
 from tokex_gguf.values.lens import Raw, Sampled
 from tokex_gguf.values.random_numbers import RANDOM_SEED, numbers
@@ -37,7 +37,8 @@ def cannot_draw(session: Session) -> str:
 
 def roll(session: Session) -> Outcome:
     """Draws a token through the lens and appends it; inside the prompt, opens a new prompt that ends with it."""
-    if reason := cannot_draw(session):
+    inside = session.game.prompt.cursor is not None
+    if reason := cannot_draw(session) or (inside and no_room(session)):
         return replace(session, notice=reason), []
     if session.game.newest(ForRoll) or session.game.prompt.place.tip.distribution is None:
         return replace(
@@ -73,7 +74,9 @@ def draw_many(session: Session) -> Outcome:
 def _draw(session: Session, count: int) -> Outcome:
     if reason := cannot_draw(session):
         return replace(session, notice=reason), []
-    if session.game.newest(ForRoll) or session.game.prompt.place.tip.distribution is None:
+    if session.game.newest(ForRoll):
+        return replace(session, notice="the draw before is not there yet"), []
+    if session.game.prompt.place.tip.distribution is None:
         return replace(session, notice=NO_TABLE), []
     return _ask(session, count)
 
@@ -113,10 +116,10 @@ def rolled(session: Session, purpose: ForRoll, draws: list[Draw], verdicts: list
         all_draws = (*_counted(session, node, purpose.lens, seed), *draws)
         drawn = Drawn(node, purpose.lens, seed, all_draws, many=True)
         return replace(session, game=replace(game, drawn=drawn)), []
-    if game.prompt.place.tip is not node or session.lens != purpose.lens:
-        return replace(
-            session, game=replace(game, pressed=replace(game.pressed, rolling=0))
-        ), []  # the player has moved on meanwhile
+    typing = isinstance(session.current, TypingScreen)
+    if game.prompt.place.tip is not node or session.lens != purpose.lens or typing:
+        # The player has moved on meanwhile.
+        return replace(session, game=replace(game, pressed=replace(game.pressed, rolling=0))), []
     (draw,) = draws
     game.known.rolls[seed, node] = game.known.rolls.get((seed, node), 0) + 1
     piece = game.piece(draw.token)
@@ -129,7 +132,8 @@ def rolled(session: Session, purpose: ForRoll, draws: list[Draw], verdicts: list
     pressed = replace(session.game.pressed, rolling=game.pressed.rolling)
     session = replace(session, game=replace(session.game, pressed=pressed))
     ends = "; it ends the generation" if piece.ends else ""
-    return replace(session, notice=f"{notice}{ends}"), effects
+    elsewhere = f"; {session.notice}" if session.notice else ""
+    return replace(session, notice=f"{notice}{ends}{elsewhere}"), effects
 
 
 # --- what is typed

@@ -28,8 +28,9 @@ from tokex_gguf.play.rules.command_line import under, with_under
 from tokex_gguf.play.rules.cursor import back_to_tip
 from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.rules.prompt import UNREAD, with_along
+from tokex_gguf.play.rules.selected_prompt import keep_selected
 from tokex_gguf.play.rules.view_options import asking_nothing, with_engine_restarted
-from tokex_gguf.play.screens import PLAY, Models, Name, PromptName, Prompts, SecondModels, TypingScreen
+from tokex_gguf.play.screens import PLAY, Models, Name, SecondModels, TypingScreen
 from tokex_gguf.play.session import Session
 from tokex_gguf.play.versus import ALONE, UNPAIRED, AgainstModel, Opening, Pair, Turn
 from tokex_gguf.values.layers import DELTA
@@ -153,9 +154,11 @@ def turned_to(session: Session, model: ModelRef, settings: Settings, notice: str
 
 def not_prepared(session: Session, message: NotPrepared) -> Session:
     """The chosen model's file cannot be loaded: the present model stays."""
-    preparing = "" if message.path == session.preparing else session.preparing
-    paired = UNPAIRED if session.paired == Opening(message.path) else session.paired
-    return replace(session, preparing=preparing, paired=paired, notice=message.reason)
+    if message.path == session.preparing:
+        return replace(session, preparing="", notice=message.reason)
+    if session.paired == Opening(message.path):
+        return replace(session, paired=UNPAIRED, notice=message.reason)
+    return session  # the player no longer wants it
 
 
 def _carried(game: Game) -> Game:
@@ -333,10 +336,7 @@ def arrived(session: Session, path: list[int]) -> Outcome:
     # It counts as always open: undoing does not remove it.
     undo = replace(undo, past=past, undone=undone)
     game = replace(session.game, prompts=prompts, active=active, carried=tuple(remaining), undo=undo)
-    screen = session.screen
-    if isinstance(screen, Prompts | PromptName) and screen.row >= index:
-        session = replace(session, screen=replace(screen, row=screen.row + 1))  # stay on the same prompt
-    return carry(replace(session, game=game))
+    return carry(keep_selected(replace(session, game=game), index))
 
 
 def _with_prompt_inserted(places: Places, index: int, prompt: Prompt) -> Places:

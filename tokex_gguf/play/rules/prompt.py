@@ -7,6 +7,7 @@ from tokex_gguf.play.game import Cost, Game, Prompt
 from tokex_gguf.play.messages import Effect, Outcome
 from tokex_gguf.play.purposes import ForAutoplay
 from tokex_gguf.play.requests import ask, candidates_at_tip, request, stop
+from tokex_gguf.play.rules.selected_prompt import keep_selected
 from tokex_gguf.play.session import Session
 from tokex_gguf.play.table import selected_row, table
 from tokex_gguf.values.lens import Raw, Sampled
@@ -116,7 +117,7 @@ def insert(session: Session, prompt: Prompt) -> Outcome:
     index = session.game.active + 1
     prompt = replace(prompt, along=False)
     prompts = (*session.game.prompts[:index], prompt, *session.game.prompts[index:])
-    return show(replace(session, game=replace(session.game, prompts=prompts, active=index)))
+    return show(keep_selected(replace(session, game=replace(session.game, prompts=prompts, active=index)), index))
 
 
 def append(session: Session) -> Outcome:
@@ -201,7 +202,7 @@ def autoplay(session: Session) -> Outcome:
         session,
         game=replace(session.game, pressed=replace(session.game.pressed, autoplay=True, rolling=0), cost=Cost()),
     )
-    return play_on(session) if session.game.ready else (session, [])
+    return play_on(session) if session.game.ready else ask(session)  # the last attempt may have failed
 
 
 def play_step(session: Session, node: Node, end: int = GOES_ON) -> Outcome:

@@ -87,7 +87,9 @@ def begin(session: Session, tip_b: Node) -> Session:
             pass
     compared = AgainstPrompt(session.game.prompt.tip, tip_b, before)
     game = replace(session.game, versus=compared, refused=refused_elsewhere(session.game))
-    session = replace(session, game=game, options=replace(session.options, layer=DELTA))
+    # An alignment that failed is tried again.
+    under_way = replace(session.under_way, aligning=None)
+    session = replace(session, game=game, options=replace(session.options, layer=DELTA), under_way=under_way)
     notice = f"against {called(session)[1]}: n looks at the greatest change, D where another token comes first"
     if tip_b is session.game.prompt.tip:
         notice = f"{called(session)[1]} is the same so far: change one of the two"
