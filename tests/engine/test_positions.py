@@ -7,6 +7,7 @@ import pytest
 
 from tests import tiny_models
 from tests.fresh import Fresh, difference, open_model, tip
+from tests.sampling import few
 from tokex_gguf.engine.capacity import ContextFull
 from tokex_gguf.engine.worker import llama
 from tokex_gguf.engine.worker.evaluator import Evaluator
@@ -58,7 +59,7 @@ def test_the_factors_are_others(longrope: Path) -> None:
     fresh.close()
 
 
-@pytest.mark.parametrize("trained", [20, 50, 64, 70, 255, 300])
+@pytest.mark.parametrize("trained", few([20, 50, 64, 70, 255, 300], of=3))
 @pytest.mark.parametrize("context", [0, 2048])
 def test_no_position_is_taken_that_a_model_has_not_learned(trained: int, context: int, tmp_path: Path) -> None:
     """llama.cpp would abort, and the engine with it."""

@@ -543,6 +543,10 @@ def test_of_long_paths_answers_are_not_held_twice(
     assert Start(tiny["qwen2"], tmp_path).play([*path, 3])[1] <= 2
 
 
+GROWS_BY = 15
+"""Tokens."""
+
+
 @pytest.mark.parametrize("budget", few([20_000, 60_000, 150_000, 400_000, BUDGET], of=3))
 def test_what_has_no_room_is_not_written_again_and_again(
     budget: int, tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -562,12 +566,12 @@ def test_what_has_no_room_is_not_written_again_and_again(
         start.rest()
     first = sum(written)
     assert first <= 2 * sum(map(len, paths)), "each at the most once more"
-    for number in range(40):
+    for number in range(GROWS_BY):
         paths[0] = [*paths[0], number]
         start.play(paths[0], len(paths[0]) - 1)
         start.rest()
     # Of a path that grows, its last part is written again, and all of it at the most once.
-    assert sum(written) - first <= 40 * 128 + 2 * len(paths[0])
+    assert sum(written) - first <= GROWS_BY * 128 + 2 * len(paths[0])
 
 
 # --- walks

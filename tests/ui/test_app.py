@@ -599,6 +599,7 @@ def test_parts_of_an_answer_about_a_layer_are_drawn_as_they_come(
         await player.press("c")
         await player.until(lambda _: judging)
         (request,) = judging
+        monkeypatch.setattr(app_module, "BACKGROUND_FRAME_INTERVAL", 0.02)
         for place in range(4):
             await asyncio.sleep(2 * app_module.BACKGROUND_FRAME_INTERVAL)
             frames: list[object] = []

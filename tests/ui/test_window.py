@@ -69,6 +69,10 @@ def many(kind: str) -> Play:
     return started().press({"help": Action.HELP, "commands": Action.COMMANDS}[kind])
 
 
+TO_THE_END = 20
+"""Presses that reach the end of each list."""
+
+
 @pytest.mark.parametrize("kind", ["tree", "prompts", "models", "help", "commands"])
 @pytest.mark.parametrize("size", few([(size,) for size in SIZES], of=3))
 def test_each_list_says_how_many_lines_are_above_and_below(kind: str, size: tuple[int, int]) -> None:
@@ -82,7 +86,7 @@ def test_each_list_says_how_many_lines_are_above_and_below(kind: str, size: tupl
     # A list opens where the player is: the top is reached by keys.
     ends = [told()]
     for key in (Action.PAGE_UP, Action.PAGE_DOWN):
-        for _ in range(40):
+        for _ in range(TO_THE_END):
             helping = play.session.screen
             if isinstance(helping, screens.Help):  # how many entries make a page, only the screen knows
                 play.press(
@@ -92,7 +96,7 @@ def test_each_list_says_how_many_lines_are_above_and_below(kind: str, size: tupl
                 play.press(key)
             ends.append(told())
         assert ends[-1].count(0) == 1, "at an end, all others are on one side"
-    (_, below), (above, _) = ends[40], ends[80]
+    (_, below), (above, _) = ends[TO_THE_END], ends[2 * TO_THE_END]
     assert above == below > 0
     assert all(abs(sum(one) - above) <= 1 for one in ends), "what is shown, above and below is always the same together"
 

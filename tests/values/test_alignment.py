@@ -29,8 +29,10 @@ def check(alignment: Alignment, a: list[int], b: list[int]) -> None:
     assert told == sorted(set(told)) and alignment.same == len(told)
     assert all(a[position] == b[one] for position, one in enumerate(partners) if one is not None)
     assert alignment.same + missing + alignment.missing_before(len(a)) == len(b)
+    shared = 0
     for position in range(len(a) + 1):
-        assert alignment.shared_before(position) == sum(one is not None for one in partners[:position])
+        assert alignment.shared_before(position) == shared
+        shared += position < len(a) and partners[position] is not None
         if position < len(a) and partners[position] is None:
             assert alignment.missing_before(position) == 0
     pairs = enumerate(zip(a, b, strict=False))
