@@ -130,6 +130,15 @@ def test_with_the_lead_the_answer_is_what_comes_behind_it() -> None:
     assert flips and screen.count(" flips ") == flips
 
 
+def test_where_the_text_has_no_answer_there_is_nothing_to_flip() -> None:
+    play = opened(each=3).answer()
+    play.press(Action.LEAD, Action.ERASE_LINE, *map(Typed, "nowhere"), Action.ENTER)
+    assert one(play).found.standing.end is RolloutEnd.LONG
+    screen = seen(play)
+    assert "no answer to compare with" in screen and "flip it" not in screen
+    assert not any(one(play).found.flips(trial) for trial in one(play).trials)
+
+
 @pytest.mark.parametrize("longest", few([96, play_critical.FURTHEST], of=2))
 def test_what_is_too_long_goes_on_with_space(longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (critical, play_critical):

@@ -1089,9 +1089,9 @@ def test_before_anything_is_predicted_two_models_are_not_called_the_same(other: 
 
 def test_of_other_vocabularies_nothing_is_told_that_they_do_not_have() -> None:
     two = compared("hello", ELSEWHERE)
-    assert two.press(Action.FLIP).session.notice == "other vocabularies: no flips"
+    assert two.press(Action.FLIP).session.notice == "different vocabularies: no flips"
     before = two.session.options
-    assert two.press(Action.ORDER).session.notice == "other vocabularies: both are sorted by probability"
+    assert two.press(Action.ORDER).session.notice == "different vocabularies: both are sorted by probability"
     assert two.session.options == before
 
 
@@ -1424,7 +1424,7 @@ def test_another_prompt_has_none_of_the_numbers_of_the_one_before() -> None:
     assert two.session.game.prompt.tip is game.prompt.tip and comparison.rates
     two.press(Action.NEXT)
     assert comparison.rates is None and not len(comparison.deltas)
-    assert "0/4 compared" in shown(two) and "bits a byte" not in shown(two)
+    assert "0/4 compared" in shown(two) and "bits per byte" not in shown(two)
     assert two.press(Action.NEXT_SURPRISAL).session.notice == "no token was compared yet"
     assert two.session.game.prompt.cursor is None
 

@@ -84,7 +84,7 @@ def test_two_models_are_compared_and_either_is_played_on_with(two: Terminal, lig
     again = Terminal("--no-config", "--resume")
     again.shows(r"B Q8_0(.|\n)*tokens: 11 .*A−B")
     again.press("v")
-    again.shows("nothing is compared")
+    again.shows("the comparison is ended")
     again.child.kill(signal.SIGKILL)
     again.child.wait()
     # What is left by a program that was killed is removed by the next that compares.
@@ -134,9 +134,9 @@ def test_one_of_two_engines_is_killed_and_comes_back(two: Terminal) -> None:
 
 def test_a_model_of_another_vocabulary_is_compared_by_the_text(light: str, tiny: dict[str, Path]) -> None:
     two = Terminal("--no-config", "--model", light, "--versus", str(tiny["qwen2"]), "--prompt", TEXT)
-    two.shows(r"bits a byte A [\d.]+ B [\d.]+")
+    two.shows(r"bits per byte A [\d.]+ B [\d.]+")
     two.press("\t")
-    two.shows(r"bits a byte A [\d.]+ B [\d.]+")
+    two.shows(r"bits per byte A [\d.]+ B [\d.]+")
     two.press("ctrl-q")
     assert two.ends() == 0
 

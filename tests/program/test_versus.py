@@ -60,7 +60,7 @@ def test_two_prompts_are_compared_and_gone_through(terminal: Terminal) -> None:
         again.shows(r"(?s)A prompt 1  B prompt 2.*" + COMPARED)
         assert bits(again) == -total
         again.press("v")
-        again.shows("nothing is compared")
+        again.shows("the comparison is ended")
         assert "Δ bits" not in again.text()
     finally:
         again.child.close(force=True)
@@ -94,6 +94,6 @@ def test_what_was_evaluated_strictly_is_compared_at_once(terminal: Terminal) -> 
     terminal.shows(COMPARED)
     took = []
     for _ in range(5):
-        terminal.timed("nothing is compared", "v")
+        terminal.timed("the comparison is ended", "v")
         took.append(terminal.timed(COMPARED, "v"))
     assert min(took) < 0.05, took

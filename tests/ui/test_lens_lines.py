@@ -244,7 +244,13 @@ def test_the_status_line_says_through_what_one_looks() -> None:
     play = sampled(CHAIN)
     assert "  top-k 5 · T 0.5 " in text(play)
     long = Chain(tuple(Sampler.of(kind) for kind in (Kind.TOP_K, Kind.TOP_P, Kind.MIN_P, Kind.TEMPERATURE)))
-    assert "top-k 40 · to" in text(sampled(long, "h"), 80, 24) and "ready" in text(sampled(long, "h"), 80, 24)
+    for width in range(62, 140):
+        line = next(line for line in text(sampled(long, "h"), width, 24).splitlines() if line.endswith("ready"))
+        shown = line.partition("ppl")[0] if "ppl" in line else line
+        # Whole samplers, or none of them: never a part of a number.
+        items = ["top-k 40", "top-p 0.95", "min-p 0.05", "T 0.8"]
+        wordings = [long.short, *(" · ".join([*items[:count], "…"]) for count in (3, 2, 1)), "samplers"]
+        assert any(f"  {words}  " in f"{shown}  " for words in wordings), line
 
 
 @pytest.mark.parametrize(

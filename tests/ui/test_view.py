@@ -987,6 +987,13 @@ def test_the_chance_of_all_other_tokens_is_told_of_the_selected_row() -> None:
     assert percent(1 - first.prob) != percent(1 - second.prob)
 
 
+def test_it_is_not_told_of_another_place_that_a_list_shows() -> None:
+    play = started("hello").press(Action.COPY, Action.APPEND, Action.TREE)
+    told = ["all but" in below(text(play, 130, 40)).second]
+    told += ["all but" in below(text(play.press(Action.UP), 130, 40)).second for _ in range(4)]
+    assert told[0] and not all(told), "of the tip that is played alone"
+
+
 @pytest.mark.parametrize("keys", [(), (Action.SAMPLERS,)])
 def test_through_samplers_the_chance_of_all_others_is_told_raw_and_final(keys: tuple[Action, ...]) -> None:
     play = through(Chain((Sampler.of(Kind.TOP_K, 3),))).press(*keys)
@@ -1294,7 +1301,7 @@ def test_the_probability_of_the_rows_in_sight_is_told(width: int, height: int) -
     for keys in ((), (Action.PAGE_DOWN, Action.PAGE_DOWN), (Action.BOTTOM,)):
         play.press(*keys)
         drawn = text(play, width, height)
-        (match,) = re.findall(r"ranks 1–(\d+): ([\d.]+)%", drawn)
+        (match,) = re.findall(r"ranks 1–(\d+): ([\d.]+) %", drawn)
         last = int(match[0])
         shown = [int(rank) for rank in re.findall(r"^(?:.*│)? ?[·•›]? +(\d+) ␣. ", drawn, re.MULTILINE)]
         assert last == max(shown)

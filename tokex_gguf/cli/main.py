@@ -606,7 +606,8 @@ def _offer(folder: Path) -> str:
     last = next(iter(store.sessions(folder)), None)
     if last is None:
         return ""
-    return f"the session of {when(last.saved)} is kept: start with --resume to go on with it"
+    which = f"the session “{last.name}”" if not store.is_autosave(last.name) else f"the session of {when(last.saved)}"
+    return f"{which} is kept: start with --resume to go on with it"
 
 
 def _is_light(theme: str) -> bool:

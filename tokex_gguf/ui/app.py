@@ -64,6 +64,7 @@ from tokex_gguf.ui.help import help_page
 from tokex_gguf.ui.paint import Painting
 from tokex_gguf.ui.screen import ScreenRenderer, body_lines, rows_of
 from tokex_gguf.ui.terminal_input import Keyboard
+from tokex_gguf.ui.terminal_output import terminal_output
 from tokex_gguf.ui.theme import FEWEST_COLOURS, SCALES, is_light, styles
 from tokex_gguf.values.key_names import shown
 from tokex_gguf.values.record import replace
@@ -194,7 +195,7 @@ class App:
             # Where a signal reports a resize, polling the size as well would draw everything twice.
             terminal_size_polling_interval=None if hasattr(signal, "SIGWINCH") else SIZE_POLL_INTERVAL,
             input=keys,
-            output=output,
+            output=output or terminal_output(),
         )
         # Not the application's own one: that asks all bindings for text fields, too, which cannot be used here.
         self._application.key_processor = KeyProcessor(

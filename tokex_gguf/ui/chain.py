@@ -17,7 +17,7 @@ from tokex_gguf.values.samplers import DEFAULT, KINDS, Chain, Kind, Sampler
 from tokex_gguf.values.tokens import glimpse, label
 from tokex_gguf.values.view import Stage
 
-BEFORE_AND_AFTER_CELLS = 64
+BEFORE_AND_AFTER_CELLS = 66
 """Cells from which mass and entropy are shown before and after a sampler."""
 AFTER_CELLS = 43
 """Cells from which they are shown after it."""

@@ -12,6 +12,7 @@ from tokex_gguf.ui.fan_out import NO_ENGINE, on_one_line, raw_numbers_notice
 from tokex_gguf.ui.window import listed, more
 from tokex_gguf.values.critical import Rollout, RolloutEnd, Trial
 from tokex_gguf.values.formatting import counted, number
+from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.stops import describe_stop
 from tokex_gguf.values.tokens import glimpse, label, visible
 
@@ -32,7 +33,7 @@ def critical_entries(session: Session, height: int) -> Sequence[int]:
 
 def _lines_above(session: Session) -> int:
     """Lines above the heading."""
-    return 2 + len(raw_numbers_notice(session))
+    return 2 + (session.lens is not RAW)
 
 
 def _rows_in_sight(critical: CriticalTokens, height: int) -> range:
@@ -45,7 +46,12 @@ def critical_lines(session: Session, width: int, height: int) -> list[Line]:
     critical = shown(session)
     if critical is None:
         return []
-    lines = [_standing_line(critical), _state(session, critical, width), *raw_numbers_notice(session), _heading(width)]
+    lines = [
+        _standing_line(critical),
+        _state(session, critical, width),
+        *raw_numbers_notice(session, width),
+        _heading(width),
+    ]
     window, trials = _rows_in_sight(critical, height - _lines_above(session)), critical.trials
     lines += [_line(session, critical, trials[index], width, selected=index == critical.selected) for index in window]
     if not trials:
@@ -81,9 +87,12 @@ def _state(session: Session, critical: CriticalTokens, width: int) -> Line:
     flipped = sum(map(bool, flips))
     without_answer = sum(flip is None and trial.run.end is not None for flip, trial in zip(flips, trials, strict=True))
     nowhere = "no place" if state is CriticalState.DONE else "no place yet"
+    compared = search.answer(search.standing) is not None or search.standing.end is None
     flip_count = f"{flipped} of {len(trials)} {'flips' if flipped == 1 else 'flip'} it" if trials else nowhere
-    if without_answer and search.answer(search.standing) is not None:
-        flip_count += f", {without_answer} {'has' if without_answer == 1 else 'have'} none"
+    if not compared:
+        flip_count = "no answer to compare with"
+    elif without_answer and search.standing.end is not None:
+        flip_count += f", {without_answer} {'has' if without_answer == 1 else 'have'} no answer"
     lacking = f"{search.lacking:,} without numbers" if search.lacking else ""
     spent = counted(search.tokens, "token") + (f", {critical.each:,} each at the most" if width >= WIDE_CELLS else "")
     state_text = f"stopped: {clip(critical.fault, 60)}" if state is CriticalState.FAULT else state.value

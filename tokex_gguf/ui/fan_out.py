@@ -27,15 +27,24 @@ MOST_BYTES = 400
 """Bytes of an answer that are shown on its line, at the most."""
 
 
-def raw_numbers_notice(session: Session) -> list[Line]:
+RAW_NUMBERS = (
+    "these are the model's own numbers: samplers and constraint do not count here",
+    "the model's own numbers, without samplers or constraint",
+    "without samplers or constraint",
+)
+
+
+def raw_numbers_notice(session: Session, width: int) -> list[Line]:
     """Says that samplers and constraint do not affect the list; empty without them."""
-    text = " these are the model's own numbers: samplers and constraint do not count here"
-    return [] if session.lens is RAW else [[("class:notice", text)]]
+    if session.lens is RAW:
+        return []
+    text = next((text for text in RAW_NUMBERS if len(text) < width), RAW_NUMBERS[-1])
+    return [[("class:notice", f" {text}")]]
 
 
 def _lines_above(session: Session) -> int:
     """Lines above the heading."""
-    return 2 + len(raw_numbers_notice(session))
+    return 2 + (session.lens is not RAW)
 
 
 def answer_entries(session: Session, height: int) -> Sequence[int]:
@@ -60,7 +69,7 @@ def answer_lines(session: Session, width: int, height: int) -> list[Line]:
     lines = [
         _coverage(session, fan, width),
         _state(session, fan, width),
-        *raw_numbers_notice(session),
+        *raw_numbers_notice(session, width),
         _heading(fan, width),
     ]
     answers, chosen = rows(fan).lines, selected(fan)
@@ -107,7 +116,8 @@ def _heading(fan: Fan, width: int) -> Line:
     what = _grouped_heading(fan) if fan.grouped else "answer"
     # Paths that were not looked at may add to a probability.
     prob = "prob" if fan.out.exhausted and fan.out.coverage.cut <= 0 else "prob ≥"
-    shape = f" {prob:>7} {' ' * BAR_CELLS if width >= WIDE_CELLS else ''} {'tokens':>6}{weak} {'':7}  {what}"
+    count = "answers" if fan.grouped else ""
+    shape = f" {prob:>7} {' ' * BAR_CELLS if width >= WIDE_CELLS else ''} {'tokens':>6}{weak} {count:7}  {what}"
     return fit([("class:head", shape)], width)
 
 
@@ -132,9 +142,8 @@ def _line(session: Session, fan: Fan, row: FanLine, width: int, *, selected: boo
     else:
         weak = f" {weakest_prob:>7}"
     count = answer.best.before.depth - out.base.depth + 1
-    path_count = (
-        f"in {row.size}" if row.size > 1 else f"×{answer.paths}" if answer.paths > 1 and not fan.grouped else ""
-    )
+    paths = f"×{answer.paths:,}" if answer.paths > 1 else ""
+    path_count = f"{row.size:,}" if fan.grouped else paths
     cells = BAR_CELLS if width >= WIDE_CELLS else 0
     text = on_one_line(answer.text[:MOST_BYTES])
     named: Line = [(style, text)]

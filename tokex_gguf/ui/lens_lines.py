@@ -8,7 +8,7 @@ from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, cells_of, clip, fit, pad
 from tokex_gguf.values.formatting import share_text, short_text
 from tokex_gguf.values.lens import GRAMMAR, Sampled
-from tokex_gguf.values.samplers import Kind
+from tokex_gguf.values.samplers import SEPARATOR, Kind
 from tokex_gguf.values.tokens import glimpse, label
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import Standing, View
@@ -32,6 +32,10 @@ def percent(share: float) -> str:
 # --- the status line
 
 
+SAMPLERS = "samplers"
+"""What stands for the chain where there is no room for its samplers."""
+
+
 def lens_texts(session: Session) -> list[str]:
     """The lens for the status line, the longest wording first; empty for the raw lens."""
     lens, view = session.lens, session.view
@@ -39,16 +43,18 @@ def lens_texts(session: Session) -> list[str]:
         return []
     short = lens.chain.short
     if lens.constraint is None:
-        return [short]
+        items = short.split(SEPARATOR)
+        fewer = [f"{SEPARATOR.join(items[:count])}{SEPARATOR}…" for count in range(len(items) - 1, 0, -1)]
+        return [short, *(words for words in fewer if cells_of(words) > len(SAMPLERS)), SAMPLERS]
     legal = f"{percent(view.legal_mass)} legal" if view else ""
     standing = _standing(view) if view else ""
     whole, brief = [standing, f"{GRAMMAR}: {legal}" if legal else GRAMMAR], [standing, legal or GRAMMAR]
-    few = "samplers" if short else ""
+    few = SAMPLERS if short else ""
     wordings = [[*whole, short], [*brief, short], [*whole, few], [*brief, few], brief, [standing or legal or GRAMMAR]]
     if view and view.standing is Standing.ENDED:  # the end costs the illegal mass, and is no token of the text yet
         ends = f"{standing}, +{short_text(view.cost_bits)} bits"
         wordings = [[ends, *whole[1:], short], [ends, *whole[1:]], [ends], [standing]]
-    return [" · ".join(filter(None, parts)) for parts in wordings]
+    return [SEPARATOR.join(filter(None, parts)) for parts in wordings]
 
 
 def _standing(view: View) -> str:

@@ -151,11 +151,11 @@ def _figures_line(pair: Pair, width: int) -> Line:
     if isinstance(pair.way, ByText):
         rates = pair.way.comparison.rates
         if rates is None:
-            return [("class:dim", " other vocabularies: compared by the bytes of the text")]
+            return [("class:dim", " different vocabularies: compared by the bytes of the text")]
         (a, b), words = rates.per_byte, rates.per_word
-        parts: list[tuple[int, Line]] = [(2, [("class:dim", "bits a byte "), ("", f"A {a:.3f} B {b:.3f}")])]
+        parts: list[tuple[int, Line]] = [(2, [("class:dim", "bits per byte "), ("", f"A {a:.3f} B {b:.3f}")])]
         if words is not None:
-            parts.append((1, [("class:dim", "a word "), ("", f"A {words[0]:.2f} B {words[1]:.2f}")]))
+            parts.append((1, [("class:dim", "per word "), ("", f"A {words[0]:.2f} B {words[1]:.2f}")]))
         gap = "  " if sum(width_of(part) + 2 for _, part in parts) < width else " "
         return [("", " "), *choose(parts, width - 1, gap)]
     sums = pair.way.comparison.sums

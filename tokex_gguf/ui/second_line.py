@@ -85,7 +85,8 @@ def second_line(session: Session, width: int) -> Line:
                 (len(parts) + 1,) if _strict_numbers(session, tip, tip)[0] is not None else ()
             )  # the rank of the last token
             parts += _tip_parts(session, tip, session.game.model.vocab_size, choices=choices, wide=width >= WIDE_CELLS)
-        parts += _chance_of_others(session, 6 if cursor is None else 4)
+        if (tip, cursor) == (session.game.prompt.tip, session.game.prompt.cursor):  # lists show other places
+            parts += _chance_of_others(session, 6 if cursor is None else 4)
     return [("", " "), *choose(parts, width - 1, further=follow_ups)]
 
 

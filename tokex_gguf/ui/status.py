@@ -25,7 +25,7 @@ from tokex_gguf.play.purposes import (
 from tokex_gguf.play.screens import Input, NewPrompt, Sessions, TypingScreen
 from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line, cells_of, choose, clip, spread, width_of
-from tokex_gguf.ui.lens_lines import lens_texts
+from tokex_gguf.ui.lens_lines import SAMPLERS, lens_texts
 from tokex_gguf.ui.lists import called, logarithmic
 from tokex_gguf.ui.prompt_pane import Path
 from tokex_gguf.ui.screen_table import shown
@@ -188,7 +188,8 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
         if (bits := _cost(session, tip)) is not None:
             parts.append((8, [("", f"cost {short_text(bits)} bits")]))
     through = lens_texts(session)
-    least = min(max(map(cells_of, through[-2:])), LENS_BEFORE_COST_CELLS) + 2 if through else 0
+    most = CHAIN_BEFORE_COST_CELLS if through[-1:] == [SAMPLERS] else LENS_BEFORE_COST_CELLS
+    least = min(max(map(cells_of, [*through[:1], *through[-2:]])), most) + 2 if through else 0
     needed = sum(width_of(line) + 2 for importance, line in parts if importance >= 8)
     is_ready = any(style == "class:state" for style, _ in right)
     if is_ready and width_of(right) + needed + least > width:
@@ -198,10 +199,10 @@ def status(session: Session, width: int, turns: AssistantTurns) -> Line:
         right = _without_working(right)
     if through:
         # The lens always has a place, with fewer words where there is less room.
-        room = width - width_of(right) - needed - 1
+        room = width - width_of(right) - needed - 2
         lens = next((words for words in through if cells_of(words) <= room), through[-1])
         parts.append((9, [("class:label", clip(lens, max(LEAST_LENS_CELLS, room)))]))
-    return spread(choose(parts, width - width_of(right) - 1), right, width)
+    return spread(choose(parts, width - width_of(right) - 2), right, width)
 
 
 def _without_working(state: Line) -> Line:
@@ -212,8 +213,9 @@ def _without_working(state: Line) -> Line:
     return [(style, further[0][1].strip()), *further[1:]]
 
 
-LEAST_LENS_CELLS, LENS_BEFORE_COST_CELLS = 12, 24
-"""Cells of the lens's name at the least; cells of it for which the last answer's cost is left out."""
+LEAST_LENS_CELLS, LENS_BEFORE_COST_CELLS, CHAIN_BEFORE_COST_CELLS = 12, 24, 48
+"""Cells of the lens's name at the least; cells of it, and of the samplers, for which the last answer's cost is left
+out."""
 
 
 def _cost(session: Session, tip: Node) -> float | None:

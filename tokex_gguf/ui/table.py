@@ -147,7 +147,7 @@ def _mass(session: Session, rows: tuple[Candidate, ...], seen: list[int]) -> str
         return ""
     likely = [index for index in seen if rows[index].rank == index + 1 and not rows[index].at_least]
     last = max(likely, default=-1) + 1
-    return f"ranks 1–{last}: {share_text(math.fsum(row.prob for row in rows[:last]), '')}" if last else ""
+    return f"ranks 1–{last}: {share_text(math.fsum(row.prob for row in rows[:last]))}" if last else ""
 
 
 def bar_scale(highest: float) -> float:

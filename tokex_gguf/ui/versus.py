@@ -111,7 +111,7 @@ def _divergence(session: Session, width: int) -> Line:
         return [("class:notice", f" B {reason}: there is nothing to compare with")]
     difference = session.divergence
     if difference is None and second.place_of_b(session, prompt.place.tip):
-        return [("class:dim", " other vocabularies: no divergence")]
+        return [("class:dim", " different vocabularies: no divergence")]
     if difference is None:
         return second.awaited(session)
     line: Line = [("class:dim", " KL here "), ("", f"{difference.kl_bits:.4g} bits")]

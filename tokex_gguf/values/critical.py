@@ -409,9 +409,9 @@ class Critical:
     def answer(self, run: Rollout) -> str | None:
         """The part of a rollout's answer that is compared; None: no answer, or not yet.
 
-        It is the match of the pattern, where the path's own answer has one; else the whole answer.
+        It is the match of the pattern, unless the path's own answer has none: then the whole answer.
         """
-        numbers = self.standing.number is not None
+        numbers = self.standing.number is not None or self.standing.end is not RolloutEnd.ANSWERED
         match run.end:
             case RolloutEnd.ANSWERED:
                 return run.number if numbers and run.number is not None else run.said

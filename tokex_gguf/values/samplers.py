@@ -14,6 +14,9 @@ from typing import TypeAlias
 
 from tokex_gguf.values.record import record, replace
 
+SEPARATOR = " · "
+"""Between samplers in a status line."""
+
 
 class Kind(StrEnum):
     """The samplers, by the names that `--samplers` takes; the last two draw the token themselves."""
@@ -611,7 +614,7 @@ class Chain:
         """
         acting = self.acting
         bias = [f"{len(acting.bias)} biased"] if acting.bias else []
-        return " · ".join([*bias, *(one.short for one in acting.samplers)])
+        return SEPARATOR.join([*bias, *(one.short for one in acting.samplers)])
 
 
 NO_CHAIN = Chain()

@@ -27,7 +27,7 @@ SAME = "A and B are the same"
 ALIGNING = "A and B are being aligned"
 UNPREDICTED = "no text was predicted by both yet"
 """First tokens are never compared."""
-NO_ORDER = "without samplers and a constraint, the table is sorted by probability"
+NO_ORDER = "without samplers or a constraint, the table is sorted by probability"
 TO_CHOOSE = "with which one? v on a line compares with that prompt"
 
 
@@ -47,7 +47,7 @@ def compares_nothing(session: Session) -> str:
 def cannot_flip(session: Session) -> str:
     """Why there are no flips; empty where there may be some."""
     if isinstance(session.game.comparison, TextComparison):
-        return "other vocabularies: no flips"
+        return "different vocabularies: no flips"
     return compares_nothing(session)
 
 
@@ -91,8 +91,12 @@ def begin(session: Session, tip_b: Node) -> Session:
     under_way = replace(session.under_way, aligning=None)
     session = replace(session, game=game, options=replace(session.options, layer=DELTA), under_way=under_way)
     notice = f"against {called(session)[1]}: n looks at the greatest change, D where another token comes first"
-    if tip_b is session.game.prompt.tip:
-        notice = f"{called(session)[1]} is the same so far: change one of the two"
+    tip_a, name = session.game.prompt.tip, called(session)[1]
+    if tip_b is tip_a:
+        notice = f"{name} is the same so far: change one of the two"
+    elif tip_a.common(tip_b) == min(tip_a.depth, tip_b.depth):
+        which = "goes on where this prompt ends" if tip_b.depth > tip_a.depth else "is the beginning of this prompt"
+        notice = f"{name} {which}: the table compares what follows both ends"
     return replace(session, notice=notice)
 
 
@@ -105,7 +109,7 @@ def leave(session: Session) -> Session:
                 session,
                 game=replace(session.game, versus=ALONE),
                 options=replace(session.options, layer=layer),
-                notice="nothing is compared",
+                notice="the comparison is ended",
             )
         case _:
             return session
@@ -281,7 +285,7 @@ def order(session: Session) -> Outcome:
 def cannot_order(session: Session) -> str:
     """Why the table's order cannot be changed; empty where it can."""
     if isinstance(session.game.comparison, TextComparison):
-        return "other vocabularies: both are sorted by probability"
+        return "different vocabularies: both are sorted by probability"
     if session.game.comparison:
         return ""
     return bias.cannot_sample(session) or (NO_ORDER if isinstance(session.lens, Raw) else "")
