@@ -200,7 +200,7 @@ def find() -> FoundConfig:
     """
     here, own = HERE, user_file()
     notices: tuple[str, ...] = ()
-    if here.is_file():
+    if _is_there(here):
         if (reason := _foreign(here)) is None:
             try:
                 found = load(here)
@@ -212,7 +212,23 @@ def find() -> FoundConfig:
                 notices = (f"{here} in the current folder chooses the model: {found.model.name}",)
             return FoundConfig(found, here, notices)
         notices = (f"{here} in the current folder is passed over: {reason}",)
-    return FoundConfig(load(own), own, notices) if own.is_file() else FoundConfig(Config(), None, notices)
+    if not _is_there(own):
+        return FoundConfig(Config(), None, notices)
+    try:
+        return FoundConfig(load(own), own, notices)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; --no-config starts without it") from None
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file, of whatever kind; also where that cannot be looked up: reading it says why."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _foreign(path: Path) -> str | None:
@@ -220,13 +236,17 @@ def _foreign(path: Path) -> str | None:
     import tomllib  # not at the start where there is no file
 
     try:
-        if path.stat().st_size > MOST_BYTES:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):  # whoever opens a pipe waits for its other end
+            return "it is not a plain file"
+        if about.st_size > MOST_BYTES:
             return f"larger than {MOST_BYTES // 1024} KiB"
-        text = text_files.decode(path.read_bytes()).text
+        data = path.read_bytes()
+        text = text_files.decode(data).text
     except OSError as error:
         return f"it cannot be read: {system_reason(error)}"
     except NotText as error:
-        return str(error)
+        return None if _OURS.search(data.decode("latin-1")) else str(error)
     try:
         found = tomllib.loads(text) if not _is_deep(text) else None
     except (ValueError, RecursionError):

@@ -255,11 +255,18 @@ def test_current_folder_goes_before_the_users(
     assert (path.resolve() if path else None) == (tmp_path / found / "config.toml" if found else None)
 
 
-def test_folder_of_that_name_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "config.toml").mkdir()
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_a_folder_or_pipe_of_that_name_is_no_file(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kind == "folder":
+        (tmp_path / "config.toml").mkdir()
+    elif hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "config.toml")
+    else:
+        pytest.skip("Windows has no named pipes in folders")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(platformdirs, "user_config_dir", lambda *_, **__: str(tmp_path / "users"))
-    assert config.find() == config.FoundConfig(Config())
+    notice = "config.toml in the current folder is passed over: it is not a plain file"
+    assert config.find() == config.FoundConfig(Config(), notices=(notice,))
 
 
 @pytest.mark.parametrize("value", ['"dim"', "3", "true", '""'])
@@ -386,6 +393,27 @@ def test_a_server_that_the_current_folder_chooses_is_told(tmp_path: Path, monkey
 )
 def test_only_keys_have_parts(text: str, deep: bool) -> None:
     assert config._is_deep(text) is deep
+
+
+def test_a_file_of_ours_with_a_byte_that_is_no_text_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.toml").write_bytes(b"[display]\n# caf\xe9\n")
+    with pytest.raises(ConfigError, match=r"not UTF-8 at byte offset 15.*--no-config starts without it"):
+        config.find()
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "file/folder"])
+def test_a_folder_that_cannot_be_looked_into_is_told(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(platformdirs, "user_config_dir", lambda *_, **__: str(tmp_path / name))
+    if name == "file/folder":
+        assert config.find() == config.FoundConfig(Config()), "there is none"
+        return
+    with pytest.raises(ConfigError, match=r"cannot be read: .*--no-config starts without it"):
+        config.find()
 
 
 def test_a_file_of_ours_with_a_server_alone_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
