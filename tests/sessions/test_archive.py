@@ -39,11 +39,13 @@ from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values import layers
 from tokex_gguf.values.constraint import Constraint, ConstraintKind
 from tokex_gguf.values.distribution import Distribution, TokenLogprob
+from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.outline import Order
 from tokex_gguf.values.samplers import Chain, Kind, Sampler
 from tokex_gguf.values.tokens import Piece
 from tokex_gguf.values.tree import Node
+from tokex_gguf.values.view import NOT_CUT, Verdict
 
 SEED = int(os.environ.get("ARCHIVE_SEED", "1"))
 LOADED = Loaded("Fake", "fake", "Q4_0", 64, 4096, 8192, None, False)
@@ -66,6 +68,25 @@ def resumed(session: Session) -> Play:
     play.asked.clear()
     play.take(LOADED)
     return play
+
+
+def test_what_a_constraint_costs_is_there_again_without_a_layer() -> None:
+    """The tree has all distributions, and no verdicts."""
+    play = started("hello")
+    constraint = Constraint(ConstraintKind.REGEX, "[a-z]*")
+    sampling = Sampling(Chain((Sampler(Kind.TOP_K, (5.0,)),)), constraint)
+    prompts = (replace(play.session.game.prompt, begins=1),)
+    play.session = replace(play.session, game=replace(play.session.game, sampling=sampling, prompts=prompts))
+    again = resumed(play.session)
+    lens, tip = again.session.lens, again.session.game.prompt.tip
+    assert isinstance(lens, Sampled) and again.session.options.layer is layers.PLAIN
+    for reply in again.replies(again.asked.pop(0)):  # the view of the table, which the player waits for, comes first
+        again.take(reply)
+    (request,) = again.asked
+    assert isinstance(request, Evaluate) and (request.path, request.lens) == (tip.path(), lens)
+    verdicts = [Verdict(0.5, NOT_CUT, 0.25)] * (tip.depth - request.start - 1)
+    again.take(replace(fake.evaluated(request), verdicts=verdicts))
+    assert again.session.game.known.lens_results.cost(lens, tip) == 2.0 * (tip.depth - 1), "two bits each"
 
 
 def text(session: Session) -> list[str]:

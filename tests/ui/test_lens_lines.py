@@ -245,7 +245,7 @@ def test_the_status_line_says_through_what_one_looks() -> None:
     assert "  top-k 5 · T 0.5 " in text(play)
     long = Chain(tuple(Sampler.of(kind) for kind in (Kind.TOP_K, Kind.TOP_P, Kind.MIN_P, Kind.TEMPERATURE)))
     for width in range(62, 140):
-        line = next(line for line in text(sampled(long, "h"), width, 24).splitlines() if line.endswith("ready"))
+        line = next(line for line in text(sampled(long, "h"), width, 24).splitlines() if "tokens: 1" in line)
         shown = line.partition("ppl")[0] if "ppl" in line else line
         # Whole samplers, or none of them: never a part of a number.
         items = ["top-k 40", "top-p 0.95", "min-p 0.05", "T 0.8"]

@@ -256,9 +256,13 @@ def lens_for_verdicts(session: Session) -> Raw | Sampled:
     lens = session.lens
     if isinstance(lens, Raw) or decidable(lens):
         return RAW
-    shown = session.options.layer in LENS_LAYERS
-    governed = lens.constraint is not None and lens.start < session.goal.tip.depth
-    return lens if shown or governed else RAW
+    return lens if _verdicts_shown(session, lens, session.goal.tip) else RAW
+
+
+def _verdicts_shown(session: Session, lens: Sampled, tip: Node) -> bool:
+    """Whether verdicts on a path's tokens are shown: by a layer, or summed up, as what a constraint costs."""
+    governed = lens.constraint is not None and lens.start < tip.depth
+    return governed or session.options.layer in LENS_LAYERS
 
 
 def look_through(session: Session) -> Outcome:
@@ -296,17 +300,19 @@ JUDGED_AT_ONCE, JUDGED_FURTHER = 4, 64
 
 
 def judge_further(session: Session) -> Session:
-    """Judges more of the prompt's tokens, where a layer shows verdicts."""
-    lens = session.lens
-    if isinstance(lens, Sampled) and session.options.layer in LENS_LAYERS:
-        session.game.known.lens_results.judge_more(lens, session.game.prompt.tip, JUDGED_FURTHER)
+    """Judges more of the prompt's tokens, where verdicts are shown."""
+    lens, tip = session.lens, session.game.prompt.tip
+    if isinstance(lens, Sampled) and _verdicts_shown(session, lens, tip):
+        session.game.known.lens_results.judge_more(lens, tip, JUDGED_FURTHER)
     return replace(session, under_way=replace(session.under_way, judging=False))
 
 
 def judge_on(session: Session) -> Outcome:
     """Judges a few more tokens, and sends itself `JudgeFurther` where many are left."""
     game, lens = session.game, session.lens
-    if isinstance(lens, Raw) or session.options.layer not in LENS_LAYERS or not game.ready or game.pressed.autoplay:
+    if isinstance(lens, Raw) or not game.ready or game.pressed.autoplay:
+        return session, []
+    if not _verdicts_shown(session, lens, game.prompt.tip):
         return session, []
     unfinished = not game.known.lens_results.judge_more(lens, game.prompt.tip, JUDGED_AT_ONCE)
     if unfinished == session.under_way.judging:
@@ -316,12 +322,12 @@ def judge_on(session: Session) -> Outcome:
 
 
 def judge(session: Session) -> Outcome:
-    """Requests verdicts on the prompt's tokens, where a layer shows them and kept numbers do not give them."""
+    """Requests verdicts on the prompt's tokens, where they are shown and kept numbers do not give them."""
     game, lens = session.game, session.lens
     if (
         isinstance(lens, Raw)
-        or session.options.layer not in LENS_LAYERS
         or not game.ready
+        or not _verdicts_shown(session, lens, game.prompt.tip)
         or game.pressed.autoplay
         or session.under_way.judging
     ):
