@@ -142,3 +142,37 @@ def test_turns_of_the_role_model_are_the_assistants_too() -> None:
         found.append(rendered)
         assert rendered.turns and "an answer" in rendered.text[slice(*rendered.turns[0])]
     assert found[0] == found[1]
+
+
+PLAIN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}"
+STRIPS = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</>{% endfor %}"
+DROPS = (
+    "{% for m in messages %}<{{ m.role }}>"
+    "{{ m.content if loop.last else m.content.split('</think>')[-1].lstrip() }}</>{% endfor %}"
+)
+"""As Qwen3's, which keeps the last turn's reasoning alone."""
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        (PLAIN, ["Hello! ", "\n\nSo\t", "<think>no</think> Four ", "<think>yes</think>\n\nSix"]),
+        (STRIPS, ["Hello!", "So", "<think>no</think> Four", "<think>yes</think>\n\nSix"]),
+        (DROPS, ["Hello! ", "So\t", "Four ", "<think>yes</think>\n\nSix"]),
+    ],
+)
+def test_turns_have_all_of_the_content_that_the_template_keeps(template: str, expected: list[str]) -> None:
+    contents = ["Hello! ", "\n\nSo\t", "<think>no</think> Four ", "<think>yes</think>\n\nSix"]
+    messages = [
+        message
+        for content in contents
+        for message in ({"role": "user", "content": "?"}, {"role": "assistant", "content": content})
+    ]
+    text, turns = render(template, {"messages": messages}, {})
+    assert turns is not None and [text[start:end] for start, end in turns] == expected
+
+
+def test_many_turns_are_not_located_one_by_one() -> None:
+    messages = [{"role": role, "content": "<think>x</think>y "} for _ in range(50) for role in ("user", "assistant")]
+    text, turns = render(DROPS, {"messages": messages}, {})
+    assert turns is not None and {text[start:end] for start, end in turns} == {"y"}

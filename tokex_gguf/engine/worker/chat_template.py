@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
@@ -227,12 +228,58 @@ def _added_by(template: _Template, messages: Messages, index: int, text: str) ->
     return None
 
 
+class _Begin(Enum):
+    """Where the part of a content begins that a template keeps, the widest part first."""
+
+    CONTENT = "at its beginning"
+    WORDS = "after white space"
+    ANSWER = "after the reasoning and white space"
+
+
+class _Kept(NamedTuple):
+    """The part of an assistant's content that a template keeps."""
+
+    begin: _Begin
+    trimmed: bool
+    """Whether white space at the end is stripped."""
+
+
+_WHOLE, _LEAST = _Kept(_Begin.CONTENT, trimmed=False), _Kept(_Begin.ANSWER, trimmed=True)
+_PARTS = [_Kept(begin, trimmed) for begin in _Begin for trimmed in (False, True)]
+
+
+MOST_ONE_BY_ONE = 32
+"""Turns of the assistant that are located one by one, where the template treats them differently."""
+
+
 def _marked(template: _Template, messages: Messages, text: str, *, prompt: bool) -> dict[int, TextSpan]:
-    """The spans of the assistant's words by message index, located by marks around them."""
-    changed = [
-        {**message, "content": _with_marks(message["content"], index)}
+    """The spans of the assistant's words by message index: as much of each content as is in the text."""
+    own = [
+        index
+        for index, message in enumerate(messages)
         if message.get("role") in _ASSISTANT and isinstance(message.get("content"), str)
-        else message
+    ]
+
+    def spans(parts: Mapping[int, _Kept]) -> dict[int, TextSpan]:
+        return _between_marks(template, messages, text, parts, prompt=prompt)
+
+    found = spans(dict.fromkeys(own, _WHOLE))
+    if len(found) == len(own):
+        return found
+    if len(own) > MOST_ONE_BY_ONE:
+        return spans(dict.fromkeys(own, _LEAST))
+    found = {}
+    for index in own:
+        found |= next(filter(None, (spans({index: part}) for part in _PARTS)), {})
+    return found
+
+
+def _between_marks(
+    template: _Template, messages: Messages, text: str, parts: Mapping[int, _Kept], *, prompt: bool
+) -> dict[int, TextSpan]:
+    """The spans of contents that are located by marks around them; none where the marks change the text."""
+    changed = [
+        {**message, "content": _with_marks(message["content"], index, parts[index])} if index in parts else message
         for index, message in enumerate(messages)
     ]
     try:
@@ -249,23 +296,23 @@ def _marked(template: _Template, messages: Messages, text: str, *, prompt: bool)
             plain.append(piece)
             at += len(piece)
     if "".join(plain) != text:
-        return {}  # the template inspects the content, and the marks change its text
+        return {}  # the template strips or inspects what is between the marks
     spans: dict[int, TextSpan] = {}
-    for index in range(len(messages)):
+    for index in parts:
         match marks.get(_OPEN.format(index)), marks.get(_CLOSE.format(index)):
             case [start], [end]:  # each once
                 spans[index] = (start, end)
     return spans
 
 
-def _with_marks(content: str, index: int) -> str:
-    """Puts marks around an assistant's words, inside the white space at their ends, which templates strip."""
-    words = content.strip()
-    start = content.index(words)
-    answer = words.rpartition("</think>")[2].lstrip()  # templates drop the reasoning before it
-    at = start + len(words) - len(answer)
-    end = start + len(words)
-    return f"{content[:at]}{_OPEN.format(index)}{content[at:end]}{_CLOSE.format(index)}{content[end:]}"
+def _with_marks(content: str, index: int, part: _Kept) -> str:
+    """Puts marks around a part of an assistant's content."""
+    end = len(content.rstrip() if part.trimmed else content)
+    behind = content[:end]
+    if part.begin is _Begin.ANSWER:
+        behind = behind.rpartition("</think>")[2]
+    start = end - len(behind if part.begin is _Begin.CONTENT else behind.lstrip())
+    return f"{content[:start]}{_OPEN.format(index)}{content[start:end]}{_CLOSE.format(index)}{content[end:]}"
 
 
 def _split(text: str) -> list[str]:
