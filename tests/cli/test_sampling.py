@@ -168,6 +168,18 @@ def test_without_a_chain_nothing_is_said_of_one(capsys: pytest.CaptureFixture[st
     assert set(told["next"]) == {"entropy_bits", "entropy", "candidates"}
 
 
+@pytest.mark.parametrize("options", [("--samplers", ""), ("--temp", "1", "--samplers", "temperature")])
+def test_samplers_that_change_nothing_have_their_fields(
+    options: tuple[str, ...], capsys: pytest.CaptureFixture[str], model: list[str]
+) -> None:
+    assert main.main([*model, "--json", *options]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["next"]["kept"] == told["model"]["vocab_size"] and told["next"]["kept_mass"] == 1.0
+    assert all(one["final"] == one["prob"] and one["cut_by"] is None for one in told["next"]["candidates"])
+    first, *others = told["tokens"]
+    assert all(one["reachable"] and one["cut_by"] is None for one in others) and first["reachable"] in (None, True)
+
+
 def test_each_candidate_and_each_token_is_judged(capsys: pytest.CaptureFixture[str], model: list[str]) -> None:
     chain = ("--samplers", "top_k;temperature", "--top-k", "3", "--temp", "0.5")
     told, plain = played(capsys, *model, *chain), played(capsys, *model)

@@ -237,6 +237,40 @@ def test_what_remembers_behind_an_xtc_that_comes_now_and_then(scenes: dict[str, 
         same_as_whole(scenes["smollm2"], chain, where)
 
 
+@pytest.mark.parametrize("probability", [0.4, 0.6])
+def test_stages_from_an_xtc_on_that_comes_now_and_then_are_of_both_ways(
+    probability: float, scenes: dict[str, Scene]
+) -> None:
+    before, heat = Chain((Sampler.of(Kind.TOP_K, 12),)), Sampler.of(Kind.TEMPERATURE, 0.7)
+    chains = [Chain((*before.samplers, Sampler.of(Kind.XTC, chance, 0.02), heat)) for chance in (1.0, probability, 0.0)]
+    for where in range(len(scenes["smollm2"].places)):
+        always, mixed, never = (applied(scenes["smollm2"], chain, where) for chain in chains)
+        assert len(mixed.stages) == 3
+        for stage in mixed.stages[1:]:
+            assert stage.left == never.stages[-1].left and stage.mass == pytest.approx(never.mass)
+        finals = probability * np.array([always.final(token) for token in mixed.ids.tolist()])
+        finals += (1 - probability) * np.array([never.final(token) for token in mixed.ids.tolist()])
+        assert mixed.finals == pytest.approx(finals, abs=1e-6)
+        entropy = -float(np.sum(finals[finals > 0] * np.log2(finals[finals > 0])))
+        assert mixed.stages[-1].entropy_bits == mixed.entropy_bits == pytest.approx(entropy, abs=1e-4)
+
+
+def test_a_mirostat_whose_count_overflows_says_so(scenes: dict[str, Scene]) -> None:
+    told = 0
+    for where in range(len(scenes["smollm2"].places)):
+        for target in (3.0, 8.0, 40.0, 100.0):
+            mirostat = Sampler(Kind.MIROSTAT, (1.0, target, 0.1))
+            remaining = applied(scenes["smollm2"], Chain((mirostat,)), where)
+            note = remaining.stages[-1].note
+            assert "overflows" in note if note else True
+            told += bool(note)
+            if target >= 40.0:  # no distribution has so much: one token means that the count has overflown
+                assert bool(note) == (len(remaining.ids) == 1)
+            if target == 3.0:
+                assert not note
+    assert told
+
+
 # --- numpy
 
 

@@ -691,11 +691,12 @@ def _print(
             for sample in draw.samples(runtime, options.draw, most):
                 _print_now(dumps(sample, ascii_only=_plain_ascii(), indent=None))
         elif second:
-            _print_versus(runtime, session, [*notices, *session_notices], second, connect, as_json=options.json)
+            _print_versus(runtime, session, [*notices, *session_notices], second, connect, options)
         elif options.answers:
             _print_answers(runtime, session, [*notices, *session_notices], options)
         elif options.json:
-            _print_now(dumps(report.as_json(session, [*notices, *session_notices]), ascii_only=_plain_ascii()))
+            json_report = report.as_json(session, [*notices, *session_notices], sampled=bool(options.sampling))
+            _print_now(dumps(json_report, ascii_only=_plain_ascii()))
         else:
             _print_now(report.as_text(session))
     except report.EvaluationFailed as error:
@@ -712,7 +713,7 @@ def _print_answers(runtime: Runtime, session: Session, notices: Sequence[str], o
         say(notice)
     fan = answers.find(runtime)
     if options.json:
-        json_report = report.as_json(session, [*notices, *further])
+        json_report = report.as_json(session, [*notices, *further], sampled=bool(options.sampling))
         _print_now(dumps(answers.with_answers(json_report, fan, options.answers), ascii_only=_plain_ascii()))
     else:
         _print_now("\n".join([report.as_text(session), "", *answers.lines(fan, options.answers)]))
@@ -724,8 +725,7 @@ def _print_versus(
     notices: Sequence[str],
     second: _Second,
     connect: Connect,
-    *,
-    as_json: bool,
+    options: argparse.Namespace,
 ) -> None:
     """Prints the numbers of two models. Raises EvaluationFailed."""
     from tokex_gguf.cli import report, versus, versus_report
@@ -740,8 +740,9 @@ def _print_versus(
     result = versus.compare(runtime, session, versus.Second(load, second.free), connect)
     for notice in result.notices:
         say(notice)
-    if as_json:
-        json_report = report.as_json(result.session, [*notices, *result.notices])
+    if options.json:
+        further = [*notices, *result.notices]
+        json_report = report.as_json(result.session, further, sampled=bool(options.sampling))
         _print_now(dumps(versus_report.with_versus(json_report, result), ascii_only=_plain_ascii()))
     else:
         lines = [report.as_text(result.session, versus_report.column(result)), "", *versus_report.lines(result)]

@@ -74,13 +74,16 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
+def as_json(session: Session, notices: Sequence[str], *, sampled: bool = False) -> dict[str, Any]:
     """Model, tokens and next tokens of the active prompt; docs/reference/json.md describes the fields.
+
+    `sampled`: whether the fields of samplers are there, also where these change nothing.
 
     A token's `text` is its `bytes` as UTF-8; a part of a character shows as U+FFFD there.
     """
     model, tip, lens, view = session.game.model, session.game.prompt.tip, session.lens, session.view
     assert model is not None and tip.distribution is not None
+    unchanged = sampled and isinstance(lens, Raw)
 
     def entropy_fields(node: Node | None) -> dict[str, float | None]:
         distribution = node.distribution if node else None
@@ -113,7 +116,9 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
                 "logprob": finite(taken.logprob) if taken else None,
                 **(_rank_fields(taken) if taken else {"rank": None}),
                 **entropy_fields(node.parent),
-                **_lens_fields(session, node),
+                **(
+                    {"reachable": True if taken else None, "cut_by": None} if unchanged else _lens_fields(session, node)
+                ),
             }
         )
     return {
@@ -135,15 +140,11 @@ def as_json(session: Session, notices: Sequence[str]) -> dict[str, Any]:
                     **text_fields(c.token),
                     "prob": c.prob,
                     "logprob": finite(c.logprob),
-                    **(
-                        {"final": final_of(view, c.token), "cut_by": cut_by(lens, view.verdicts[c.token])}
-                        if view
-                        else {}
-                    ),
+                    **({"final": c.prob, "cut_by": None} if unchanged else _final_fields(lens, view, c.token)),
                 }
                 for c in _rows(session)
             ],
-            **(_mass_fields(lens, view) if view else {}),
+            **({"kept": model.vocab_size, "kept_mass": 1.0} if unchanged else _mass_fields(lens, view)),
         },
         "logprob": finite(tip.logprob),
         "perplexity": finite(tip.perplexity),
@@ -204,13 +205,25 @@ def _lens_fields(session: Session, node: Node) -> dict[str, Any]:
     return {**fields, "cost_bits": None if verdict is None else _cost(verdict)} if lens.constraint else fields
 
 
+def _unchanged_fields(node: Node) -> dict[str, Any]:
+    """The same where the samplers change nothing."""
+    return {"reachable": True if node.taken else None, "cut_by": None}
+
+
 def _cost(verdict: Verdict) -> float | None:
     """Bits that the constraint cost; None if no token was legal."""
     return max(0.0, -math.log2(verdict.legal_mass)) if verdict.legal_mass > 0 else None
 
 
-def _mass_fields(lens: Raw | Sampled, view: View) -> dict[str, Any]:
+def _final_fields(lens: Raw | Sampled, view: View | None, token: int) -> dict[str, Any]:
+    """The fields of a next token through the lens."""
+    return {"final": final_of(view, token), "cut_by": cut_by(lens, view.verdicts[token])} if view else {}
+
+
+def _mass_fields(lens: Raw | Sampled, view: View | None) -> dict[str, Any]:
     """The fields of the next token's distribution through the lens."""
+    if view is None:
+        return {}
     fields: dict[str, Any] = {"kept": view.left, "kept_mass": view.mass}
     if isinstance(lens, Sampled) and lens.constraint:
         fields |= {"legal_mass": view.legal_mass, "standing": view.standing.value}

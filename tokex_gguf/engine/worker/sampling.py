@@ -40,6 +40,9 @@ _TYPICAL_UNDEFINED = "llama.cpp's typical is undefined where a candidate has a p
 _DYNAMIC_COUNTS = "llama.cpp's dynamic temperature counts the candidates that were cut before as well"
 _XTC_UNDEFINED = "llama.cpp's XTC leaves a candidate alone here that was cut before: nothing can be drawn"
 _OVERFLOW = "llama.cpp's numbers overflow at this temperature: the most likely token is left alone"
+_MIROSTAT_OVERFLOW = "llama.cpp's mirostat overflows at this target: the most likely token is left alone"
+_MIROSTAT_TOKENS = 100
+"""The likeliest candidates by which mirostat 1 estimates how fast probabilities fall: llama.cpp's `m`."""
 _NONE: TokenIds = np.zeros(0, np.int32)
 
 
@@ -312,6 +315,43 @@ class _Run:
         self.record(text, like_before=sampler.kind in _CUT_ONLY)
 
 
+def _mirostat_count(logits: Logits, size: int, most_bits: float) -> float:
+    """How many tokens mirostat 1 would keep by its formula (`llama_sampler_mirostat_apply`), which it takes for an int.
+
+    `size`: of the vocabulary; `most_bits`: its memory, mu.
+    """
+    likeliest = np.sort(logits)[::-1][:_MIROSTAT_TOKENS].astype(np.float64)
+    ranks = np.arange(1, len(likeliest))
+    steps = np.log((ranks + 1) / ranks)
+    with np.errstate(all="ignore"):  # impossible tokens, and what overflows
+        slope = (steps @ (likeliest[:-1] - likeliest[1:])) / (steps @ steps)
+        mass = (slope - 1) * np.exp2(np.float64(most_bits)) / (1 - np.float64(size) ** (1 - slope))
+        return float(mass ** (1 / slope))
+
+
+class _Together:
+    """What the ways of a sampler that applies only at times leave, each as often as it comes."""
+
+    def __init__(self, ways: Sequence[tuple[float, _Run]]) -> None:
+        first = ways[0][1]
+        self._row, self._log_sum = first.row, first.log_sum
+        chances, is_left = np.zeros(len(first.cuts)), np.zeros(len(first.cuts), np.bool_)
+        for weight, run in ways:
+            chances[run.tokens_left] += weight * softmax(run.logits)
+            is_left |= run.cuts == NOT_CUT
+        self.ids: TokenIds = np.flatnonzero(is_left).astype(np.int32)
+        """Tokens that can be drawn."""
+        finals = chances[self.ids]
+        self.finals: NDArray[np.float64] = finals / (finals.sum() or 1.0)  # one of the ways may leave nothing
+        """Their chances, parallel."""
+
+    def stage(self, note: str) -> Stage:
+        """The record of a stage."""
+        likely = self.finals[self.finals > 0]
+        entropy = max(0.0, -float(likely @ np.log2(likely)))
+        return Stage(len(self.ids), mass_of(self._row, self._log_sum, self.ids), entropy, note)
+
+
 class BuiltChain:
     """The samplers of one chain."""
 
@@ -341,7 +381,7 @@ class BuiltChain:
         """What the chain leaves of a row of logits, shape (vocabulary size,), after a path.
 
         `legal`: the tokens that a constraint allows, which is then the first stage. Where XTC applies only at times,
-        the chances are those of both ways together, and the record is that of the more frequent way.
+        chances and stages are those of both ways together; a token that only one of them cuts is not cut.
         """
         for counting, last in self._counted:
             counting.follow(path, last)
@@ -359,6 +399,8 @@ class BuiltChain:
             run.note(stage)
             stage += 1
         ways = [(1.0, run)]
+        of_both: list[Stage] = []
+        """From an XTC on that applies only at times."""
         chosen_among: tuple[tuple[TokenIds, Logits], ...] = ()
         for number, (sampler, built) in enumerate(zip(self._samplers, self._built, strict=True), stage):
             if built is None:
@@ -371,7 +413,9 @@ class BuiltChain:
             else:
                 for _, one in ways:
                     one.apply(sampler, built, number)
-        return self._result(ways, run, likeliest, chosen_among)
+            if len(ways) > 1:
+                of_both.append(_Together(ways).stage(run.stages[-1].note))
+        return self._result(ways, run, of_both, likeliest, chosen_among)
 
     def _apply_biases(self, biases: _BuiltSampler, run: _Run, legal: TokenIds | None) -> None:
         """Adds the biases to all tokens in the vocabulary's order, whichever are legal.
@@ -417,15 +461,25 @@ class BuiltChain:
         elif sampler.values[0] == 1:
             # A new sampler has a mu of twice its tau.
             size = self._workshop.vocabulary.size
-            built = _BuiltSampler(llama_cpp.llama_sampler_init_mirostat(size, 0, memory.first / 2, 0.0, 100))
+            built = _BuiltSampler(
+                llama_cpp.llama_sampler_init_mirostat(size, 0, memory.first / 2, 0.0, _MIROSTAT_TOKENS)
+            )
         else:
             built = _BuiltSampler(llama_cpp.llama_sampler_init_mirostat_v2(0, memory.first / 2, 0.0))
         run.apply(sampler, built, number)
+        first_version = sampler.kind is Kind.MIROSTAT and sampler.values[0] == 1
+        one_is_left = run.count_left == 1 < len(before[1])
+        if first_version and one_is_left and _mirostat_count(before[1], len(run.row), memory.first) >= 2.0**31:
+            run.stages[-1] = run.stages[-1]._replace(note=_MIROSTAT_OVERFLOW)
         return before if sampler.kind is Kind.ADAPTIVE_P else (run.tokens_left, run.logits)
 
     @staticmethod
     def _result(
-        ways: list[tuple[float, _Run]], shown: _Run, likeliest: TokenIds, among: tuple[tuple[TokenIds, Logits], ...]
+        ways: list[tuple[float, _Run]],
+        shown: _Run,
+        of_both: list[Stage],
+        likeliest: TokenIds,
+        among: tuple[tuple[TokenIds, Logits], ...],
     ) -> Remaining:
         if len(ways) == 1:
             finals = softmax(shown.logits)
@@ -438,19 +492,12 @@ class BuiltChain:
             return Remaining(
                 shown.tokens_left, finals, shown.cuts, stages, last.mass, last.entropy_bits, likeliest, among
             )
-        chances, is_left = np.zeros(len(shown.cuts)), np.zeros(len(shown.cuts), np.bool_)
-        for weight, run in ways:
-            chances[run.tokens_left] += weight * softmax(run.logits)
-            is_left |= run.cuts == NOT_CUT
-        ids = np.flatnonzero(is_left).astype(np.int32)
+        both = _Together(ways)
         cuts = shown.cuts.copy()
-        cuts[ids] = NOT_CUT
-        finals = chances[ids]
-        finals /= finals.sum() or 1.0  # one of the ways may leave nothing
-        mass = mass_of(shown.row, shown.log_sum, ids)
-        likely = finals[finals > 0]
-        entropy = max(0.0, -float(likely @ np.log2(likely)))
-        return Remaining(ids, finals, cuts, tuple(shown.stages), mass, entropy, likeliest, among)
+        cuts[both.ids] = NOT_CUT
+        stages = (*shown.stages[: -len(of_both)], *of_both)
+        last = stages[-1]
+        return Remaining(both.ids, both.finals, cuts, stages, last.mass, last.entropy_bits, likeliest, among)
 
     # --- samplers with memory
 

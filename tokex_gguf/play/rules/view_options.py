@@ -11,6 +11,7 @@ from tokex_gguf.play.requests import begin, send
 from tokex_gguf.play.rules.histories import put_aside
 from tokex_gguf.play.screens import PLAY, Input, SearchScreen
 from tokex_gguf.play.session import Palette, Question, Session
+from tokex_gguf.values.formatting import short_text
 from tokex_gguf.values.layers import COST, DELTA, MORE_LAYERS, PLAIN, Layer
 from tokex_gguf.values.lens import Sampled
 from tokex_gguf.values.record import replace
@@ -37,7 +38,7 @@ def more_layers(session: Session) -> Outcome:
         return session, effects
     lens = session.lens
     total = session.game.known.lens_results.cost(lens, session.game.prompt.tip) if isinstance(lens, Sampled) else None
-    cost_text = "" if total is None else f"the constraint cost {total:.2f} bits; "
+    cost_text = "" if total is None else f"the constraint cost {short_text(total)} bits; "
     return replace(session, notice=f"{cost_text}n looks at the token that cost most"), effects
 
 
