@@ -35,7 +35,6 @@ from tokex_gguf.engine.protocol import (
     Loaded,
     Lookahead,
     LookaheadDone,
-    LookaheadKept,
     LookaheadStrictly,
     MeasureNoise,
     Noise,
@@ -48,6 +47,7 @@ from tokex_gguf.engine.protocol import (
     Search,
     Spell,
     Spelt,
+    StrictLookaheadDone,
     Tokenize,
     Tokenized,
     Walk,
@@ -501,7 +501,7 @@ class Play:
         if isinstance(request, Export):
             return Exported(request.request, request.start, request.end, 0, 0.001)
         if isinstance(request, LookaheadStrictly):
-            return LookaheadKept(request.request, 0, 0.001)
+            return StrictLookaheadDone(request.request, 0, 0.001)
         if isinstance(request, MeasureNoise):
             return Noise(request.request, self.noise)
         return None

@@ -259,6 +259,13 @@ PALETTE = {
     "cyan": "#5fc4cf",
     "white": TEXT,
     "brightblack": "#868d9c",
+    "brightred": "#ff9a9c",
+    "brightgreen": "#b0e89d",
+    "brightbrown": "#ffe08a",
+    "brightblue": "#8fc0ff",
+    "brightmagenta": "#e3b0f0",
+    "brightcyan": "#85e0ea",
+    "brightwhite": "#ffffff",
 }
 """The terminal's own colours, by pyte's names; dimmed text is `brightblack`."""
 BLOCKS = {char: (0.0, 0.0, (8 - index) / 8, 1.0) for index, char in enumerate("█▉▊▋▌▍▎▏")} | {

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from tokex_gguf.engine.backend import Connect, Delivery
 from tokex_gguf.engine.protocol import (
+    Against,
     Applied,
     EngineDied,
     EngineFailed,
@@ -177,8 +178,9 @@ def _key(request: Request) -> str:
     if isinstance(request, Load):
         return "Load"
     name, values = json.loads(encode(request))
-    for field in ("waited", "other"):  # the answer is the same, whoever waits, and wherever it is kept
-        values.pop(field, None)
+    values.pop("waited", None)  # whoever waits, the answer is the same
+    if isinstance(request, Against):
+        values.pop("other")  # by which it is kept
     own: dict[str, object] = {"request": 0, "file": ""}  # a number, and a file that is made anew each time
     return json.dumps([name, values | {field: own[field] for field in own.keys() & values.keys()}])
 

@@ -30,7 +30,6 @@ from tokex_gguf.engine.protocol import (
     Load,
     Loaded,
     Loading,
-    LookaheadKept,
     LookaheadStrictly,
     Ping,
     Pong,
@@ -39,6 +38,7 @@ from tokex_gguf.engine.protocol import (
     Reply,
     Request,
     Stop,
+    StrictLookaheadDone,
     Tokenize,
     Tokenized,
 )
@@ -173,7 +173,7 @@ class Two:
                 yield Exported(request.request, request.start, request.end, 0, 0.0)
                 return
             case LookaheadStrictly():
-                yield LookaheadKept(request.request, 0, 0.0)
+                yield StrictLookaheadDone(request.request, 0, 0.0)
                 return
             case Tokenize() if request.text.startswith(" "):  # as the tokens' pieces spell a text
                 path = [ord(piece) - 0x30 for piece in request.text.split(" ")[1:]]

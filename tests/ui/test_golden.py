@@ -5,6 +5,7 @@ each line stand its styles: the column at which each begins. The pictures in doc
 which are recorded: `uv run poe screens` asks the model once more, and is needed only where a play asks other things.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,13 @@ def test_a_picture_shows_what_the_program_draws(screen: Screen, answers: Answers
     if pytestconfig.getoption("--renew-screens"):
         path.write_text(picture, encoding="utf-8", newline="\n")
     assert picture.splitlines() == path.read_text(encoding="utf-8").splitlines(), "see it, then: uv run poe golden"
+
+
+@pytest.mark.parametrize("path", sorted(pictures.FOLDER.iterdir()), ids=lambda path: path.stem)
+def test_a_picture_has_no_colour_but_numbers(path: Path) -> None:
+    """Viewers paint an unknown name black."""
+    colours = set(re.findall(r'(?:fill|stroke)="([^"]*)"', path.read_text(encoding="utf-8")))
+    assert colours and all(re.fullmatch("#[0-9a-f]{6}|none", colour) for colour in colours), colours
 
 
 def test_no_picture_is_left_that_nobody_draws() -> None:

@@ -150,7 +150,7 @@ def test_parts_are_the_text_and_only_whole_characters_are_in_doubt(text: str) ->
     assert "".join(part.text for part in cut) == text
     assert all(part.cells == sum(map(cells_of, part.text)) for part in cut)
     for part in cut:
-        if part.doubtful:
+        if part.width_uncertain:
             assert sum(cells_of(char) > 0 and unicodedata.category(char)[0] != "M" for char in part.text) <= 1
 
 

@@ -318,7 +318,7 @@ class Recall:
 class LookaheadStrictly:
     """Compute the strict distributions after a path and each of some tokens, for the next requests.
 
-    Answered by LookaheadKept. Tokens that do not fit into the context or the cached rows are left out.
+    Answered by StrictLookaheadDone. Tokens that do not fit into the context or the cached rows are left out.
     """
 
     request: int
@@ -672,7 +672,7 @@ class Exported:
 
 
 @record
-class LookaheadKept:
+class StrictLookaheadDone:
     """LookaheadStrictly is done, as far as there was room."""
 
     request: int
@@ -752,7 +752,7 @@ Reply: TypeAlias = (
     | Compared
     | Recalled
     | Exported
-    | LookaheadKept
+    | StrictLookaheadDone
     | Noise
     | Pong
     | Waits

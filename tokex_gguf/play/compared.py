@@ -57,7 +57,7 @@ def unlisted(session: Session) -> list[int]:
     return [token for token in dict.fromkeys((place.selected, place.popped)) if token is not None and token not in rows]
 
 
-def lacking(session: Session, path_b: Node | None) -> Iterator[Lacking]:
+def lacking_strict(session: Session, path_b: Node | None) -> Iterator[Lacking]:
     """The strict answers that the screen lacks besides the comparison itself.
 
     They are of the shown table, of the prompt's last token, and of selected and popped tokens that are not among the

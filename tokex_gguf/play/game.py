@@ -25,7 +25,7 @@ from tokex_gguf.values.samplers import NO_CHAIN, Chain, Kind
 from tokex_gguf.values.score import Score
 from tokex_gguf.values.splice import unspelled
 from tokex_gguf.values.stops import AtSentence, StopRule
-from tokex_gguf.values.tokens import Piece, untold, visible
+from tokex_gguf.values.tokens import Piece, unknown_piece, visible
 from tokex_gguf.values.tree import Node
 from tokex_gguf.values.view import Draw, View
 
@@ -616,7 +616,7 @@ class Game:
         try:
             return self.known.pieces[token]
         except KeyError:
-            return untold(token)
+            return unknown_piece(token)
 
 
 def text_of(game: Game, tip: Node) -> bytes:

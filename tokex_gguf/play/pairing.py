@@ -13,8 +13,7 @@ from tokex_gguf.engine.protocol import (
     Recall,
     Recalled,
 )
-from tokex_gguf.play.compared import lacking as untold
-from tokex_gguf.play.compared import unlisted
+from tokex_gguf.play.compared import lacking_strict, unlisted
 from tokex_gguf.play.game import EngineStatus, Game, text_of
 from tokex_gguf.play.messages import Outcome
 from tokex_gguf.play.purposes import (
@@ -192,7 +191,9 @@ def lacks_of_a(session: Session) -> Lacking | None:
     if not session.game.can(Capability.COMPARISON):
         return None
     refused = session.game.refused
-    return next((lacking for lacking in untold(session, None) if (ForStrict, lacking.path, RAW) not in refused), None)
+    return next(
+        (lacking for lacking in lacking_strict(session, None) if (ForStrict, lacking.path, RAW) not in refused), None
+    )
 
 
 def _request_strict_of_a(session: Session) -> Outcome:

@@ -19,13 +19,13 @@ from tokex_gguf.engine.protocol import (
     Loaded,
     Loading,
     LookaheadDone,
-    LookaheadKept,
     Noise,
     Pong,
     Recalled,
     Reply,
     Rolled,
     Spelt,
+    StrictLookaheadDone,
     Tokenized,
     Waits,
 )
@@ -263,7 +263,7 @@ def _handle_engine(session: Session, message: Reply | EngineDied) -> Outcome:
             return _recalled(session, message), []
         case Exported():
             return _exported(session, message)
-        case LookaheadKept():
+        case StrictLookaheadDone():
             return _looked_ahead_strictly(session, message), []
         case Failed():
             return _failed(session, message)
@@ -330,7 +330,7 @@ def _recalled(session: Session, message: Recalled) -> Session:
             raise WrongReply
 
 
-def _looked_ahead_strictly(session: Session, message: LookaheadKept) -> Session:
+def _looked_ahead_strictly(session: Session, message: StrictLookaheadDone) -> Session:
     match session.game.open_requests.get(message.request):
         case None | ForStrictLookahead():
             return answered(session, message.request)

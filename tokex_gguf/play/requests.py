@@ -21,7 +21,7 @@ from tokex_gguf.engine.protocol import (
     Walk,
 )
 from tokex_gguf.engine.queue import ends
-from tokex_gguf.play.compared import lacking as lacking_strict
+from tokex_gguf.play.compared import lacking_strict
 from tokex_gguf.play.game import Cost, EngineStatus, Game, Prompt
 from tokex_gguf.play.messages import Align, Close, CompareFurther, Effect, JudgeFurther, Outcome, Send, Start
 from tokex_gguf.play.purposes import (

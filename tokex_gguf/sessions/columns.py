@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 from tokex_gguf.values.distribution import Distribution, TokenLogprob
-from tokex_gguf.values.tokens import Piece, untold
+from tokex_gguf.values.tokens import Piece, unknown_piece
 from tokex_gguf.values.tree import Node, grown
 
 NODES_PER_PART = 512
@@ -353,7 +353,7 @@ class PieceEncoder:
         """The pieces of these tokens, which include all earlier ones."""
         if len(tokens) > len(self._tokens):
             self._tokens += sorted(tokens.difference(self._tokens))
-        current = [pieces[token] if token in pieces else untold(token) for token in self._tokens]
+        current = [pieces[token] if token in pieces else unknown_piece(token) for token in self._tokens]
         unchanged = len(self._encoded)
         if current[:unchanged] != self._encoded:  # a piece has changed
             unchanged = 0

@@ -22,7 +22,7 @@ BEFORE_AND_AFTER_CELLS = 66
 AFTER_CELLS = 43
 """Cells from which they are shown after it."""
 MOST_LINES_BELOW = 7
-"""Lines below the chain about the selected line, where they are at most a quarter of the pane."""
+"""Lines below the chain about the selected line, where they are at most a third of the pane."""
 LEAST_LINES_BELOW = 3
 """These lines in a lower pane: the flag, and a sentence about a parameter."""
 
@@ -39,7 +39,7 @@ def _cut_to(lines: list[Line], room: int) -> list[Line]:
 
 def _height_below(height: int) -> int:
     """Lines about the selected line, in a pane of so many."""
-    return max(LEAST_LINES_BELOW, min(MOST_LINES_BELOW, height // 4))
+    return max(LEAST_LINES_BELOW, min(MOST_LINES_BELOW, height // 3))
 
 
 def chain_entries(session: Session, height: int) -> range:

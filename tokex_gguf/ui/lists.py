@@ -370,10 +370,13 @@ def model_lines(session: Session, width: int, height: int) -> list[Line]:
         room = width - 24
         cells = f" {mark} {pad(clip(name, room), room)} {pad(clip(kind, 10), 10)} {entry.size:>7}"
         lines.append(fit([(style, cells)], width, style))
-    return [*lines, *entries.more]
+    lines += entries.more
+    if len(session.models) == 1 and len(lines) + 2 <= height:
+        lines += [[], [("class:dim", clip("   tokex-gguf pull NAME downloads another one", width))]]
+    return lines
 
 
-def told_of_found(session: Session) -> str:
+def match_note(session: Session) -> str:
     """How many lines of a list match the typed text."""
     return f"{counted(len(list_search.found(session)), 'line')} "
 

@@ -84,9 +84,9 @@ class Painting(Window):
                 screen.data_buffer[y] = _row(tuple(line))
             # If the terminal measures a character differently, the rest of its line is misplaced: such lines are
             # written again, with the cursor placed for each column.
-            doubtful = [any(part.doubtful for _, text in line for part in parts(text)) for line in lines]
-            self._shown = [[] if doubt else line for line, doubt in zip(lines, doubtful, strict=True)]
-            if any(doubtful):
+            uncertain = [any(part.width_uncertain for _, text in line for part in parts(text)) for line in lines]
+            self._shown = [[] if again else line for line, again in zip(lines, uncertain, strict=True)]
+            if any(uncertain):
                 self._again()
         else:
             # With two screens of no lines, prompt_toolkit has nothing to compare.
@@ -127,7 +127,7 @@ class Painting(Window):
                 if has_marks and not joins:
                     marks = takewhile(lambda named: named[1].is_mark, islice(row, index + 1, None))
                     mark_cells = sum(mark.cells for _, mark in marks)
-                if (part.doubtful or mark_cells) and not joins:
+                if (part.width_uncertain or mark_cells) and not joins:
                     # If the character is narrower than assumed, no old text stays beside it.
                     output.write(" " * (part.cells + mark_cells))
                     _go_to(x, output)
@@ -159,7 +159,7 @@ class TextPart(NamedTuple):
     """Cells that the text paints, as assumed here."""
     certain: bool
     """Whether all terminals agree on them."""
-    doubtful: bool = False
+    width_uncertain: bool = False
     """Whether the text is one character, with its marks, on whose width terminals disagree."""
     is_mark: bool = False
     """Whether the text begins with a mark."""
@@ -181,18 +181,18 @@ def parts(text: str) -> tuple[TextPart, ...]:
         cells = cells_of(piece)
         last = cut[-1] if cut else None
         if is_mark(piece):
-            if last and not last.doubtful and len(last.text) > 1:
+            if last and not last.width_uncertain and len(last.text) > 1:
                 before = cells_of(last.text[-1])
                 cut[-1] = TextPart(last.text[:-1], last.cells - before, last.certain)
-                cut.append(TextPart(last.text[-1] + piece, before + cells, False, doubtful=True))
+                cut.append(TextPart(last.text[-1] + piece, before + cells, False, width_uncertain=True))
             elif last:
                 cut[-1] = TextPart(last.text + piece, last.cells + cells, False, True, last.is_mark)
             else:
-                cut.append(TextPart(piece, cells, False, doubtful=True, is_mark=True))
+                cut.append(TextPart(piece, cells, False, width_uncertain=True, is_mark=True))
             continue
         certain = piece.isascii() or (piece < "\u0530" and piece.isalpha()) or (cells == 2 and _is_cjk(piece))
         signs = not certain and "\u00a0" <= piece < "\u2800" and not "\u0530" <= piece < "\u2000" and cells == 1
-        if last and not last.doubtful and last.certain == certain and (certain or signs):
+        if last and not last.width_uncertain and last.certain == certain and (certain or signs):
             cut[-1] = TextPart(last.text + piece, last.cells + cells, certain)
         else:
             cut.append(TextPart(piece, cells, certain, not (certain or signs)))

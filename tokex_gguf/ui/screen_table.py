@@ -25,12 +25,12 @@ from tokex_gguf.ui.lists import (
     prompt_lines,
     score_lines,
 )
-from tokex_gguf.ui.lists import told_of_found as told_of_line
+from tokex_gguf.ui.lists import match_note as told_of_line
 from tokex_gguf.ui.prompt_pane import UNTOKENIZED_CHARACTERS, Path, Shown, UntokenizedText, active_path, starting_text
+from tokex_gguf.ui.sessions import match_note as told_of_sessions
 from tokex_gguf.ui.sessions import session_entries, session_lines
-from tokex_gguf.ui.sessions import told_of_found as told_of_sessions
 from tokex_gguf.ui.table import table_lines, table_rows
-from tokex_gguf.ui.tree import found_entries, found_lines, told_of_found, tree_entries, tree_lines
+from tokex_gguf.ui.tree import found_entries, found_lines, match_note, tree_entries, tree_lines
 from tokex_gguf.values.record import record
 
 WIDE_CELLS = 100
@@ -112,7 +112,7 @@ PANES: dict[type[Screen], Pane] = {
     screens.CriticalLead: Pane(critical_lines, _no_rows, label="answers stand after", whole=True),
     screens.TreeScreen: Pane(tree_lines, tree_entries, _selected_path, whole=True),
     screens.TreeSearch: Pane(
-        found_lines, found_entries, _selected_path, label="find in the tree", note=told_of_found, whole=True
+        found_lines, found_entries, _selected_path, label="find in the tree", note=match_note, whole=True
     ),
     screens.Prompts: Pane(prompt_lines, prompt_entries, _selected_prompt, whole=True),
     screens.ListSearch: Pane(label="find in the list", note=told_of_line),

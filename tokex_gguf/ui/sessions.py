@@ -57,7 +57,7 @@ def _row(entry: SessionEntry, room: int, model: int, style: str, width: int) -> 
     return fit([(f"{own} {style}".strip(), text) for own, text in parts], width, style)
 
 
-def told_of_found(session: Session) -> str:
+def match_note(session: Session) -> str:
     """How many sessions match the typed text."""
     screen = _sessions_screen(session)
     return "" if screen.entries is None else f"{counted(len(screen.found), 'session')} "

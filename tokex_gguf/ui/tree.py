@@ -75,7 +75,7 @@ def found_lines(session: Session, width: int, height: int) -> list[Line]:
     return [*lines, *more(entries, len(found))]
 
 
-def told_of_found(session: Session) -> str:
+def match_note(session: Session) -> str:
     """How many lines match the typed text."""
     return f"{counted(len(tree.found_lines(session)), 'line')} "
 

@@ -31,7 +31,7 @@ class Piece(NamedTuple):
     """Whether generation ends with this token."""
 
 
-def untold(token: int) -> Piece:
+def unknown_piece(token: int) -> Piece:
     """A piece for a token of which only the id is known, so that a lost piece does not lose a session."""
     return Piece(f"‹{token}›".encode())
 

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokex_gguf.engine.protocol import Reply
-from tokex_gguf.engine.worker import deep, ggml
+from tokex_gguf.engine.worker import ggml, large_stack
 from tokex_gguf.engine.worker.abort import Abort
 from tokex_gguf.engine.worker.logit_math import Logits
 from tokex_gguf.engine.worker.rpc import NoWorker, Workers
@@ -346,15 +346,15 @@ class Vocabulary:
         if len(text) < SHORT_TEXT:
             return self._tokens(data, parse_special)
         stack = len(text) * STACK_PER_CHARACTER
-        if stack > deep.MOST_STACK:
-            if (run := longest_run(text)) * STACK_PER_CHARACTER > deep.MOST_STACK:
+        if stack > large_stack.MOST_STACK:
+            if (run := longest_run(text)) * STACK_PER_CHARACTER > large_stack.MOST_STACK:
                 raise ModelError(
                     f"this text has {run:,} characters without a space between them: too many for the tokenizer"
                 )
-            stack = deep.MOST_STACK
+            stack = large_stack.MOST_STACK
         try:
-            return deep.call(lambda: self._tokens(data, parse_special), stack + SPARE_STACK)
-        except deep.NoStack as error:
+            return large_stack.call(lambda: self._tokens(data, parse_special), stack + SPARE_STACK)
+        except large_stack.NoStack as error:
             raise ModelError(f"no memory to tokenise a text of {len(text):,} characters ({error})") from None
 
     def _tokens(self, data: bytes, parse_special: bool) -> list[int]:

@@ -45,7 +45,6 @@ from tokex_gguf.engine.protocol import (
     Loading,
     Lookahead,
     LookaheadDone,
-    LookaheadKept,
     LookaheadStrictly,
     MeasureNoise,
     Noise,
@@ -62,6 +61,7 @@ from tokex_gguf.engine.protocol import (
     Spell,
     Spelt,
     Stop,
+    StrictLookaheadDone,
     Tokenize,
     Tokenized,
     Walk,
@@ -403,7 +403,7 @@ class Server:
             case LookaheadStrictly():
                 began = time.perf_counter()
                 decoded = evaluator.strict.look_ahead(request.path, request.tokens)
-                self._send(LookaheadKept(request.request, decoded, time.perf_counter() - began))
+                self._send(StrictLookaheadDone(request.request, decoded, time.perf_counter() - began))
             case MeasureNoise():
                 self._measure(request, evaluator)
 
