@@ -947,7 +947,7 @@ def test_an_exception_that_leaves_the_loop_ends_the_process_with_a_line() -> Non
         process.stdin.flush()
         reply = decode(process.stdout.readline())
         assert isinstance(reply, EngineFailed) and reply.reason.startswith("an internal error (ValueError)")
-        assert process.wait(60) == 0
+        assert process.wait(60) == 1
         log = process.stderr.read()
     assert b"ValueError" in log and b"in answer" in log and b"prompt" not in log
 

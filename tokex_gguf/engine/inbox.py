@@ -78,10 +78,12 @@ class Inbox:
             confinement.end_soon(LAST_REPLY_WAIT)
 
         threading.Thread(target=read, daemon=True).start()
+        code = 1
         try:
             answer()
+            code = 0
         except BrokenPipeError:
-            pass
+            code = 0
         except Exception as error:
             log_place(answer, error)
             with suppress(OSError):
@@ -90,7 +92,7 @@ class Inbox:
             with suppress(OSError):
                 sys.stderr.flush()
             # The reading thread may hold standard input's lock, which would stop an orderly exit.
-            os._exit(0)
+            os._exit(code)
 
     def _read(self) -> None:
         receiver = Receiver()

@@ -272,8 +272,9 @@ class _Look(NamedTuple):
         return cls(viewed, through, settled, by_final, counted, bar_scale(highest), biases, name)
 
 
-LEAST_TOKEN, MOST_TOKEN, LEAST_AHEAD = 10, 20, 12
-"""Cells of the token's column beside the lookahead column, and of that one."""
+LEAST_TOKEN, FEW_TOKEN, MOST_TOKEN, LEAST_AHEAD = 10, 16, 20, 12
+"""Cells of the token's column, and of the lookahead column beside it: what that has beyond twice its least goes to the
+tokens."""
 BIAS_CELLS = 7
 """Cells of a bias beside a token, with a blank."""
 LEAST_BAR = 6
@@ -328,10 +329,12 @@ class _Columns:
         self._next_token = next_token
         biased = BIAS_CELLS if look.biases else 0  # beside the token's name
         if ahead is not None and rest >= LEAST_TOKEN + biased + 1 + LEAST_AHEAD:
-            most = min(MOST_TOKEN, rest // 3, rest - biased - LEAST_AHEAD - 1)
-            self._id, self._token = 0, biased + max(LEAST_TOKEN, most)
+            token = max(LEAST_TOKEN, min(FEW_TOKEN, rest // 4))
+            self._id, self._token = 0, biased + token
             self._bar = 8 if rest - self._token >= 8 + 2 * LEAST_AHEAD else 0
             self._ahead = rest - self._token - self._bar - (1 if self._bar else 0)
+            more = max(0, min(MOST_TOKEN - token, self._ahead - 2 * LEAST_AHEAD))
+            self._token, self._ahead = self._token + more, self._ahead - more
             return
         # The id is the least important column: there is `--json`.
         self._id = 0 if look.drawn or rest < 10 + 8 else 7
