@@ -72,7 +72,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
             # One more than there are cores, as many wait for a program. Long ones look at memory and time.
             config.option.numprocesses = len(cores()) + (0 if long else 1)
         if config.option.maxschedchunk is None:
-            config.option.maxschedchunk = 1  # some take a hundred times as long as others: no core has a queue
+            config.option.maxschedchunk = 4  # few, as some take a hundred times as long as others
 
 
 def cores() -> list[int]:

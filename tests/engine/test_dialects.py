@@ -429,8 +429,8 @@ def test_whatever_is_said_while_connecting_is_refused_or_harmless(kind: str, par
     dice = random.Random(seed)
     refused = 0
     calls = len(Toy(kind).seen())
-    # About half of them are refused: of 24, seldom one or none.
-    for countdown in [turn % calls for turn in range(part, 192, 8)]:
+    # About half of them are refused: of 16, seldom one or none.
+    for countdown in [turn % calls for turn in range(part, 128, 8)]:
         toy = Toy(kind)
 
         def spoil(answer: Any, toy: Toy = toy, last: int = countdown + 1) -> Any:

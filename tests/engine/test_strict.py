@@ -853,6 +853,7 @@ def recalled(engine: Engine, path: list[int], other: Engine, top: int) -> dict[i
     return found
 
 
+@pytest.mark.thorough
 def test_what_two_models_differ_by_is_there_at_the_next_start(
     pair: dict[str, Path], engine: Callable[..., Engine], tmp_path: Path
 ) -> None:

@@ -345,7 +345,7 @@ def test_a_bias_has_cells_beside_the_name() -> None:
     game = started("hello", lookahead=3).session.game
     place = game.known.lookahead.place(game.prompt.tip)
     looks = (_Look(None, False, True, False, None, 1.0, biases, "ahead") for biases in ({}, {7: -math.inf}))
-    plain, biased = (_Columns(60, look, place, lambda _: None)._token for look in looks)
+    plain, biased = (_Columns(120, look, place, lambda _: None)._token for look in looks)
     assert biased == plain + BIAS_CELLS
 
 
