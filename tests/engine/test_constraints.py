@@ -370,6 +370,7 @@ def test_every_finished_text_is_accepted(small: Constraints, figure: Figure) -> 
     walk_all(small, figure, SEED, 60, 2)
 
 
+@pytest.mark.thorough
 def test_every_finished_text_of_a_real_vocabulary_is_accepted(real: Constraints, figure: Figure) -> None:
     walk_all(real, figure, SEED, 40, 1)
 

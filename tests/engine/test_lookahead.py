@@ -127,7 +127,8 @@ class Real(Play):
             branches, together = branches[len(found) :], ROWS
 
 
-@pytest.mark.parametrize("text", [STORY, pytest.param(REPEATED, marks=pytest.mark.thorough)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("text", [STORY, REPEATED])
 def test_going_on_through_samplers_decodes_nothing_that_was_looked_ahead_to(
     text: str, load: Loader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -713,7 +713,7 @@ def cut_short(path: Path, bases: list[Base], count: int, figure: Figure, capsys:
 def test_files_cut_short_are_refused(
     path: Path, bases: list[Base], figure: Figure, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cut_short(path, bases, 100, figure, capsys)
+    cut_short(path, bases, 50, figure, capsys)
 
 
 @pytest.mark.soak

@@ -391,14 +391,14 @@ def faults(pairs: list[tuple[str, State]], model: Path, folder: Path, figure: Fi
     figure(len(pairs), f"faults of {len(NAMES)} kinds in {len(STATES)} states", seed=SEED)
 
 
-@pytest.mark.parametrize("part", few(range(3), of=3))
+@pytest.mark.parametrize("part", few(range(4), of=4))
 def test_faults(part: int, tiny: dict[str, Path], tmp_path: Path, figure: Figure) -> None:
-    """A third of the faults, each in another state, in three parts."""
+    """A third of the faults, each in another state, in four parts."""
     chance = random.Random(SEED)
     states, names = list(STATES), list(NAMES)
     chance.shuffle(states)
     chance.shuffle(names)
-    faults(list(zip(names[::3], states, strict=False))[part::3], tiny["qwen2"], tmp_path, figure)
+    faults(list(zip(names[::3], states, strict=False))[part::4], tiny["qwen2"], tmp_path, figure)
 
 
 @pytest.mark.soak

@@ -868,7 +868,7 @@ def kill_writers(folder: Path, times: int, figure: Figure) -> None:
 
 
 def test_killed_while_it_saves(tmp_path: Path, figure: Figure) -> None:
-    kill_writers(tmp_path, 20, figure)
+    kill_writers(tmp_path, 10, figure)
 
 
 @pytest.mark.soak
