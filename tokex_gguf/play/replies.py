@@ -535,12 +535,8 @@ def _evaluated(session: Session, message: Evaluated) -> Outcome:
     at_once = session.game.can(Capability.PROMPT_AT_ONCE)
     early = at_end and at_once and len(nodes) == 1 and message.start > max(purpose.start, purpose.reached)
     pending = session.game.pending
-    open_requests = _open_after(session, message.request)
-    if at_end and not early:
-        del open_requests[message.request]
-    elif not early:
-        open_requests[message.request] = replace(purpose, reached=message.start + len(nodes))
-    session = replace(session, game=replace(session.game, open_requests=open_requests, context=message.context))
+    remaining = purpose if early else None if at_end else replace(purpose, reached=message.start + len(nodes))
+    session = _with_context(_answered_up_to(session, message.request, remaining), message)
     if message.request != pending:
         return session, []
     return _ask_or_resume(_with_cost(session, message))
@@ -565,13 +561,9 @@ def _keep_walked(session: Session, walk: ForWalk, message: Evaluated) -> Outcome
     for node, taken in zip(walk.target.ancestor(end + 1).nodes(message.start + 1), message.taken, strict=False):
         node.attach_taken(taken)
     lacking_after = len(walk.target.lacking(message.start, end))
-    open_requests = _open_after(session, message.request)
-    remaining = tuple(node for node in walk.nodes if not message.start < node.depth <= end)
-    if remaining:
-        open_requests[message.request] = replace(walk, nodes=remaining)
-    else:
-        del open_requests[message.request]
-    session = replace(session, game=replace(session.game, open_requests=open_requests, context=message.context))
+    missing = tuple(node for node in walk.nodes if not message.start < node.depth <= end)
+    remaining = replace(walk, nodes=missing) if missing else None
+    session = _with_context(_answered_up_to(session, message.request, remaining), message)
     if lacking_after and lacking_after == lacking_before:  # else it would be requested forever
         session = replace(session, notice="the engine does not tell all of this prompt")
         session = _refused(session, ForWalk, walk.target, RAW)
@@ -591,12 +583,8 @@ def _keep_strict(session: Session, purpose: ForStrict, message: Evaluated) -> Se
         node.attach_strict(distribution)
     for node, taken in zip(nodes[1:], message.taken, strict=False):
         node.attach_strict_taken(taken)
-    open_requests = _open_after(session, message.request)
-    if end < depth:
-        open_requests[message.request] = replace(purpose, start=end)
-    else:
-        del open_requests[message.request]
-    return replace(session, game=replace(session.game, open_requests=open_requests, context=message.context))
+    remaining = replace(purpose, start=end) if end < depth else None
+    return _with_context(_answered_up_to(session, message.request, remaining), message)
 
 
 def _compared(session: Session, message: Compared) -> Outcome:
@@ -614,9 +602,7 @@ def _compared(session: Session, message: Compared) -> Outcome:
     if len(message.differences) != 1:
         raise WrongReply
     session.game.known.compared.differences.attach(a, b, message.differences[0])
-    open_requests = _open_after(session, message.request)
-    del open_requests[message.request]
-    return replace(session, game=replace(session.game, open_requests=open_requests)), []
+    return _answered_up_to(session, message.request), []
 
 
 def _noise(session: Session, message: Noise) -> Outcome:
@@ -638,10 +624,8 @@ def _keep_verdicts(session: Session, purpose: ForVerdicts, message: Evaluated) -
         session = _refused(
             session, ForVerdicts, purpose.nodes[-1], purpose.lens
         )  # the lens has no verdicts on this text
-    open_requests = _open_after(session, message.request)
-    if message.start + len(message.distributions) >= purpose.start + len(purpose.nodes):
-        del open_requests[message.request]
-    return replace(session, game=replace(session.game, open_requests=open_requests, context=message.context))
+    all_there = message.start + len(message.distributions) >= purpose.start + len(purpose.nodes)
+    return _with_context(_answered_up_to(session, message.request, None if all_there else purpose), message)
 
 
 def _ask_or_resume(session: Session) -> Outcome:
@@ -689,11 +673,8 @@ def _looked_ahead(session: Session, message: LookaheadDone) -> Outcome:
             session.game.known.lookahead.attach(node, branch, distribution)
         else:
             node.descend(branch).attach(distribution)
-    session = replace(
-        session,
-        game=replace(session.game, open_requests=_open_after(session, message.request)),
-        counts=replace(session.counts, lookaheads=session.counts.lookaheads + 1),
-    )
+    counts = replace(session.counts, lookaheads=session.counts.lookaheads + 1)
+    session = replace(_answered_up_to(session, message.request, ahead), counts=counts)
     # A table that was awaited: its token was chosen while the answer was on its way.
     return _ask_or_resume(session) if table_awaited and not _awaits_table(session) else (session, [])
 
@@ -707,13 +688,8 @@ def _keep_fanned_out(session: Session, purpose: ForFanOut, message: LookaheadDon
     for node, distribution in zip(nodes, message.distributions, strict=True):
         node.attach(distribution)
     purpose.out.spend(message.seconds)
-    remaining = tuple(node for node in purpose.nodes if node.distribution is None)
-    open_requests = _open_after(session, message.request)
-    if remaining:
-        open_requests[message.request] = replace(purpose, nodes=remaining)
-    else:
-        del open_requests[message.request]
-    return replace(session, game=replace(session.game, open_requests=open_requests))
+    unknown = tuple(node for node in purpose.nodes if node.distribution is None)
+    return _answered_up_to(session, message.request, replace(purpose, nodes=unknown) if unknown else None)
 
 
 def _keep_critical(session: Session, node: Node, message: LookaheadDone) -> Session:
@@ -724,9 +700,7 @@ def _keep_critical(session: Session, node: Node, message: LookaheadDone) -> Sess
         node.attach(distribution)
     if node.distribution is None:  # else it would be awaited forever
         raise WrongReply
-    open_requests = _open_after(session, message.request)
-    del open_requests[message.request]
-    return replace(session, game=replace(session.game, open_requests=open_requests))
+    return _answered_up_to(session, message.request)
 
 
 def _awaits_table(session: Session) -> bool:
@@ -763,8 +737,7 @@ def _continued(session: Session, message: Continued) -> Outcome:
         for judged_node, taken in zip(judged, message.taken, strict=False):  # for tokens outside the candidates
             judged_node.attach_taken(taken)
     pending = session.game.pending
-    open_requests = {**_open_after(session, message.request), message.request: replace(purpose, target=node)}
-    session = replace(session, game=replace(session.game, open_requests=open_requests, context=message.context))
+    session = _with_context(_answered_up_to(session, message.request, replace(purpose, target=node)), message)
     if message.request != pending:
         return session, []
     session = replace(
@@ -777,13 +750,25 @@ def _continued(session: Session, message: Continued) -> Outcome:
     return play_step(session, node, message.end)
 
 
-def _open_after(session: Session, request: int) -> dict[int, Purpose]:
-    """The requests still open after an answer to this one: decoded requests are answered in order."""
-    return {
+def _answered_up_to(session: Session, request: int, remaining: Purpose | None = None) -> Session:
+    """The session after an answer to a request, which ends those before it: decoded requests are answered in order.
+
+    `remaining`: what is still awaited of this one; None: nothing.
+    """
+    open_requests = {
         number: purpose
         for number, purpose in session.game.open_requests.items()
         if number >= request or not isinstance(purpose, Decoded)
     }
+    if remaining is None:
+        del open_requests[request]
+    else:
+        open_requests[request] = remaining
+    return replace(session, game=replace(session.game, open_requests=open_requests))
+
+
+def _with_context(session: Session, message: Evaluated | Continued) -> Session:
+    return replace(session, game=replace(session.game, context=message.context))
 
 
 def _failed(session: Session, message: Failed) -> Outcome:
@@ -885,9 +870,7 @@ def _not_loaded(session: Session, reason: str) -> Outcome:
 
 
 def _not_evaluated(session: Session, purpose: Computed, message: Failed) -> Outcome:
-    open_requests = _open_after(session, message.request or 0)
-    del open_requests[message.request or 0]
-    session = replace(session, game=replace(session.game, open_requests=open_requests))
+    session = _answered_up_to(session, message.request or 0)
     if not purpose.awaited:
         return session, []
     if session.goal.tip is not session.game.prompt.tip:
