@@ -21,6 +21,8 @@ from tokex_gguf.play.messages import Message, SearchFurther, Typed
 from tokex_gguf.play.purposes import ForCritical
 from tokex_gguf.play.rules import critical
 from tokex_gguf.sessions import codec
+from tokex_gguf.ui import screen_table
+from tokex_gguf.ui.prompt_pane import Path
 from tokex_gguf.ui.screen import ScreenRenderer
 from tokex_gguf.values.critical import RolloutEnd
 from tokex_gguf.values.fan_out import Budget
@@ -128,6 +130,16 @@ def test_with_the_lead_the_answer_is_what_comes_behind_it() -> None:
     flips = sum(bool(found.flips(trial)) for trial in one(play).trials)
     assert f"{flips} of 6 {'flips' if flips == 1 else 'flip'} it" in screen
     assert flips and screen.count(" flips ") == flips
+
+
+def test_the_selected_token_has_the_cursor_in_the_prompt() -> None:
+    play = opened().answer()
+    for _ in range(3):
+        path = screen_table.shown(play.session)
+        assert isinstance(path, Path) and path.base is play.session.game.prompt.tip
+        assert path.cursor is one(play).trials[one(play).selected].place.node
+        play.press(Action.DOWN)
+    assert play.session.game.prompt.cursor is None, "it is shown alone"
 
 
 def test_where_the_text_has_no_answer_there_is_nothing_to_flip() -> None:

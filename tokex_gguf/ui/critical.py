@@ -15,6 +15,7 @@ from tokex_gguf.values.formatting import counted, number
 from tokex_gguf.values.lens import RAW
 from tokex_gguf.values.stops import describe_stop
 from tokex_gguf.values.tokens import glimpse, label, visible
+from tokex_gguf.values.tree import Node
 
 WIDE_CELLS = 100
 """Cells of the pane from which the columns of tokens and answers are wider."""
@@ -39,6 +40,12 @@ def _lines_above(session: Session) -> int:
 def _rows_in_sight(critical: CriticalTokens, height: int) -> range:
     """The rows in sight, where list and heading have `height` lines."""
     return listed(critical.selected, len(critical.trials), height - 1)
+
+
+def selected_place(session: Session) -> Node | None:
+    """The selected line's token of the prompt; None without one."""
+    critical = shown(session)
+    return critical.trials[critical.selected].place.node if critical and critical.trials else None
 
 
 def critical_lines(session: Session, width: int, height: int) -> list[Line]:

@@ -13,7 +13,7 @@ from tokex_gguf.play.session import Session
 from tokex_gguf.ui.cells import Line
 from tokex_gguf.ui.chain import chain_entries, chain_lines, missing_entries, missing_lines
 from tokex_gguf.ui.constraint import constraint_lines
-from tokex_gguf.ui.critical import critical_entries, critical_lines
+from tokex_gguf.ui.critical import critical_entries, critical_lines, selected_place
 from tokex_gguf.ui.fan_out import answer_entries, answer_lines
 from tokex_gguf.ui.lists import (
     command_entries,
@@ -95,6 +95,12 @@ def _selected_session(session: Session) -> Shown:
     return UntokenizedText(chosen[0].text) if chosen else active_path(session)
 
 
+def _with_selected_place(session: Session) -> Shown:
+    """The prompt, with the cursor on the token whose second choice is selected."""
+    path, place = active_path(session), selected_place(session)
+    return path._replace(cursor=place) if isinstance(path, Path) and place is not None else path
+
+
 PANES: dict[type[Screen], Pane] = {
     screens.Play: Pane(),
     screens.SearchScreen: Pane(label="search", note=search_cost),
@@ -108,8 +114,8 @@ PANES: dict[type[Screen], Pane] = {
     screens.AnswerList: Pane(answer_lines, answer_entries, whole=True),
     screens.AnswerStop: Pane(answer_lines, _no_rows, label="answers end at", whole=True),
     screens.AnswerPattern: Pane(answer_lines, _no_rows, label="group by", whole=True),
-    screens.CriticalList: Pane(critical_lines, critical_entries, whole=True),
-    screens.CriticalLead: Pane(critical_lines, _no_rows, label="answers stand after", whole=True),
+    screens.CriticalList: Pane(critical_lines, critical_entries, _with_selected_place, whole=True),
+    screens.CriticalLead: Pane(critical_lines, _no_rows, _with_selected_place, label="answers stand after", whole=True),
     screens.TreeScreen: Pane(tree_lines, tree_entries, _selected_path, whole=True),
     screens.TreeSearch: Pane(
         found_lines, found_entries, _selected_path, label="find in the tree", note=match_note, whole=True
