@@ -280,9 +280,9 @@ class Carried(NamedTuple):
 
 @record
 class Known:
-    """What one value of the game shares with the next, and what changes in place: answers are only ever added.
+    """What one value of the game shares with the next, and what changes in place.
 
-    `lens_results`, `lookahead` and `compared` forget the oldest.
+    Answers are only added, and draws are counted. `lens_results`, `lookahead` and `compared` forget the oldest.
     """
 
     root: Node = field(default_factory=lambda: Node(None, -1))

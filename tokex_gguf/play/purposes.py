@@ -221,7 +221,7 @@ class ForCritical:
 class ForWalk:
     """The distributions at some positions of a path, where the engine does not give all of a prompt at once.
 
-    Answered one by one, in any order, until a later request ends it.
+    Answered one by one, in the order given, until a later request ends it.
     """
 
     asks: ClassVar[type[Request]] = Walk
