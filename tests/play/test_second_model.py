@@ -127,6 +127,7 @@ class Two:
         """The prefixes whose differences an earlier start has left, with the candidates of each."""
         self.recalled = 0
         """How often the disk was asked."""
+        self.disk_fails = False
 
     @property
     def asked(self) -> dict[int, list[Request]]:
@@ -182,6 +183,9 @@ class Two:
             case Recall():
                 assert request.other == self.other.identity, "of the model that it is compared with"
                 self.recalled += 1
+                if self.disk_fails:
+                    yield Failed(request.request, "the engine cannot answer this (OSError)", None)
+                    return
                 for place in range(request.start, request.end):
                     if self.on_disk.get(tuple(request.path[: place + 1]), -1) >= request.top:
                         against = Against(request.request, request.path, place, place + 1, "", "", request.top)
@@ -375,6 +379,13 @@ def test_what_the_disk_lacks_is_computed(seed: int) -> None:
     assert missing <= computed
     two.press(Action.APPEND)
     assert two.complete() and two.written[-1][2:] == (100, 101)
+
+
+def test_a_disk_that_gives_nothing_costs_no_comparison() -> None:
+    two = caching("x" * 100)
+    two.disk_fails = True
+    chosen(two).run()
+    assert two.complete() and two.recalled < 20 and "cannot answer" not in two.session.notice
 
 
 def test_without_a_cache_the_disk_is_not_asked() -> None:

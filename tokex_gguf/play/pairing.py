@@ -11,7 +11,6 @@ from tokex_gguf.engine.protocol import (
     Exported,
     LookaheadStrictly,
     Recall,
-    Recalled,
 )
 from tokex_gguf.play.compared import lacking_strict, unlisted
 from tokex_gguf.play.game import EngineStatus, Game, text_of
@@ -161,12 +160,12 @@ def _recall(session: Session, part: Positions, *, detailed: bool) -> Outcome:
     )
 
 
-def recalled(session: Session, purpose: ForRecall, message: Recalled) -> Session:
-    """Notes that the differences of a part that the disk has are known."""
+def recalled(session: Session, purpose: ForRecall, number: int) -> Session:
+    """Notes that the disk was asked for the differences of a part: what it lacks, or cannot give, is computed."""
     pair = session.paired
     if isinstance(pair, Pair) and isinstance(pair.way, ByDistributions):
         session = replace(session, paired=replace(pair, way=replace(pair.way, recalled=purpose.part)))
-    return answered(session, message.request)
+    return answered(session, number)
 
 
 def _top(session: Session, *, detailed: bool) -> int:

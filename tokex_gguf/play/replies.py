@@ -325,7 +325,7 @@ def _recalled(session: Session, message: Recalled) -> Session:
         case None:
             return session
         case ForRecall() as purpose:
-            return recalled(session, purpose, message)
+            return recalled(session, purpose, message.request)
         case _:
             raise WrongReply
 
@@ -829,8 +829,10 @@ def _failed(session: Session, message: Failed) -> Outcome:
             return _refused(noticed, type(purpose), part.tip, RAW), []
         case ForCompanion(target):
             return _refused(noticed, ForCompanion, target, RAW), []
-        case ForStrictLookahead() | ForRecall():
+        case ForStrictLookahead():
             return answered(session, message.request), []  # not awaited: no notice
+        case ForRecall() as asked_disk:
+            return recalled(session, asked_disk, message.request), []
         case ForParting():
             return second_model.not_parted(noticed), []
         case ForSearch():
