@@ -761,10 +761,10 @@ def test_the_log_of_a_game_has_no_text_of_the_player(tmp_path: Path, tiny: dict[
     """Also where the engine dies and comes back, something fails, or nothing that it says makes sense."""
     log = tmp_path / "log"
     faulty = (
-        "import sys, tokex_gguf.shell.runtime as game, tokex_gguf.sessions.store as keep\n"
+        "import sys, tokex_gguf.shell.background as work, tokex_gguf.sessions.store as keep\n"
         "from tokex_gguf.__main__ import run\n"
         "def fail(*_): raise ValueError('wrong')\n"
-        "game.Runtime._save = fail\n"
+        "work.save_text = fail\n"
         "keep.prune = fail\n"
         "sys.exit(run())"
     )

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.figures import Figure
 from tokex_gguf.engine import kv_file, kv_folder
-from tokex_gguf.engine.kv_file import Foreign, KeptAnswer, KvPart, PartReader, RawRow, UnusablePart, digest
+from tokex_gguf.engine.kv_file import Foreign, KvPart, PartReader, RawRow, StoredAnswer, UnusablePart, digest
 from tokex_gguf.engine.kv_folder import KvFolder, closing
 from tokex_gguf.values.distribution import Distribution, TokenLogprob
 
@@ -30,9 +30,9 @@ def distribution(chance: random.Random, size: int) -> Distribution:
     return Distribution(chance.random() * 9, ids, array("d", (-chance.random() for _ in range(size))))
 
 
-def answer(chance: random.Random, following: int) -> KeptAnswer:
+def answer(chance: random.Random, following: int) -> StoredAnswer:
     taken = TokenLogprob(-chance.random(), chance.randrange(1, 999)) if following >= 0 else None
-    return KeptAnswer(distribution(chance, chance.randrange(1, 5)), following, taken, chance.random() < 0.5)
+    return StoredAnswer(distribution(chance, chance.randrange(1, 5)), following, taken, chance.random() < 0.5)
 
 
 def part(tokens: list[int], start: int = 0, seed: int = SEED, answered: int | None = None) -> KvPart:
@@ -44,7 +44,7 @@ def part(tokens: list[int], start: int = 0, seed: int = SEED, answered: int | No
     return KvPart(start, tokens, chance.randint(0, len(tokens)), answers, row)
 
 
-def told(answers: list[KeptAnswer]) -> list[object]:
+def told(answers: list[StoredAnswer]) -> list[object]:
     return [
         (one.distribution.entropy_bits, one.distribution.ids, one.distribution.logprobs, *one[1:]) for one in answers
     ]

@@ -23,7 +23,7 @@ from tokex_gguf.play.actions import Action
 from tokex_gguf.play.game import Settings
 from tokex_gguf.play.session import Session
 from tokex_gguf.sessions import autosave, codec, store, summary
-from tokex_gguf.sessions.autosave import Autosave, Kept, Lost, Rescued
+from tokex_gguf.sessions.autosave import Autosave, Lost, Rescued, SavedWhole
 from tokex_gguf.sessions.codec import Encoder
 from tokex_gguf.sessions.store import CannotChange, NoSession, Slot
 from tokex_gguf.sessions.summary import Stamp
@@ -246,7 +246,7 @@ class World:
             program.saver.follow(session, program.moves)
             end = program.saver.close(20, threading.Event(), lambda: None)
         match end:
-            case Kept(name, _):
+            case SavedWhole(name, _):
                 self.known[name] = Record([state(session)], weight(self.folder, name))
             case Rescued(path, _, _):
                 assert state(codec.load(path.read_bytes(), Settings("", GgufFile("")))) == state(session)

@@ -28,10 +28,10 @@ from tokex_gguf.play.game import Settings
 from tokex_gguf.sessions import autosave as autosave_module
 from tokex_gguf.sessions import codec, store, summary
 from tokex_gguf.sessions import writer as keeper_module
-from tokex_gguf.sessions.autosave import Autosave, Kept, Lost, Rescued, left
+from tokex_gguf.sessions.autosave import Autosave, Lost, Rescued, SavedWhole, left
 from tokex_gguf.sessions.store import CannotChange, NoSession, Slot, claim, prune, read, sessions
 from tokex_gguf.sessions.summary import Stamp, Summary
-from tokex_gguf.sessions.writer import Keeper
+from tokex_gguf.sessions.writer import SessionWriter
 from tokex_gguf.system import files as system_files
 from tokex_gguf.values.model_ref import GgufFile
 from tokex_gguf.values.names import valid_name
@@ -73,22 +73,22 @@ def told() -> Told:
     return Told()
 
 
-def keeper_of(folder: Path, name: str, told: Callable[[str], None]) -> Keeper:
+def keeper_of(folder: Path, name: str, told: Callable[[str], None]) -> SessionWriter:
     """A keeper that nobody else is in the way of."""
     slot = claim(folder, name)
     assert slot is not None
-    return Keeper(slot, told)
+    return SessionWriter(slot, told)
 
 
 @pytest.fixture(name="keeper")
-def a_keeper(tmp_path: Path, told: Told) -> Iterator[Keeper]:
+def a_keeper(tmp_path: Path, told: Told) -> Iterator[SessionWriter]:
     one = keeper_of(tmp_path, "one", told)
     yield one
     one.close(LONG)
 
 
 def test_a_fault_is_told_and_logged_once_and_without_its_words(
-    keeper: Keeper, told: Told, caplog: pytest.LogCaptureFixture
+    keeper: SessionWriter, told: Told, caplog: pytest.LogCaptureFixture
 ) -> None:
     def wrong() -> NoReturn:
         raise KeyError("a word of a prompt")
@@ -103,7 +103,7 @@ def test_a_fault_is_told_and_logged_once_and_without_its_words(
     assert record.exc_info is None
 
 
-def save(keeper: Keeper, n: int) -> bool:
+def save(keeper: SessionWriter, n: int) -> bool:
     keeper.offer(dump(n))
     return keeper.save_now(LONG)
 
@@ -123,7 +123,7 @@ def failing(code: int) -> Callable[..., NoReturn]:
 # --- saving
 
 
-def test_the_generation_before_is_kept_beside_the_newest(tmp_path: Path, keeper: Keeper, told: Told) -> None:
+def test_the_generation_before_is_kept_beside_the_newest(tmp_path: Path, keeper: SessionWriter, told: Told) -> None:
     assert save(keeper, 1) and files(tmp_path) == {"one.json": 1}
     assert save(keeper, 2) and files(tmp_path) == {"one.json": 2, "one.1.json": 1}
     assert save(keeper, 3) and files(tmp_path) == {"one.json": 3, "one.1.json": 2}
@@ -141,7 +141,7 @@ def test_the_folder_is_made_and_is_for_its_owner(tmp_path: Path, told: Told) -> 
 
 @pytest.mark.timed
 def test_at_most_a_second_after_a_change_also_while_changes_never_pause(
-    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+    keeper: SessionWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[float] = []
     monkeypatch.setattr(store, "save_generation", lambda *_, **__: begun.append(time.monotonic()))
@@ -158,7 +158,7 @@ def test_at_most_a_second_after_a_change_also_while_changes_never_pause(
 
 
 @pytest.mark.timed
-def test_what_is_due_waits_for_a_pause(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_due_waits_for_a_pause(keeper: SessionWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[float] = []
     monkeypatch.setattr(store, "save_generation", lambda *_, **__: begun.append(time.monotonic()))
     monkeypatch.setattr(keeper_module, "SETTLE", 0.1)
@@ -175,7 +175,7 @@ def test_what_is_due_waits_for_a_pause(keeper: Keeper, monkeypatch: pytest.Monke
 
 
 def test_what_is_encoded_waits_while_a_key_is_answered_and_not_for_long(
-    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+    keeper: SessionWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, waits = [100.0], list[float]()
 
@@ -210,7 +210,7 @@ def test_what_is_encoded_waits_while_a_key_is_answered_and_not_for_long(
 
 
 def test_the_last_state_wins_and_offering_waits_for_nothing(
-    tmp_path: Path, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, keeper: SessionWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper_module, "SETTLE", 60.0)
     dumped: list[int] = []
@@ -231,7 +231,7 @@ def test_the_last_state_wins_and_offering_waits_for_nothing(
     assert dumped == [999] and files(tmp_path) == {"one.json": 999}
 
 
-def test_saving_now_waits_for_what_was_offered_before_it(tmp_path: Path, keeper: Keeper) -> None:
+def test_saving_now_waits_for_what_was_offered_before_it(tmp_path: Path, keeper: SessionWriter) -> None:
     """Also while an older state is being written."""
     going = threading.Event()
 
@@ -248,7 +248,7 @@ def test_saving_now_waits_for_what_was_offered_before_it(tmp_path: Path, keeper:
     assert keeper.save_now(0.0), "nothing is unsaved"
 
 
-def test_saving_now_gives_up_in_time(keeper: Keeper) -> None:
+def test_saving_now_gives_up_in_time(keeper: SessionWriter) -> None:
     going = threading.Event()
 
     def stuck() -> bytes:
@@ -342,7 +342,13 @@ CALLS = ["mkdir", "open", "write", "flush", "fsync", "close", "rename old", "ren
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.EDQUOT])
 @pytest.mark.parametrize("call", CALLS)
 def test_a_step_that_fails_costs_nothing_and_is_told_once(
-    tmp_path: Path, keeper: Keeper, told: Told, monkeypatch: pytest.MonkeyPatch, call: str, code: int, links: bool
+    tmp_path: Path,
+    keeper: SessionWriter,
+    told: Told,
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    code: int,
+    links: bool,
 ) -> None:
     if not links:
         monkeypatch.setattr(os, "link", failing(errno.EPERM))
@@ -366,7 +372,7 @@ def test_a_step_that_fails_costs_nothing_and_is_told_once(
     assert len(told) == 2, "after a save the same failure is told anew"
 
 
-def test_each_kind_of_failure_is_told(keeper: Keeper, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_kind_of_failure_is_told(keeper: SessionWriter, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     for code in (errno.ENOSPC, errno.EIO, errno.ENOSPC, errno.EIO):
         with monkeypatch.context() as patch:
             refuse(patch, "fsync", code)
@@ -374,7 +380,7 @@ def test_each_kind_of_failure_is_told(keeper: Keeper, told: Told, monkeypatch: p
     assert [os.strerror(code) in text for code, text in zip((errno.ENOSPC, errno.EIO), told, strict=True)] == [True] * 2
 
 
-def test_a_file_that_may_not_grow(tmp_path: Path, keeper: Keeper, told: Told) -> None:
+def test_a_file_that_may_not_grow(tmp_path: Path, keeper: SessionWriter, told: Told) -> None:
     """The system's own refusal, in the middle of a write."""
     small = next(n for n in range(1, 100) if len(padding(n)) < 10_000)
     large = next(n for n in range(1, 100) if len(padding(n)) > 100_000)
@@ -392,7 +398,7 @@ def test_a_file_that_may_not_grow(tmp_path: Path, keeper: Keeper, told: Told) ->
 
 
 @pytest.mark.parametrize("error", [KeyError(7), MemoryError(), RuntimeError("dictionary changed size")])
-def test_a_dump_that_fails_ends_nothing(keeper: Keeper, told: Told, error: Exception) -> None:
+def test_a_dump_that_fails_ends_nothing(keeper: SessionWriter, told: Told, error: Exception) -> None:
     def fail() -> NoReturn:
         raise error
 
@@ -413,7 +419,9 @@ def test_telling_that_fails_ends_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     assert keeper.save_now(LONG) and keeper.close(LONG)
 
 
-def test_what_failed_is_tried_again_by_itself(tmp_path: Path, keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_failed_is_tried_again_by_itself(
+    tmp_path: Path, keeper: SessionWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(keeper_module, "RETRY_AFTER", 0.05)
     with monkeypatch.context() as patch:
         refuse(patch, "fsync", errno.ENOSPC)
@@ -425,7 +433,7 @@ def test_what_failed_is_tried_again_by_itself(tmp_path: Path, keeper: Keeper, mo
 
 
 def test_a_disk_that_does_not_answer_is_told_until_it_does(
-    tmp_path: Path, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, keeper: SessionWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(keeper, "_tell", said.append)
@@ -501,7 +509,7 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path, told: Told) -> None:
 # --- reading
 
 
-def test_a_damaged_newest_one_falls_back_and_says_so(tmp_path: Path, keeper: Keeper) -> None:
+def test_a_damaged_newest_one_falls_back_and_says_so(tmp_path: Path, keeper: SessionWriter) -> None:
     save(keeper, 1)
     save(keeper, 2)
     (tmp_path / "one.json").write_bytes(document(2)[:-1])
@@ -765,7 +773,7 @@ def test_no_two_names_are_the_same_in_one_second() -> None:
     assert len({store.autosave_name(now) for _ in range(1000)}) == 1000
 
 
-def test_renaming_takes_all_of_it_along(tmp_path: Path, keeper: Keeper) -> None:
+def test_renaming_takes_all_of_it_along(tmp_path: Path, keeper: SessionWriter) -> None:
     save(keeper, 1)
     save(keeper, 2)
     keeper.rename("two", LONG)
@@ -826,9 +834,9 @@ import sys
 import tempfile
 from pathlib import Path
 from tokex_gguf.sessions.store import claim
-from tokex_gguf.sessions.writer import Keeper
+from tokex_gguf.sessions.writer import SessionWriter
 folder, n = Path(sys.argv[1]), int(sys.argv[2])
-keeper = Keeper(claim(folder, "one"), print)
+keeper = SessionWriter(claim(folder, "one"), print)
 while True:
     n += 1
     keeper.offer(lambda: b"%d " % n + b"x" * (n * 7919 % 200_000))
@@ -938,14 +946,14 @@ def test_a_clock_that_shows_no_date_is_no_obstacle(
     saver = Autosave(Slot(tmp_path), print, print)
     saver.follow(started("abc").session, 1)
     end = saver.close(LONG, threading.Event(), lambda: None)
-    assert isinstance(end, Kept) and store.is_autosave(end.name)
+    assert isinstance(end, SavedWhole) and store.is_autosave(end.name)
     (found,) = sessions(tmp_path)
     assert found.summary is not None and store.when(found.saved)
 
 
 @pytest.mark.parametrize("step", range(6))
 def test_a_name_that_cannot_be_given_is_still_free(
-    step: int, tmp_path: Path, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+    step: int, tmp_path: Path, keeper: SessionWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At whatever step the disk fails, the session is there once, and trying again gives the name."""
     assert save(keeper, 1) and save(keeper, 2)
@@ -1023,7 +1031,7 @@ def test_where_the_numbers_have_no_room_the_paths_are_kept(
     if not room:
         assert isinstance(end, Lost)
         return
-    assert isinstance(end, Kept)
+    assert isinstance(end, SavedWhole)
     again = codec.load((tmp_path / f"{end.name}.json").read_bytes(), play.session.game.settings).game
     assert [one.tip.path() for one in again.prompts] == [one.tip.path() for one in play.session.game.prompts]
     assert (again.prompt.tip.distribution is None) is (room < 10**9)
@@ -1102,7 +1110,7 @@ def test_a_disk_that_hangs_in_any_call_keeps_nobody_waiting(
             ends[0].path.unlink()
             assert loaded.game.prompt.tip.depth == 4
         else:
-            assert isinstance(ends[0], Kept)
+            assert isinstance(ends[0], SavedWhole)
     finally:
         never.set()
 
@@ -1124,7 +1132,7 @@ def test_a_session_that_was_only_looked_at_ends_though_its_disk_hangs(
     monkeypatch.undo()
     never.set()
     assert ends == [None]
-    assert left(Slot(tmp_path, "mine")) == Kept("mine", last=True)
+    assert left(Slot(tmp_path, "mine")) == SavedWhole("mine", last=True)
 
 
 def test_what_could_not_be_read_again_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1181,4 +1189,4 @@ def test_a_system_without_threads_is_no_reason_not_to_end(tmp_path: Path, monkey
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert saver.close(5.0, threading.Event(), lambda: None) == Kept(slot.name, last=True)
+    assert saver.close(5.0, threading.Event(), lambda: None) == SavedWhole(slot.name, last=True)

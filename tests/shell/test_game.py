@@ -34,7 +34,7 @@ from tokex_gguf.play.rules import second_model
 from tokex_gguf.play.session import Session
 from tokex_gguf.play.update import update
 from tokex_gguf.sessions import autosave
-from tokex_gguf.sessions.autosave import Kept, Lost, TextKept
+from tokex_gguf.sessions.autosave import Lost, SavedWhole, TextSaved
 from tokex_gguf.sessions.store import Slot
 from tokex_gguf.shell import runtime as game_module
 from tokex_gguf.shell.resuming import opened, resumed, with_second
@@ -82,7 +82,7 @@ def test_texts_that_are_pasted_before_the_first_prompt_are_kept_in_a_file(game: 
     for text in ("first", "second\nline"):
         game.dispatch(Typed(text))
     end = game.close()
-    assert isinstance(end, TextKept) and end.path.parent == tmp_path
+    assert isinstance(end, TextSaved) and end.path.parent == tmp_path
     assert end.path.read_text() == "first\nsecond\nline\n"
 
 
@@ -94,7 +94,7 @@ def test_where_their_folder_cannot_be_written_it_is_another_one(
     game._folder = tmp_path / "file"
     game.dispatch(Typed("first"))
     end = game.close()
-    assert isinstance(end, TextKept) and end.path.parent == tmp_path / "other"
+    assert isinstance(end, TextSaved) and end.path.parent == tmp_path / "other"
 
 
 def test_without_a_disk_that_is_said(game: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +323,7 @@ def test_moves_count_while_texts_are_still_to_come_along_to_another_model(tmp_pa
     game.dispatch(Action.POP)
     assert game._saver.moves == 1
     end = game.close(5.0)
-    assert isinstance(end, Kept)
+    assert isinstance(end, SavedWhole)
     kept = opened(tmp_path / "sessions", end.name).session
     assert kept.game.editing and kept.game.editing.text == "an hour of work"
     assert kept.game.prompt.tip.depth == game.session.game.prompt.tip.depth

@@ -884,6 +884,8 @@ def test_critical_tokens_of_a_long_text_cost_by_those_that_are_seen(size: tuple[
     assert parts > 1000 and len(play.session.game.results.criticals[-1].trials) == 64
     for key in (Action.DOWN, Action.BOTTOM, Action.UP, Action.TOP):
         assert steps(lambda key=key: play.take(key)) < 2500, key  # type: ignore[misc]
+        # The prompt is shown at another place: two blocks of its text are wrapped, however long it is.
+        assert frame(play, view, size) < 4 * STEPS, key
         assert frame(play, view, size) < STEPS, key
 
 

@@ -69,7 +69,7 @@ def many(kind: str) -> Play:
     return started().press({"help": Action.HELP, "commands": Action.COMMANDS}[kind])
 
 
-TO_THE_END = 20
+TO_THE_END = 40
 """Presses that reach the end of each list."""
 
 

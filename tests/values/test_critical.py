@@ -12,10 +12,10 @@ from tokex_gguf.values.critical import (
     LONGEST_LEAD,
     MOST_PLACES,
     Critical,
-    DoubtfulPlace,
     Rollout,
     RolloutEnd,
     Rule,
+    UncertainPlace,
     lead_of,
     place_of,
 )
@@ -194,7 +194,7 @@ def test_all_ways_are_those_of_a_plain_greedy_search(stop: StopRule, lead: bytes
         places = [one for one in doubts(base, begin) if one[1] <= last]
         if len(lead) != 1:
             assert [
-                (-one.place.doubt, one.place.node.depth, one.place.second) for one in out.trials(MOST_PLACES)
+                (-one.place.min_logprob, one.place.node.depth, one.place.second) for one in out.trials(MOST_PLACES)
             ] == places
         if isinstance(stop, AtSentence):
             continue  # where a sentence ends depends on where tokens do: by hand, below
@@ -246,13 +246,13 @@ def test_a_long_lead_begins_with_a_character(text: str) -> None:
 def test_the_second_choice_is_the_likeliest_token_that_does_not_stand_there() -> None:
     root = Node(None, -1).child(0)
     root.attach(Distribution.of(1.0, [3, 1, 2], [math.log(0.5), math.log(0.3), math.log(0.2)]))
-    assert place_of(root.child(3)) == DoubtfulPlace(math.log(0.3), root.child(3), 1, math.log(0.3))
-    assert place_of(root.child(1)) == DoubtfulPlace(math.log(0.3), root.child(1), 3, math.log(0.5))
-    assert place_of(root.child(2)) == DoubtfulPlace(math.log(0.2), root.child(2), 3, math.log(0.5))
+    assert place_of(root.child(3)) == UncertainPlace(math.log(0.3), root.child(3), 1, math.log(0.3))
+    assert place_of(root.child(1)) == UncertainPlace(math.log(0.3), root.child(1), 3, math.log(0.5))
+    assert place_of(root.child(2)) == UncertainPlace(math.log(0.2), root.child(2), 3, math.log(0.5))
     unlikely = root.child(9)
     assert place_of(unlikely) is None, "not known yet"
     unlikely.attach_taken(TokenLogprob(-20.0, 900))
-    assert place_of(unlikely) == DoubtfulPlace(-20.0, unlikely, 3, math.log(0.5))
+    assert place_of(unlikely) == UncertainPlace(-20.0, unlikely, 3, math.log(0.5))
     sure = root.child(1)
     sure.attach(Distribution.of(0.0, [4, 5], [0.0, -math.inf]))
     assert place_of(sure.child(4)) is None, "nothing else can stand there"

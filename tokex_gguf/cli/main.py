@@ -525,13 +525,13 @@ def _leave(runtime: Runtime, patience: float) -> bool:
     signals.hold()
     if end is None:
         return True
-    from tokex_gguf.sessions.autosave import Kept, Lost, Rescued, TextKept
+    from tokex_gguf.sessions.autosave import Lost, Rescued, SavedWhole, TextSaved
 
     match end:
-        case TextKept(path):
+        case TextSaved(path):
             say(f"no prompt was read yet: the text that you typed is in {path}")
             return True
-        case Kept(name, last):
+        case SavedWhole(name, last):
             named = not store.is_autosave(name) or not last
             say(f"to go on: tokex-gguf {f'--session {shell_word(name)}' if named else '--resume'}")
             return True

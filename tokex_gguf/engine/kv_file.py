@@ -44,7 +44,7 @@ class Foreign(UnusablePart):
     """A file of another user, model or version: it may be sound."""
 
 
-class KeptAnswer(NamedTuple):
+class StoredAnswer(NamedTuple):
     """The model's answer after a path."""
 
     distribution: Distribution
@@ -82,7 +82,7 @@ class KvPart(NamedTuple):
     tokens: list[int]
     strict: int
     """How many of the first tokens have cells that were computed strictly and in order."""
-    answers: list[KeptAnswer]
+    answers: list[StoredAnswer]
     """At the first positions, up to the first gap."""
     row: RawRow | None
     """After the last token."""
@@ -172,7 +172,7 @@ class PartReader:
         """Closes the file."""
         self._file.close()
 
-    def answers(self) -> list[KeptAnswer]:
+    def answers(self) -> list[StoredAnswer]:
         """The answers at the first positions. Raises UnusablePart."""
         return _unpacked(self._answers, self.answered)
 
@@ -236,7 +236,7 @@ def is_own(status: os.stat_result) -> bool:
     return not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
 
 
-def _packed(answers: list[KeptAnswer]) -> bytes:
+def _packed(answers: list[StoredAnswer]) -> bytes:
     parts: list[bytes] = []
     for distribution, following, taken, strict in answers:
         logprob, rank = (taken.logprob, taken.rank) if taken else (0.0, 0)
@@ -246,8 +246,8 @@ def _packed(answers: list[KeptAnswer]) -> bytes:
     return b"".join(parts)
 
 
-def _unpacked(data: memoryview, count: int) -> list[KeptAnswer]:
-    answers: list[KeptAnswer] = []
+def _unpacked(data: memoryview, count: int) -> list[StoredAnswer]:
+    answers: list[StoredAnswer] = []
     at = 0
     try:
         for _ in range(count):
@@ -259,7 +259,7 @@ def _unpacked(data: memoryview, count: int) -> list[KeptAnswer]:
             if len(ids) != size or len(logprobs) != size:
                 raise UnusablePart("it makes no sense")
             taken = TokenLogprob(logprob, rank) if following >= 0 else None
-            answers.append(KeptAnswer(Distribution(entropy, ids, logprobs), following, taken, bool(strict)))
+            answers.append(StoredAnswer(Distribution(entropy, ids, logprobs), following, taken, bool(strict)))
     except (struct.error, ValueError):
         raise UnusablePart("it makes no sense") from None
     return answers

@@ -14,7 +14,7 @@ from tokex_gguf.sessions import store
 from tokex_gguf.sessions.codec import Encoder
 from tokex_gguf.sessions.store import CannotChange, SavedSession, Slot, reason_of
 from tokex_gguf.sessions.summary import MOST_COUNT, Stamp
-from tokex_gguf.sessions.writer import Keeper
+from tokex_gguf.sessions.writer import SessionWriter
 from tokex_gguf.system.console import place_of
 from tokex_gguf.system.files import Data
 from tokex_gguf.values.record import record
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 @record
-class Kept:
+class SavedWhole:
     """The session is saved completely."""
 
     name: str
@@ -63,26 +63,26 @@ class Lost:
 
 
 @record
-class TextKept:
+class TextSaved:
     """There was no prompt yet, so that there is no session: typed text is in a file of its own."""
 
     path: Path
 
 
-SaveOutcome: TypeAlias = Kept | Rescued | Lost | TextKept
+SaveOutcome: TypeAlias = SavedWhole | Rescued | Lost | TextSaved
 
 
-def kept(slot: Slot) -> Kept:
+def kept(slot: Slot) -> SavedWhole:
     """The outcome for a session that is saved completely.
 
     `last` is False if the disk does not answer any more.
     """
     others: list[SavedSession] = []
     within(SILENT_WAIT, lambda: others.extend(store.sessions(slot.folder)))
-    return Kept(slot.name, bool(others) and others[0].name == slot.name)
+    return SavedWhole(slot.name, bool(others) and others[0].name == slot.name)
 
 
-def left(slot: Slot) -> Kept | None:
+def left(slot: Slot) -> SavedWhole | None:
     """Closes the slot of a session without moves; returns the outcome, None if there is no session to resume."""
     filled: list[bool] = []
     within(SILENT_WAIT, lambda: filled.append(slot.filled))
@@ -112,7 +112,7 @@ class Autosave:
         self._tell = tell
         self._last: tuple[Session, int] | None = None
         self._pruned = False
-        self._keeper = Keeper(slot, self._report, remark)
+        self._keeper = SessionWriter(slot, self._report, remark)
         self._renaming = threading.Lock()
 
     def expect(self) -> None:

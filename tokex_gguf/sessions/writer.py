@@ -28,7 +28,7 @@ SLOW_WRITE = 3.0
 """Seconds after which an unfinished write is reported as a fault."""
 
 
-class Keeper:
+class SessionWriter:
     """Saves the states of one session.
 
     A save begins within a second of its change. No error reaches the caller, and a failure leaves

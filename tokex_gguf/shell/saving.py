@@ -76,13 +76,13 @@ def _save_into(find: Callable[[], Path], text: bytes, paths: list[Path]) -> None
 
 def keep_text(text: str, folder: Path) -> "SaveOutcome":
     """Saves text that came before the first prompt, without which there is no session."""
-    from tokex_gguf.sessions.autosave import RESCUE_FOLDERS, SILENT_WAIT, Lost, TextKept, within
+    from tokex_gguf.sessions.autosave import RESCUE_FOLDERS, SILENT_WAIT, Lost, TextSaved, within
 
     data = text.encode(errors="surrogateescape")
     paths: list[Path] = []
     for find in (lambda: folder, *RESCUE_FOLDERS):
         if within(SILENT_WAIT, partial(_save_into, find, data, paths)):
-            return TextKept(paths[0])
+            return TextSaved(paths[0])
     return Lost("no folder takes a file: the log says more")
 
 

@@ -76,10 +76,10 @@ class RolloutEnd(Enum):
     FULL = "the context is full"
 
 
-class DoubtfulPlace(NamedTuple):
+class UncertainPlace(NamedTuple):
     """A token of the path, and its second choice."""
 
-    doubt: float
+    min_logprob: float
     """Natural logarithm of the probability of the less likely of both."""
     node: Node
     """The path up to and with the token."""
@@ -88,7 +88,7 @@ class DoubtfulPlace(NamedTuple):
     second_logprob: float
 
 
-def place_of(node: Node) -> DoubtfulPlace | None:
+def place_of(node: Node) -> UncertainPlace | None:
     """The doubtful place at a path's last token; None: no other token is possible, or numbers are not known yet."""
     before = node.parent.distribution if node.parent else None
     if before is None or node.taken is None:
@@ -96,7 +96,7 @@ def place_of(node: Node) -> DoubtfulPlace | None:
     row = next((row for row in range(min(2, len(before))) if before.ids[row] != node.token), None)
     if row is None or before.logprobs[row] == -math.inf:
         return None
-    return DoubtfulPlace(min(node.taken.logprob, before.logprobs[row]), node, before.ids[row], before.logprobs[row])
+    return UncertainPlace(min(node.taken.logprob, before.logprobs[row]), node, before.ids[row], before.logprobs[row])
 
 
 def lead_of(base: Node, piece: Pieces) -> bytes:
@@ -238,7 +238,7 @@ def _turn(node: Node, piece: Pieces) -> bytes:
 class Trial(NamedTuple):
     """A place and the rollout of its second choice."""
 
-    place: DoubtfulPlace
+    place: UncertainPlace
     run: Rollout
 
 
@@ -251,7 +251,7 @@ class Critical:
         self._piece, self._room = piece, room
         self._next: Node | None
         """The next place to scan; None: all are scanned."""
-        self._places: list[tuple[float, int, DoubtfulPlace]] = []
+        self._places: list[tuple[float, int, UncertainPlace]] = []
         """The most doubtful places, in order; equal ones in text order."""
         self._unknown: list[Node] = []
         self.begin = 0
@@ -344,7 +344,7 @@ class Critical:
     def _note(self, node: Node) -> None:
         place = place_of(node)
         if place is not None:
-            insort(self._places, (-place.doubt, node.depth, place))
+            insort(self._places, (-place.min_logprob, node.depth, place))
             del self._places[MOST_PLACES:]
             self.changes += 1
 
@@ -355,7 +355,7 @@ class Critical:
             self._listed = key, [Trial(place, self._run_of(place)) for _, _, place in self._places[:most]]
         return self._listed[1]
 
-    def _run_of(self, place: DoubtfulPlace) -> Rollout:
+    def _run_of(self, place: UncertainPlace) -> Rollout:
         run = self._runs.get(place.node)
         if run is None:
             trunk, own = place.node.parent, self._lead_at

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tokex_gguf.engine.kv_file import KeptAnswer, KvPart, PartReader, RawRow, UnusablePart, digest
+from tokex_gguf.engine.kv_file import KvPart, PartReader, RawRow, StoredAnswer, UnusablePart, digest
 from tokex_gguf.engine.kv_folder import KvFolder, Link, PartName, closing, name_of, tidy
 from tokex_gguf.engine.pipes import log_line, log_place
 from tokex_gguf.engine.worker.cells import CachedPrefix
@@ -64,7 +64,7 @@ class KnownAnswers(NamedTuple):
 class _PlayedPath:
     """A path that was played, its answers, and its parts on the disk."""
 
-    def __init__(self, tokens: list[int], answers: list[KeptAnswer | None]) -> None:
+    def __init__(self, tokens: list[int], answers: list[StoredAnswer | None]) -> None:
         self.tokens = tokens
         self.answers = answers
         """By position; shorter than the path where the last are not known."""
@@ -84,9 +84,9 @@ class _PlayedPath:
         """The position up to which parts are written."""
         return self.parts[-1].end if self.parts else 0
 
-    def known_answers(self, start: int, end: int) -> list[KeptAnswer]:
+    def known_answers(self, start: int, end: int) -> list[StoredAnswer]:
         """The answers from `start` to before `end`, up to the first gap."""
-        found: list[KeptAnswer] = []
+        found: list[StoredAnswer] = []
         for answer in self.answers[start:end]:
             if answer is None:
                 break
@@ -203,7 +203,7 @@ class PromptCache:
             place = start + index
             before = answers[place]
             if before is None or len(before.distribution) < len(distribution):
-                before = KeptAnswer(distribution, -1, None, strict)
+                before = StoredAnswer(distribution, -1, None, strict)
             if index < len(taken) and place + 1 < len(path) and before.of(path[place + 1]) is None:
                 before = before._replace(following=path[place + 1], taken=taken[index])
             answers[place] = before
@@ -234,7 +234,7 @@ class PromptCache:
                     distribution = before.ahead.get(tuple(path[count : end + 1]))
                     if distribution is None or len(played.answers) != end:
                         break
-                    played.answers.append(KeptAnswer(distribution, -1, None, strict=False))
+                    played.answers.append(StoredAnswer(distribution, -1, None, strict=False))
                 del self._played[best]
         self._played = [played, *self._played][:PATHS]
         return played
@@ -389,7 +389,7 @@ class PromptCache:
             self._writing, self._disabled = None, True
 
 
-def _has_more(answers: list[KeptAnswer], reader: PartReader) -> bool:
+def _has_more(answers: list[StoredAnswer], reader: PartReader) -> bool:
     """Whether memory has more answers or candidates of a part than the disk."""
     if len(answers) > reader.answered or not reader.size:
         return True

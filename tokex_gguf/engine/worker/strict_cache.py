@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from tokex_gguf.engine.kv_file import KeptAnswer, KvPart, RawRow, UnusablePart
+from tokex_gguf.engine.kv_file import KvPart, RawRow, StoredAnswer, UnusablePart
 from tokex_gguf.engine.kv_folder import KvFolder, Link, PartKind, closing
 from tokex_gguf.engine.worker.chunks import Chunk
 from tokex_gguf.engine.worker.evaluator import Evaluator
@@ -32,7 +32,7 @@ class _Evaluation:
     def __init__(self, path: list[int], start: int) -> None:
         self.path = path
         self.start = start
-        self.answers: list[KeptAnswer] = []
+        self.answers: list[StoredAnswer] = []
         self.written = 0
         """How many of the answers are on the disk."""
 
@@ -59,14 +59,14 @@ class StrictCache:
         self._evaluations: list[_Evaluation] = []
         """The latest first."""
 
-    def answers(self, path: list[int], start: int, top: int) -> list[KeptAnswer]:
+    def answers(self, path: list[int], start: int, top: int) -> list[StoredAnswer]:
         """The strict answers on the disk at the positions from `start` on, up to the first gap.
 
         Where they reach the path's end, its logits are cached if they are kept. Raises Interrupted.
         """
         if len(path) - start < SHORTEST:
             return []
-        found: list[KeptAnswer | None] = [None] * (len(path) - start)
+        found: list[StoredAnswer | None] = [None] * (len(path) - start)
         with closing(self._folder.parts(path, PartKind.STRICT)) as own, closing(self._folder.chain(path)) as played:
             for link in (*own, *played):
                 if link.reader.start + link.shared <= start:
@@ -81,7 +81,7 @@ class StrictCache:
                 self._restore_row(path, [*own, *played])
         return [answer for answer in known if answer is not None]
 
-    def _strict_ones(self, link: Link, path: list[int], start: int, top: int) -> Iterator[tuple[int, KeptAnswer]]:
+    def _strict_ones(self, link: Link, path: list[int], start: int, top: int) -> Iterator[tuple[int, StoredAnswer]]:
         """The complete strict answers of a part, with their positions from `start` on, and at most `top` candidates."""
         first = link.reader.start
         try:
@@ -94,7 +94,7 @@ class StrictCache:
             following = path[place + 1] if place + 1 < len(path) else -1
             taken = None if following < 0 else answer.of(following)
             if answer.strict and len(answer.distribution) >= count and (taken is None) is (following < 0):
-                yield place, KeptAnswer(answer.distribution.shortened(count), following, taken, strict=True)
+                yield place, StoredAnswer(answer.distribution.shortened(count), following, taken, strict=True)
 
     def _restore_row(self, path: list[int], links: list[Link]) -> None:
         for link in links:
@@ -118,7 +118,7 @@ class StrictCache:
         first = chunk.start - evaluation.start
         # The answer at the end so far comes again where it lacked the token that came next.
         evaluation.answers[first : first + len(taken)] = [
-            KeptAnswer(distribution, -1 if token is None else path[place + 1], token, strict=True)
+            StoredAnswer(distribution, -1 if token is None else path[place + 1], token, strict=True)
             for place, (distribution, token) in enumerate(zip(chunk.distributions, taken, strict=True), chunk.start)
         ]
         others = [one for one in self._evaluations if one is not evaluation]
