@@ -19,6 +19,8 @@ MOST_BYTES = 16 * 2**20
 """Bytes of a starting text, at the most."""
 SILENT_PIPE_SECONDS = 3.0
 """Seconds without a text on a pipe that no option named, until a line says that the program waits for it."""
+SAYING_SECONDS = 1.0
+"""Seconds that this line may take, at the most, once the text is there."""
 
 _SUBSTITUTED = re.compile(r"/dev/(stdin|fd/\d+)|/proc/self/fd/\d+")
 """The file name that a shell puts in the place of <(command): a pipe with a writer."""
