@@ -332,24 +332,27 @@ def _mirostat_count(logits: Logits, size: int, most_bits: float) -> float:
 class _Together:
     """What the ways of a sampler that applies only at times leave, each as often as it comes."""
 
-    def __init__(self, ways: Sequence[tuple[float, _Run]]) -> None:
+    def __init__(self) -> None:
+        self.ids: TokenIds = _NONE
+        """Tokens that can be drawn."""
+        self.finals: NDArray[np.float64] = np.zeros(0)
+        """Their chances, parallel."""
+        self.stages: list[Stage] = []
+        """From that sampler on."""
+
+    def look(self, ways: Sequence[tuple[float, _Run]], note: str) -> None:
+        """Reads and records what a stage has left."""
         first = ways[0][1]
-        self._row, self._log_sum = first.row, first.log_sum
         chances, is_left = np.zeros(len(first.cuts)), np.zeros(len(first.cuts), np.bool_)
         for weight, run in ways:
             chances[run.tokens_left] += weight * softmax(run.logits)
             is_left |= run.cuts == NOT_CUT
-        self.ids: TokenIds = np.flatnonzero(is_left).astype(np.int32)
-        """Tokens that can be drawn."""
+        self.ids = np.flatnonzero(is_left).astype(np.int32)
         finals = chances[self.ids]
-        self.finals: NDArray[np.float64] = finals / (finals.sum() or 1.0)  # one of the ways may leave nothing
-        """Their chances, parallel."""
-
-    def stage(self, note: str) -> Stage:
-        """The record of a stage."""
+        self.finals = finals / (finals.sum() or 1.0)  # one of the ways may leave nothing
         likely = self.finals[self.finals > 0]
         entropy = max(0.0, -float(likely @ np.log2(likely)))
-        return Stage(len(self.ids), mass_of(self._row, self._log_sum, self.ids), entropy, note)
+        self.stages.append(Stage(len(self.ids), mass_of(first.row, first.log_sum, self.ids), entropy, note))
 
 
 class BuiltChain:
@@ -399,8 +402,7 @@ class BuiltChain:
             run.note(stage)
             stage += 1
         ways = [(1.0, run)]
-        of_both: list[Stage] = []
-        """From an XTC on that applies only at times."""
+        both = _Together()
         chosen_among: tuple[tuple[TokenIds, Logits], ...] = ()
         for number, (sampler, built) in enumerate(zip(self._samplers, self._built, strict=True), stage):
             if built is None:
@@ -414,8 +416,8 @@ class BuiltChain:
                 for _, one in ways:
                     one.apply(sampler, built, number)
             if len(ways) > 1:
-                of_both.append(_Together(ways).stage(run.stages[-1].note))
-        return self._result(ways, run, of_both, likeliest, chosen_among)
+                both.look(ways, run.stages[-1].note)
+        return self._result(run, both, likeliest, chosen_among)
 
     def _apply_biases(self, biases: _BuiltSampler, run: _Run, legal: TokenIds | None) -> None:
         """Adds the biases to all tokens in the vocabulary's order, whichever are legal.
@@ -475,13 +477,9 @@ class BuiltChain:
 
     @staticmethod
     def _result(
-        ways: list[tuple[float, _Run]],
-        shown: _Run,
-        of_both: list[Stage],
-        likeliest: TokenIds,
-        among: tuple[tuple[TokenIds, Logits], ...],
+        shown: _Run, both: _Together, likeliest: TokenIds, among: tuple[tuple[TokenIds, Logits], ...]
     ) -> Remaining:
-        if len(ways) == 1:
+        if not both.stages:  # there is one way
             finals = softmax(shown.logits)
             if not shown.stages:
                 shown.record()
@@ -492,10 +490,9 @@ class BuiltChain:
             return Remaining(
                 shown.tokens_left, finals, shown.cuts, stages, last.mass, last.entropy_bits, likeliest, among
             )
-        both = _Together(ways)
         cuts = shown.cuts.copy()
         cuts[both.ids] = NOT_CUT
-        stages = (*shown.stages[: -len(of_both)], *of_both)
+        stages = (*shown.stages[: -len(both.stages)], *both.stages)
         last = stages[-1]
         return Remaining(both.ids, both.finals, cuts, stages, last.mass, last.entropy_bits, likeliest, among)
 

@@ -132,8 +132,8 @@ def rolled(session: Session, purpose: ForRoll, draws: list[Draw], verdicts: list
     pressed = replace(session.game.pressed, rolling=game.pressed.rolling)
     session = replace(session, game=replace(session.game, pressed=pressed))
     ends = "; it ends the generation" if piece.ends else ""
-    elsewhere = f"; {session.notice}" if session.notice else ""
-    return replace(session, notice=f"{notice}{ends}{elsewhere}"), effects
+    why = f"; {session.notice}" if session.notice else ""
+    return replace(session, notice=f"{notice}{ends}{why}"), effects
 
 
 # --- what is typed
